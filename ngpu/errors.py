@@ -1,0 +1,126 @@
+"""Everything that ngpu raises on purpose.
+
+::
+
+    NgpuError
+    ├── ConfigError            the configuration is wrong; nothing was started or changed
+    ├── BadRequest             400  the caller's input is wrong
+    ├── Unauthorized           401  no credential, or one that opens nothing
+    ├── Forbidden              403  the gate does not let this address through
+    ├── NotFound               404  no such thing, or another tenant's
+    ├── RequestTimeout         408  the client sent its request too slowly
+    ├── Conflict               409  not possible in the present state
+    ├── PayloadTooLarge        413  a body over its limit
+    ├── QueueFull              429  the workspace's queue is at its limit
+    ├── UpstreamError          502  a replica failed
+    │   ├── DialFailed              no byte was sent: safe to try elsewhere
+    │   ├── CallCut                 bytes were sent, then the connection broke: the outcome is unknown
+    │   ├── BadReply                the replica's reply is no HTTP that we pass on
+    │   └── CallTimeout        504  the replica took longer than the workspace's timeout
+    └── Unavailable            503  nothing can serve this just now
+        ├── NoReplica               no replica is healthy and free
+        ├── CheckerUnavailable      no source can tell what an address holds
+        └── StoreUnavailable        the task store cannot read or write
+
+Which status each one becomes is said once, in ``ngpu.http.errors``.
+"""
+
+from __future__ import annotations
+
+
+class NgpuError(Exception):
+    """The root; ``str()`` of it is a sentence for whoever caused it: what is wrong and what to do."""
+
+
+class ConfigError(NgpuError):
+    """A configuration that cannot be used.
+
+    :param message: what is wrong, without the place.
+    :param path: keys and indexes down to the value, from the block that the raiser was given.
+    """
+
+    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class BadRequest(NgpuError):
+    """The caller's input is wrong."""
+
+
+class Unauthorized(NgpuError):
+    """No credential was sent where one is needed, or it opens nothing."""
+
+
+class Forbidden(NgpuError):
+    """The gate refuses this address."""
+
+
+class NotFound(NgpuError):
+    """There is no such thing, or it belongs to somebody else: callers cannot tell which."""
+
+
+class RequestTimeout(NgpuError):
+    """The client sent its request slower than the limits allow."""
+
+
+class Conflict(NgpuError):
+    """The call is right, but not in the present state."""
+
+
+class PayloadTooLarge(NgpuError):
+    """A body over its limit."""
+
+
+class QueueFull(NgpuError):
+    """The workspace has as many waiting tasks as it may have.
+
+    :param retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamError(NgpuError):
+    """A replica failed."""
+
+
+class DialFailed(UpstreamError):
+    """No connection to the replica, and no byte sent: another replica can be tried without harm."""
+
+
+class CallCut(UpstreamError):
+    """The connection broke after bytes had been sent: nobody knows what the replica did."""
+
+
+class BadReply(UpstreamError):
+    """The replica answered with something that cannot be passed on safely."""
+
+
+class CallTimeout(UpstreamError):
+    """The replica did not finish its reply in the workspace's ``timeout``."""
+
+
+class Unavailable(NgpuError):
+    """Nothing can serve this just now; it may be different soon.
+
+    :param retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NoReplica(Unavailable):
+    """No replica of the workspace is healthy and free."""
+
+
+class CheckerUnavailable(Unavailable):
+    """No source can tell what an address holds."""
+
+
+class StoreUnavailable(Unavailable):
+    """The task store cannot read or write; the message says why."""

@@ -1,0 +1,214 @@
+"""The ports of ngpu: what a plugin implements and what the rooms expect of each other.
+
+The contract of a method stands here, once; implementations do not repeat it. Methods that are ``async`` return
+coroutines that await Deferreds only; any of them may be cancelled at an ``await``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from zope.interface import Attribute, Interface
+
+from ngpu.model import (
+    Body,
+    Candidate,
+    DataForm,
+    Holdings,
+    Outcome,
+    Placement,
+    ReplyHead,
+    SelectionRequest,
+    Task,
+    TaskPage,
+    TaskQuery,
+    TaskStatus,
+    UpstreamRequest,
+)
+
+
+class PluginContext(NamedTuple):
+    """What a plugin's instance may use of the process around it.
+
+    ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, ``rng`` a ``random.Random``, ``folder`` the folder
+    that relative paths of its options are taken from.
+    """
+
+    clock: Any
+    rng: Any
+    folder: str
+
+
+class Option(NamedTuple):
+    """One option of a plugin, for ``ngpu plugins`` and for the check of a block's keys."""
+
+    name: str
+    meaning: str
+    default: Any = None
+
+
+class IPluginFactory(Interface):
+    """A named, stateless maker of instances; one instance is made for each configuration block that names it."""
+
+    family: str = Attribute("Which family it belongs to: `selection`, `checker`.")
+    name: str = Attribute("The name that configuration blocks use, snake_case.")
+    summary: str = Attribute("One line for `ngpu plugins`.")
+    options: Sequence[Option] = Attribute("Every option it takes; a block with another one is refused.")
+
+    def from_options(options: Mapping[str, Any], context: PluginContext) -> Any:
+        """Make an instance.
+
+        :param options: the block's options, with known names only.
+        :raises ConfigError: with the path of the option that is wrong.
+        """
+
+
+class ISelectionPolicy(Interface):
+    """Chooses the replica for a request."""
+
+    def select(replicas: Sequence[Candidate], request: SelectionRequest) -> Candidate | None:
+        """Choose one of ``replicas``, which are all healthy and have a free slot; ``None`` lets the request wait.
+
+        Synchronous and without I/O. ``replicas`` is never empty, its order means nothing and changes between calls,
+        and it must not be changed.
+        """
+
+
+class IInscriptionChecker(Interface):
+    """Asks a source what a Bitcoin address holds."""
+
+    async def holdings(address: str, tickers: Sequence[str]) -> Holdings:
+        """The overall balances (available and transferable) of ``tickers`` at ``address``, those above zero.
+
+        :param address: valid, as the caller spelled it.
+        :param tickers: as the gate spells them; they compare in lower case.
+        :raises CheckerUnavailable: when the source cannot tell. Never a guess.
+        """
+
+
+class IBodySink(Interface):
+    """Where the body of a replica's reply goes while it arrives."""
+
+    def start(head: ReplyHead) -> None:
+        """A reply begins; whatever an earlier attempt had written is dropped."""
+
+    def write(data: bytes) -> Any:
+        """Take some bytes.
+
+        :returns: ``None``, or a Deferred: no more is written until it has fired.
+        :raises NgpuError: the call is aborted and fails with this.
+        """
+
+
+class IForwarder(Interface):
+    """One call to one replica; it neither chooses nor retries."""
+
+    async def send(host: str, port: int, request: UpstreamRequest, body: Body, sink: Any, timeout: float) -> ReplyHead:
+        """Send the request, stream the reply's body into ``sink``, and return once the whole of it was taken.
+
+        Cancelling aborts the call and closes its connection.
+
+        :param timeout: seconds for the whole call, connecting included.
+        :raises DialFailed: no byte was sent.
+        :raises CallCut: the connection broke after that.
+        :raises BadReply: the reply breaks RFC 9112 or a limit.
+        :raises CallTimeout: it took too long.
+        """
+
+
+class ITaskStore(Interface):
+    """Where task records live. Every method is durable when its Deferred fires, and atomic.
+
+    :raises StoreUnavailable: from each of them, when the store cannot read or write.
+    """
+
+    async def add(task: Task, request: Body, queue_limit: int | None = None) -> Task:
+        """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
+
+        :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
+        :returns: the task with its ``number``.
+        :raises QueueFull: at the limit; nothing was stored.
+        """
+
+    async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
+        """Take the workspace's oldest QUEUED task that has not expired: RUNNING, ``attempt`` one higher, placed there.
+
+        :returns: ``None`` when none waits.
+        """
+
+    async def reattempt(task_id: str, attempt: int, placement: Placement) -> int | None:
+        """Begin another attempt of a RUNNING task on another replica, whose chunks so far are dropped.
+
+        :returns: the new fencing number, or ``None`` when ``attempt`` is no longer the current one.
+        """
+
+    async def requeue(task_id: str, attempt: int) -> bool:
+        """Put a RUNNING task back where it was in the queue; false when ``attempt`` is no longer the current one."""
+
+    async def write_result(task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """Keep piece ``index`` (from 0, all but the last of CHUNK bytes) of a result on its way; seen after finish."""
+
+    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None) -> bool:
+        """End a RUNNING task.
+
+        :param last: index and bytes of the result's last piece, not yet written; ``None`` where there is no result.
+        :returns: false, and nothing changed, when it is not RUNNING or ``attempt`` is not the current one.
+        """
+
+    async def cancel(task_id: str, now: float) -> TaskStatus | None:
+        """Cancel a QUEUED or RUNNING task (its attempt is fenced off).
+
+        :returns: the status it had before: one that has ended stays as it is. ``None``: there is no such task.
+        """
+
+    async def expire(now: float) -> Sequence[tuple[str, str]]:
+        """End QUEUED tasks whose ``expires_at`` has come as EXPIRED; (workspace, task id) of a bounded number."""
+
+    async def orphans() -> Sequence[Task]:
+        """The RUNNING tasks, whose runner is gone: to be called once, at the start, before anything is claimed."""
+
+    async def purge(ended_before: Mapping[str, float], otherwise: float) -> int:
+        """Forget ended tasks, with their bodies, a bounded number at a time.
+
+        :param ended_before: for each workspace, the time before which its tasks must have ended.
+        :param otherwise: the same for tasks of workspaces that are not named there.
+        :returns: how many; 0 when none is left.
+        """
+
+    async def get(task_id: str) -> Task | None:
+        """The record, without its bodies."""
+
+    async def list(query: TaskQuery) -> TaskPage:
+        """Tasks by workspace, node, address and time of submission, oldest first.
+
+        :raises BadRequest: a cursor that this store never gave.
+        """
+
+    async def queued(workspace: str) -> int:
+        """How many tasks are QUEUED."""
+
+    async def queue_position(task: Task) -> int:
+        """How many QUEUED tasks of its workspace come before it, plus one."""
+
+    def request_body(task: Task) -> Body:
+        """The request's bytes; reading them raises NotFound once the task was purged."""
+
+    def result_body(task: Task) -> Body:
+        """The result's bytes of a task that has an outcome."""
+
+    async def close() -> None:
+        """Finish what was begun and let go of files and threads."""
+
+
+__all__ = [
+    "DataForm",
+    "IBodySink",
+    "IForwarder",
+    "IInscriptionChecker",
+    "IPluginFactory",
+    "ISelectionPolicy",
+    "ITaskStore",
+    "Option",
+    "PluginContext",
+]

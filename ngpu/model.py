@@ -1,0 +1,256 @@
+"""The frozen values that the rooms hand to each other. No I/O here, and no reactor.
+
+Times are seconds since the epoch (UTC) as floats, durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """The GPUs of a node: the type as the operator names it, how many, the memory of each in bytes (0: not said)."""
+
+    type: str = ""
+    count: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the fleet.
+
+    ``address`` is its Ethereum address as configured (wire contract §7); ``host`` is where its published ports are
+    reached.
+    """
+
+    address: str
+    host: str
+    gpus: Gpus = Gpus()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    weight: int = 1
+
+
+def node_key(address: str) -> str:
+    """A node address in the one spelling in which two of them compare (wire contract §4): lower case, no ``0x``."""
+    return address.strip().lower().removeprefix("0x")
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running copy of a workspace's image.
+
+    ``ports`` maps a declared port (``paramPort``) to the port on ``node.host`` where this copy listens;
+    ``slots`` is how many calls it works on at once.
+    """
+
+    id: str
+    workspace: str
+    node: Node
+    ports: Mapping[int, int]
+    slots: int = 1
+
+
+class Candidate(Protocol):
+    """An available replica as a selection policy sees it, live: read it, never keep it between choices."""
+
+    @property
+    def replica(self) -> Replica:
+        """Which replica this is."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls it works on now; always below ``replica.slots``."""
+
+    @property
+    def latency(self) -> float | None:
+        """Moving average of its call times in seconds; ``None`` before its first call."""
+
+    @property
+    def last_used(self) -> float | None:
+        """When it last finished a call; ``None`` for a cold one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRequest:
+    """What a selection policy may know of the request it chooses for."""
+
+    workspace: str
+    port: int
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Body(Protocol):
+    """The bytes of a request or result, wherever they are kept. May be read more than once."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes from the start, in pieces that are small enough to hold (256 KiB or less)."""
+
+
+CHUNK = 256 * 1024
+"""Bodies up to this size are kept in one piece; larger ones are read and written in pieces of this size."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBody:
+    """A body in memory."""
+
+    data: bytes = b""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+        return len(self.data)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, in pieces."""
+        view = memoryview(self.data)
+        for start in range(0, len(view), CHUNK):
+            yield bytes(view[start : start + CHUNK])
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """A call to a replica, without its body: what is sent once a replica is chosen.
+
+    ``target`` is the origin-form request target (path and query, RFC 9112 §3.2.1), ``port`` a declared port,
+    ``headers`` end-to-end fields only.
+    """
+
+    method: str
+    target: str
+    port: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """Status and end-to-end header fields of a replica's reply."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first field of that (lower-case) name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class TaskStatus(enum.StrEnum):
+    """Where a task is; the values are those of queryTask's ``status`` (wire contract §8)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self not in (TaskStatus.QUEUED, TaskStatus.RUNNING)
+
+
+class DataForm(enum.StrEnum):
+    """How a request's ``data`` came, and so how its result goes back (wire contract §1)."""
+
+    STRING = "string"
+    OBJECT = "object"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an attempt runs. Empty strings before there was one."""
+
+    replica: str = ""
+    node_address: str = ""
+    node_host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task ended.
+
+    ``code`` is 200 or the status a caller is told, ``reason`` a sentence for people; ``worker_status`` is the
+    replica's HTTP status (0: it never answered). ``size`` is the stored result's, in bytes; ``text`` says that it is
+    UTF-8, ``json`` that it is a JSON document (looked at only where the request's form was ``object``).
+    """
+
+    status: TaskStatus
+    code: int = 200
+    reason: str = ""
+    worker_status: int = 0
+    content_type: str = ""
+    size: int = 0
+    text: bool = True
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The record of one request: who, where, when, how long.
+
+    ``attempt`` is the fencing number: it grows with every attempt, and a write that carries an older one is refused.
+    ``number`` is the store's running number (0 before it was added). ``user_key`` is a fingerprint of the credential,
+    never the credential.
+    """
+
+    id: str
+    workspace: str
+    method: str
+    request: UpstreamRequest
+    form: DataForm
+    submitted_at: float
+    expires_at: float
+    timeout: float
+    request_url: str = ""
+    request_size: int = 0
+    btc_address: str = ""
+    client_ip: str = ""
+    user_key: str = ""
+    status: TaskStatus = TaskStatus.QUEUED
+    attempt: int = 0
+    placement: Placement = Placement()
+    started_at: float | None = None
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks to list; ``None`` does not narrow. ``start`` and ``end`` are inclusive."""
+
+    workspace: str
+    node: str | None = None
+    btc_address: str | None = None
+    start: float | None = None
+    end: float | None = None
+    limit: int = 1000
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Task ids in the order of their submission; ``next_cursor`` is there while more follow."""
+
+    ids: tuple[str, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What an address holds: ticker (as the gate spells it) to overall balance. A ticker held by nobody is left out."""
+
+    balances: Mapping[str, Decimal]

@@ -1,0 +1,58 @@
+"""Metadata of the distribution; tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "ngpu/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
+
+PACKAGES = [
+    str(folder).replace("/", ".")
+    for folder in sorted({init.parent.relative_to(HERE) for init in (HERE / "ngpu").rglob("__init__.py")})
+]
+
+setup(
+    name="ngpu",
+    version=VERSION,
+    description="A plugin-based reverse-proxy appliance for fleets of GPU machines",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir={"": "."},
+    # ngpu/plugins is a symlink to plugins/; twisted.plugins has no __init__.py of its own, on purpose.
+    packages=[*PACKAGES, *(["ngpu.plugins"] if "ngpu.plugins" not in PACKAGES else []), "twisted.plugins"],
+    install_requires=[
+        "twisted[tls]>=24.11",
+        "treq>=24.9",
+        "klein>=24.8",
+        "txredisapi>=1.4.11",
+        "pyyaml>=6",
+        "docker>=7.1",
+        "zope.interface>=7",
+        "pydantic>=2.9",
+        "httptools>=0.6.4",
+        "click>=8.1",
+        "prometheus_client>=0.21",
+        "btclib>=2023.7.12",
+        "ijson>=3.3",
+        "tzdata",
+    ],
+    extras_require={
+        "demo": ["pillow>=11"],
+        "dev": [
+            "pillow>=11",
+            "pytest>=8",
+            "pytest-twisted>=1.14",
+            "hypothesis>=6",
+            "requests>=2.32",
+            "ruff>=0.8",
+            "mypy>=1.13",
+            "mypy-zope>=1.0.9",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": ["ngpu = ngpu.cli:main"]},
+    zip_safe=False,
+)
