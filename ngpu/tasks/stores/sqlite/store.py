@@ -1,0 +1,240 @@
+"""The embedded store as the rest of ngpu sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ngpu.errors import ConfigError, NotFound, StoreUnavailable
+from ngpu.interfaces import ITaskStore
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
+from ngpu.tasks.stores import cursor
+from ngpu.tasks.stores.sqlite import reads, writes
+from ngpu.tasks.stores.sqlite.commit import GroupCommit
+from ngpu.tasks.stores.sqlite.lane import Lane
+from ngpu.tasks.stores.sqlite.lock import FileLock
+from ngpu.tasks.stores.sqlite.reading import Reading
+from ngpu.tasks.stores.sqlite.schema import REQUEST
+
+log = Logger()
+
+LARGEST_GROUP = 1024
+"""Operations that one commit makes durable at most."""
+
+
+@implementer(ITaskStore)
+class SqliteTaskStore:
+    """Task records in one SQLite file, for one gateway at a time.
+
+    A caller that cancels its Deferred stops waiting; the write it began is made nevertheless.
+
+    :param path: of the file; a missing folder is made with mode 0700, the file with 0600.
+    """
+
+    def __init__(self, path: Path, reactor: IReactorFromThreads) -> None:
+        self._path = path
+        self._lock: FileLock | None = None
+        self._group: GroupCommit | None = None
+        self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
+        # one by one: no answer waits for those behind it
+        self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
+
+    async def open(self) -> None:
+        """Take the file; once, before anything else.
+
+        :raises ConfigError: it cannot be a task store, or another gateway has it.
+        :raises StoreUnavailable: it cannot be written just now.
+        """
+        try:
+            await self._writer.start()
+            await self._reader.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    @property
+    def commits(self) -> int:
+        """Commits since the store was opened."""
+        return self._group.commits if self._group else 0
+
+    @property
+    def operations(self) -> int:
+        """Operations that these commits made durable."""
+        return self._group.operations if self._group else 0
+
+    def _open_writer(self) -> GroupCommit:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the folder {self._path.parent}: {error.strerror}") from error
+        self._lock = FileLock(self._path)
+        self._group = GroupCommit(self._path)
+        return self._group
+
+    def _write(self, call: Callable[..., Any], *args: Any, size: int = 0) -> Deferred[Any]:
+        return self._writer.submit(lambda db: call(db, *args), size)
+
+    def _read(self, call: Callable[..., Any], *args: Any, size: int = 0) -> Deferred[Any]:
+        return self._reader.submit(lambda db: call(db, *args), size)
+
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+        """See ``ITaskStore.add``.
+
+        :raises Conflict: there is a task with this id.
+        """
+        stored: Task
+        if request.length <= CHUNK:
+            data = b"".join([chunk async for chunk in request.chunks()])
+            stored = await self._write(writes.add, task, data, queue_limit, size=len(data))
+            return stored
+        await self._write(writes.begin_upload, task, queue_limit)
+        try:
+            index = 0
+            async for data in _pieces(request):
+                await self._write(writes.upload, task.id, index, data, size=len(data))
+                index += 1
+            stored = await self._write(writes.end_upload, task, queue_limit)
+        except BaseException:  # cancelled too
+            self._drop_upload(task.id)
+            raise
+        return stored
+
+    def _drop_upload(self, task_id: str) -> None:
+        def failed(failure: Any) -> None:
+            log.warn(
+                "{task_id}: what was uploaded stays until the next start: {reason}",
+                task_id=task_id,
+                reason=failure.getErrorMessage(),
+            )
+
+        try:
+            self._write(writes.drop_upload, task_id).addErrback(failed)
+        except StoreUnavailable as error:
+            log.warn("{task_id}: what was uploaded stays until the next start: {reason}", task_id=task_id, reason=error)
+
+    async def claim(self, workspace: str, placement: Placement, now: float) -> Task | None:
+        """See ``ITaskStore.claim``."""
+        claimed: Task | None = await self._write(writes.claim, workspace, placement, now)
+        return claimed
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See ``ITaskStore.reattempt``."""
+        fence: int | None = await self._write(writes.reattempt, task_id, attempt, placement)
+        return fence
+
+    async def requeue(self, task_id: str, attempt: int) -> bool:
+        """See ``ITaskStore.requeue``."""
+        done: bool = await self._write(writes.requeue, task_id, attempt)
+        return done
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See ``ITaskStore.write_result``."""
+        await self._write(writes.write_result, task_id, attempt, index, data, size=len(data))
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+    ) -> bool:
+        """See ``ITaskStore.finish``."""
+        size = len(last[1]) if last else 0
+        done: bool = await self._write(writes.finish, task_id, attempt, outcome, now, last, size=size)
+        return done
+
+    async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
+        """See ``ITaskStore.cancel``."""
+        before: TaskStatus | None = await self._write(writes.cancel, task_id, now)
+        return before
+
+    async def expire(self, now: float) -> Sequence[tuple[str, str]]:
+        """See ``ITaskStore.expire``."""
+        expired: Sequence[tuple[str, str]] = await self._write(writes.expire, now)
+        return expired
+
+    async def orphans(self) -> Sequence[Task]:
+        """See ``ITaskStore.orphans``."""
+        running: Sequence[Task] = await self._read(reads.orphans)
+        return running
+
+    async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
+        """See ``ITaskStore.purge``."""
+        count: int = await self._write(writes.purge, dict(ended_before), otherwise)
+        return count
+
+    async def get(self, task_id: str) -> Task | None:
+        """See ``ITaskStore.get``."""
+        task: Task | None = await self._read(reads.get, task_id)
+        return task
+
+    async def list(self, query: TaskQuery) -> TaskPage:
+        """See ``ITaskStore.list``."""
+        after = None if query.cursor is None else cursor.decode(query.cursor)
+        page: TaskPage = await self._read(reads.page, query, after)
+        return page
+
+    async def queued(self, workspace: str) -> int:
+        """See ``ITaskStore.queued``."""
+        count: int = await self._read(reads.queued, workspace)
+        return count
+
+    async def queue_position(self, task: Task) -> int:
+        """See ``ITaskStore.queue_position``."""
+        position: int = await self._read(reads.queue_position, task.workspace, task.number)
+        return position
+
+    def request_body(self, task: Task) -> Body:
+        """See ``ITaskStore.request_body``."""
+        return StoredBody(self._piece, task.id, REQUEST, task.request_size)
+
+    def result_body(self, task: Task) -> Body:
+        """See ``ITaskStore.result_body``."""
+        return StoredBody(self._piece, task.id, task.attempt, task.outcome.size if task.outcome else 0)
+
+    def _piece(self, task_id: str, attempt: int, index: int) -> Deferred[bytes | None]:
+        return self._read(reads.piece, task_id, attempt, index, size=CHUNK)
+
+    async def close(self) -> None:
+        """See ``ITaskStore.close``; once more does nothing."""
+        await self._reader.close()
+        await self._writer.close()
+        if self._lock is not None:
+            self._lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """A body in the store, read piece by piece while it is asked for."""
+
+    _piece: Callable[[str, int, int], Deferred[bytes | None]]
+    _task_id: str
+    _attempt: int
+    length: int
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, from the start.
+
+        :raises NotFound: the task was purged.
+        """
+        for index in range((self.length + CHUNK - 1) // CHUNK):
+            data = await self._piece(self._task_id, self._attempt, index)
+            if data is None:
+                raise NotFound(f"task {self._task_id} is not kept any more")
+            yield data
+
+
+async def _pieces(body: Body) -> AsyncIterator[bytes]:
+    """The bytes of ``body`` in pieces of exactly CHUNK bytes, but for the last."""
+    gathered = bytearray()
+    async for data in body.chunks():
+        gathered += data
+        while len(gathered) >= CHUNK:
+            yield bytes(gathered[:CHUNK])
+            del gathered[:CHUNK]
+    if gathered:
+        yield bytes(gathered)

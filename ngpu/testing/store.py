@@ -1,0 +1,242 @@
+"""A task store in memory: for tests, and for a look at what the port means without a database in the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from zope.interface import implementer
+
+from ngpu.errors import BadRequest, Conflict, NotFound, QueueFull, StoreUnavailable
+from ngpu.interfaces import ITaskStore
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+
+
+@dataclass(slots=True)
+class Record:
+    """A task and its bodies."""
+
+    task: Task
+    request: bytes
+    pieces: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What outlives a store: another one over the same shelf finds everything again."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    last_number: int = 0
+
+
+@implementer(ITaskStore)
+class MemoryTaskStore:
+    """Task records in a dict, in the order of their numbers.
+
+    :param shelf: where to keep them; one of its own by default.
+    :param batch: how many tasks ``expire`` and ``purge`` take at once.
+    """
+
+    def __init__(self, shelf: Shelf | None = None, batch: int = 100) -> None:
+        self._shelf = shelf or Shelf()
+        self._batch = batch
+        self._open = True
+
+    def _records(self) -> dict[str, Record]:
+        if not self._open:
+            raise StoreUnavailable("the task store is closed")
+        return self._shelf.records
+
+    def _tasks(self, workspace: str, status: TaskStatus) -> list[Task]:
+        tasks = (record.task for record in self._records().values())
+        return [task for task in tasks if task.workspace == workspace and task.status is status]
+
+    def _current(self, task_id: str, attempt: int) -> Record | None:
+        """The record, if its task runs and ``attempt`` is not fenced off."""
+        record = self._records().get(task_id)
+        if record and record.task.status is TaskStatus.RUNNING and record.task.attempt == attempt:
+            return record
+        return None
+
+    def _check(self, task: Task, queue_limit: int | None) -> None:
+        if queue_limit is not None and len(self._tasks(task.workspace, TaskStatus.QUEUED)) >= queue_limit:
+            raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", 5)
+        if task.id in self._records():
+            raise Conflict(f"there is a task {task.id} already")
+
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+        """See ``ITaskStore.add``.
+
+        :raises Conflict: there is a task with this id.
+        """
+        self._check(task, queue_limit)
+        data = b"".join([chunk async for chunk in request.chunks()])
+        self._check(task, queue_limit)  # others may have come while the body was read
+        self._shelf.last_number += 1
+        stored = replace(task, number=self._shelf.last_number)
+        self._records()[task.id] = Record(stored, data)
+        return stored
+
+    async def claim(self, workspace: str, placement: Placement, now: float) -> Task | None:
+        """See ``ITaskStore.claim``."""
+        waiting = self._tasks(workspace, TaskStatus.QUEUED)
+        task = next((task for task in waiting if task.expires_at > now), None)
+        if task is None:
+            return None
+        claimed = replace(
+            task, status=TaskStatus.RUNNING, attempt=task.attempt + 1, placement=placement, started_at=now
+        )
+        self._records()[task.id].task = claimed
+        return claimed
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See ``ITaskStore.reattempt``."""
+        record = self._current(task_id, attempt)
+        if record is None:
+            return None
+        record.task = replace(record.task, attempt=attempt + 1, placement=placement)
+        record.pieces.clear()
+        return attempt + 1
+
+    async def requeue(self, task_id: str, attempt: int) -> bool:
+        """See ``ITaskStore.requeue``."""
+        record = self._current(task_id, attempt)
+        if record is None:
+            return False
+        record.task = replace(record.task, status=TaskStatus.QUEUED, placement=Placement(), started_at=None)
+        record.pieces.clear()
+        return True
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See ``ITaskStore.write_result``."""
+        record = self._current(task_id, attempt)
+        if record is not None:
+            record.pieces[index] = data
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+    ) -> bool:
+        """See ``ITaskStore.finish``."""
+        record = self._current(task_id, attempt)
+        if record is None:
+            return False
+        record.task = replace(record.task, status=outcome.status, outcome=outcome, ended_at=now)
+        if last is None:
+            record.pieces.clear()
+        else:
+            record.pieces[last[0]] = last[1]
+        return True
+
+    async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
+        """See ``ITaskStore.cancel``."""
+        record = self._records().get(task_id)
+        if record is None:
+            return None
+        before = record.task.status
+        if not before.ended:
+            record.task = replace(record.task, status=TaskStatus.CANCELLED, ended_at=now)
+            record.pieces.clear()
+        return before
+
+    async def expire(self, now: float) -> Sequence[tuple[str, str]]:
+        """See ``ITaskStore.expire``."""
+        tasks = [record.task for record in self._records().values()]
+        due = [task for task in tasks if task.status is TaskStatus.QUEUED and task.expires_at <= now][: self._batch]
+        for task in due:
+            self._records()[task.id].task = replace(task, status=TaskStatus.EXPIRED, ended_at=now)
+        return [(task.workspace, task.id) for task in due]
+
+    async def orphans(self) -> Sequence[Task]:
+        """See ``ITaskStore.orphans``."""
+        return [record.task for record in self._records().values() if record.task.status is TaskStatus.RUNNING]
+
+    async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
+        """See ``ITaskStore.purge``."""
+        due = [
+            task_id
+            for task_id, record in self._records().items()
+            if record.task.ended_at is not None
+            and record.task.ended_at < ended_before.get(record.task.workspace, otherwise)
+        ][: self._batch]
+        for task_id in due:
+            del self._records()[task_id]
+        return len(due)
+
+    async def get(self, task_id: str) -> Task | None:
+        """See ``ITaskStore.get``."""
+        record = self._records().get(task_id)
+        return record.task if record else None
+
+    async def list(self, query: TaskQuery) -> TaskPage:
+        """See ``ITaskStore.list``."""
+        after = None if query.cursor is None else _place(query.cursor)
+        found = sorted(
+            (task.submitted_at, task.number, task.id)
+            for task in (record.task for record in self._records().values())
+            if _matches(task, query) and (after is None or (task.submitted_at, task.number) > after)
+        )
+        shown = found[: query.limit]
+        more = len(found) > len(shown) > 0
+        return TaskPage(tuple(row[2] for row in shown), f"{shown[-1][0]!r}~{shown[-1][1]}" if more else None)
+
+    async def queued(self, workspace: str) -> int:
+        """See ``ITaskStore.queued``."""
+        return len(self._tasks(workspace, TaskStatus.QUEUED))
+
+    async def queue_position(self, task: Task) -> int:
+        """See ``ITaskStore.queue_position``."""
+        waiting = self._tasks(task.workspace, TaskStatus.QUEUED)
+        return 1 + sum(other.number < task.number for other in waiting)
+
+    def request_body(self, task: Task) -> Body:
+        """See ``ITaskStore.request_body``."""
+        return _KeptBody(self, task, task.request_size, result=False)
+
+    def result_body(self, task: Task) -> Body:
+        """See ``ITaskStore.result_body``."""
+        return _KeptBody(self, task, task.outcome.size if task.outcome else 0, result=True)
+
+    def piece(self, task_id: str, index: int, result: bool) -> bytes:
+        """One piece of a body.
+
+        :raises NotFound: the task was purged.
+        """
+        record = self._records().get(task_id)
+        if record is None:
+            raise NotFound(f"task {task_id} is not kept any more")
+        return record.pieces[index] if result else record.request[index * CHUNK : (index + 1) * CHUNK]
+
+    async def close(self) -> None:
+        """See ``ITaskStore.close``."""
+        self._open = False
+
+
+def _matches(task: Task, query: TaskQuery) -> bool:
+    node = node_key(task.placement.node_address)
+    return (
+        task.workspace == query.workspace
+        and (query.node is None or (node != "" and node == node_key(query.node)))
+        and (query.btc_address is None or (task.btc_address != "" and task.btc_address == query.btc_address))
+        and (query.start is None or task.submitted_at >= query.start)
+        and (query.end is None or task.submitted_at <= query.end)
+    )
+
+
+def _place(cursor: str) -> tuple[float, int]:
+    try:
+        submitted_at, number = cursor.split("~")
+        return float(submitted_at), int(number)
+    except ValueError as error:
+        raise BadRequest("cursor: not one that this gateway gave; begin again without it") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptBody:
+    _store: MemoryTaskStore
+    _task: Task
+    length: int
+    result: bool
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for index in range((self.length + CHUNK - 1) // CHUNK):
+            yield self._store.piece(self._task.id, index, self.result)
