@@ -1,0 +1,34 @@
+"""What all tests share: `no_leaks` for every test, `free_port` and `processes` for those that ask."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from leaks import FAILED, no_leaks, pytest_runtest_makereport
+from processes import Processes, find_free_port, running
+
+__all__ = ["no_leaks", "pytest_runtest_makereport"]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collections between tests need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    return find_free_port()
+
+
+@pytest.fixture
+def processes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Processes]:
+    """Starts gateways and workers, ends them with the test, and shows their logs when it has failed."""
+    with running(tmp_path) as started:
+        yield started
+        if request.node.stash.get(FAILED, False):
+            print(*started.logs(), sep="\n")
