@@ -1,0 +1,1 @@
+"""The gateway's HTTP side: the strict server under Klein, and the Klein applications on it."""

@@ -1,0 +1,139 @@
+"""The body of a request, while it comes: pulled by whoever serves the request, at the pace at which it is pulled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ngpu.errors import PayloadTooLarge, RequestTimeout
+from ngpu.http.server.limits import Limits
+
+BOUND = 64 * 1024
+"""Bytes kept while nobody asks; with this many the connection is not read any more, so one read more may be kept."""
+
+_RUN = 1024
+"""Pieces that ``read`` keeps apart before it joins them: a body that comes byte by byte must not cost 40 times it."""
+
+
+class RequestBody:
+    """The body of one request; one reader at a time.
+
+    ``length`` is the Content-Length, or ``None`` for a chunked body; ``received`` counts the bytes that came, and
+    ``complete`` says that all of them have (though perhaps nobody has read them).
+
+    :param wanted: called when the reader wants bytes that are not here yet.
+    """
+
+    def __init__(self, length: int | None, limits: Limits, clock: IReactorTime, wanted: Callable[[], None]) -> None:
+        self.length = length
+        self.received = 0
+        self.complete = length == 0
+        self._limits = limits
+        self._clock = clock
+        self._wanted = wanted
+        self._kept = b""
+        self._error: BaseException | None = None
+        self._waiter: Deferred[bytes] | None = None
+        self._waiting_since = 0.0
+        self._waited = 0.0  # seconds of waiting in the present window, before the present wait
+        self._window_bytes = 0
+
+    async def read(self, limit: int) -> bytes:
+        """The whole rest of the body.
+
+        Holds the body once while it comes, and twice for the moment in which its pieces are joined.
+
+        :param limit: the most bytes to take; a body of exactly that many passes.
+        :raises PayloadTooLarge: at once when the Content-Length says so, else when the limit is passed.
+        :raises RequestTimeout: it came slower than the limits allow.
+        :raises ConnectionLost: the client has gone (``twisted.internet.error``).
+        """
+        if self.length is not None and self.length > limit:
+            raise PayloadTooLarge(f"The body has {self.length} bytes, {limit} are allowed: send less.")
+        runs: list[bytes] = []
+        pieces: list[bytes] = []
+        total = 0
+        async for piece in self.chunks():
+            total += len(piece)
+            if total > limit:
+                raise PayloadTooLarge(f"The body has more than the {limit} bytes that are allowed: send less.")
+            pieces.append(piece)
+            if len(pieces) == _RUN:
+                runs.append(b"".join(pieces))
+                pieces.clear()
+        runs.extend(pieces)
+        return runs[0] if len(runs) == 1 else b"".join(runs)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; while the loop's body works, no more than BOUND and one read are taken in.
+
+        :raises RequestTimeout: it came slower than the limits allow.
+        :raises ConnectionLost: the client has gone (``twisted.internet.error``).
+        """
+        while True:
+            if self._kept:
+                piece, self._kept = self._kept, b""
+                yield piece
+            elif self._error is not None:
+                raise self._error
+            elif self.complete:
+                return
+            elif piece := await self._wait():
+                yield piece
+
+    async def _wait(self) -> bytes:
+        """Wait for some bytes; none of them means that the body has ended or failed."""
+        if self._waiter is not None:
+            raise RuntimeError("A request's body has one reader at a time.")
+        waiter = self._waiter = Deferred()
+        self._waiting_since = self._clock.seconds()
+        self._wanted()
+        try:
+            return await waiter
+        finally:
+            self._waiter = None
+            self._waited += self._clock.seconds() - self._waiting_since
+
+    @property
+    def hungry(self) -> bool:
+        """Whether the connection should be read for this body."""
+        return not self.complete and (self._waiter is not None or len(self._kept) < BOUND)
+
+    def feed(self, data: bytes, complete: bool) -> None:
+        """Take body bytes from the connection.
+
+        :param complete: these are the last.
+        """
+        self.received += len(data)
+        self._window_bytes += len(data)
+        self.complete = complete
+        if self._error is None and (data or complete) and not self._wake(data):
+            self._kept += data
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing more will come, or be taken: readers get ``error``; what was kept is dropped."""
+        if self._error is None and not (self.complete and not self._kept):
+            self._error = error
+            self._kept = b""
+            self._wake(b"")
+
+    def check(self, now: float) -> None:
+        """Fail the body when its last window of ``body_window`` seconds of waiting brought too little."""
+        if self._waiter is None:
+            return
+        if self._waited + now - self._waiting_since < self._limits.body_window:
+            return
+        if self._window_bytes < self._limits.body_rate * self._limits.body_window:
+            self.fail(RequestTimeout(f"The body came slower than {self._limits.body_rate} bytes a second."))
+        self._waited = 0.0
+        self._waiting_since = now
+        self._window_bytes = 0
+
+    def _wake(self, data: bytes) -> bool:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return False
+        waiter.callback(data)
+        return True

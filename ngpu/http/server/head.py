@@ -1,0 +1,161 @@
+"""Pure checks of a request's head: from bytes to a frozen ``Head`` (RFC 9112 §2 to §6, RFC 9110 §5).
+
+llhttp reads the fields; everything on which two readers of the same bytes could disagree is checked here besides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from ngpu.http.server.limits import Limits
+from ngpu.http.server.refusal import Refused
+from ngpu.http.server.target import RawPath, RequestLine, Target, check_host, parse_request_line
+
+CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c not in b"\t\r\n")
+"""What no head may hold, anywhere."""
+
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head that may be served.
+
+    ``length`` is the body's, ``None`` when it is chunked; ``close`` says that the client wants (HTTP/1.0: needs) the
+    connection closed after the reply; ``expects`` that it waits for ``100 Continue`` before it sends the body.
+    """
+
+    method: bytes
+    target: Target
+    version: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
+    length: int | None
+    close: bool
+    expects: bool
+
+
+def find_head(buffer: bytes, scanned: int, limits: Limits, raw_path: RawPath) -> int:
+    """Where the head at the start of ``buffer`` ends, after its empty line, or -1 when it is not complete.
+
+    Refuses as early as it can: what is wrong already will not become right with more bytes.
+
+    :param scanned: how many bytes of ``buffer`` an earlier call has seen.
+    :raises Refused: 400, 405, 414, 431, 501 or 505.
+    """
+    end = buffer.find(b"\r\n\r\n", max(scanned - 3, 0))
+    if end >= 0:
+        end += 4
+    _check_bytes(buffer[max(scanned - 1, 0) : end if end >= 0 else None], skip_first=scanned > 0)
+    line_end = buffer.find(b"\r\n", 0, limits.target_size + 34)
+    if line_end < 0:
+        if len(buffer) > limits.target_size + 33:
+            raise Refused(414, f"The request target is longer than {limits.target_size} bytes.")
+        return -1
+    if end < 0 and line_end + 2 > scanned:
+        parse_request_line(buffer[:line_end], limits, raw_path)
+    if end > limits.head_size or (end < 0 and len(buffer) > limits.head_size):
+        raise Refused(431, f"The head of the request is longer than {limits.head_size} bytes.")
+    return end
+
+
+def _check_bytes(data: bytes, skip_first: bool) -> None:
+    """Line ends are CRLF, and there are no control characters; a CR at the very end may yet get its LF."""
+    if skip_first and data[:1] == b"\n":
+        data = data[1:]
+    lines = data.count(b"\r\n")
+    if data.count(b"\n") != lines or data.count(b"\r") - data.endswith(b"\r") != lines:
+        raise Refused(400, "Lines of the head must end with CR LF.")
+    if len(data.translate(None, CONTROLS)) != len(data):
+        raise Refused(400, "The head holds control characters.")
+
+
+class _Fields(list[tuple[bytes, bytes]]):
+    """Takes the fields from llhttp, without the white space around their values (RFC 9112 §5.1)."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.append((name, value.strip(b" \t")))
+
+
+def parse_head(data: bytes, limits: Limits, raw_path: RawPath) -> Head:
+    """Parse a complete head, from its request line to its empty line, whose bytes ``find_head`` has passed.
+
+    :raises Refused: 400, 405, 414, 417, 431, 501 or 505.
+    """
+    line = parse_request_line(data[: data.index(b"\r\n")], limits, raw_path)
+    count = data.count(b"\r\n") - 2
+    if count > limits.header_count:
+        raise Refused(431, f"The request has more than {limits.header_count} header fields.")
+    fields = _Fields()
+    try:
+        HttpRequestParser(fields).feed_data(data)
+    except HttpParserUpgrade:
+        pass  # an Upgrade is ignored (RFC 9110 §7.8); llhttp has given out all fields before it says so
+    except HttpParserError:
+        raise Refused(400, "The header fields break RFC 9112.") from None
+    if len(fields) != count:
+        raise Refused(400, "The header fields break RFC 9112.")
+    return _judge(line, fields)
+
+
+def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
+    """Decide what the fields mean for the connection."""
+    single: dict[bytes, bytes] = {}
+    connection: list[bytes] = []
+    for name, value in fields:
+        key = name.lower()
+        if key in _SINGLE:
+            if key in single:
+                raise Refused(400, f"The request has two {key.decode()} fields.")
+            single[key] = value
+        elif key == b"connection":
+            connection.extend(token.strip(b" \t").lower() for token in value.split(b","))
+    modern = line.version == b"HTTP/1.1"
+    host = single.get(b"host")
+    if host is not None:
+        check_host(host)
+    elif modern:
+        raise Refused(400, "An HTTP/1.1 request needs a Host field.")
+    authority = line.target.authority
+    if authority is not None:
+        fields = [(b"Host", authority), *(field for field in fields if field[0].lower() != b"host")]
+    return Head(
+        method=line.method,
+        target=line.target,
+        version=line.version,
+        fields=tuple(fields),
+        length=_length(single.get(b"content-length"), single.get(b"transfer-encoding"), modern),
+        close=not modern or b"close" in connection,
+        expects=_expects(single.get(b"expect"), modern),
+    )
+
+
+def _length(length: bytes | None, coding: bytes | None, modern: bool) -> int | None:
+    """The body's length (RFC 9112 §6.3); ``None``: it is chunked."""
+    if coding is not None:
+        if length is not None or not modern or coding.lower() != b"chunked":
+            raise Refused(400, "Transfer-Encoding must be `chunked` alone, in HTTP/1.1, without Content-Length.")
+        return None
+    if length is None:
+        return 0
+    if not length.isdigit() or len(length) > 18:
+        raise Refused(400, "Content-Length must be a decimal number of at most 18 digits.")
+    return int(length)
+
+
+def _expects(expect: bytes | None, modern: bool) -> bool:
+    """Whether the client waits for ``100 Continue`` (RFC 9110 §10.1.1)."""
+    if expect is None:
+        return False
+    if expect.lower() != b"100-continue":
+        raise Refused(417, "Only `Expect: 100-continue` can be met.")
+    return modern
+
+
+def check_trailer(line: bytes) -> None:
+    """:raises Refused: 400, when this trailer line, without its CRLF, is no header field."""
+    if _FIELD.fullmatch(line) is None:
+        raise Refused(400, "The trailers of the chunked body break RFC 9112.")

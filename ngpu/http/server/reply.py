@@ -1,0 +1,71 @@
+"""Pure: the head of a reply, with one framing field only (RFC 9112 §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ngpu.http.server.refusal import reason_phrase
+
+_OURS = frozenset((b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"))
+"""The server writes these by itself, whatever the application has set."""
+
+_BODILESS = (204, 304)
+
+_CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
+
+
+class Framing(NamedTuple):
+    """How a reply's end is found.
+
+    ``field`` is the field that says so (or nothing), ``body`` says whether there is one on the wire, ``chunked``
+    that it is chunked, ``length`` how long it must be if that was promised, ``close`` that the connection ends it.
+    """
+
+    field: bytes
+    body: bool
+    chunked: bool = False
+    length: int | None = None
+    close: bool = False
+
+
+def frame(status: int, method: bytes, version: bytes, length: int | None) -> Framing:
+    """Choose the framing of a reply (RFC 9112 §6.3).
+
+    :param length: of the body, or ``None`` when that is not known yet.
+    """
+    if status in _BODILESS:
+        return Framing(b"", body=False)
+    if length is not None:
+        return Framing(b"Content-Length: %d\r\n" % length, body=method != b"HEAD", length=length)
+    if method == b"HEAD":
+        return Framing(b"", body=False)
+    if version == b"HTTP/1.1":
+        return Framing(b"Transfer-Encoding: chunked\r\n", body=True, chunked=True)
+    return Framing(b"", body=True, close=True)
+
+
+def reply_head(
+    status: int, fields: Iterable[tuple[bytes, Sequence[bytes]]], framing: Framing, close: bool, date: bytes
+) -> bytes:
+    """The bytes of a reply's head, up to and with its empty line.
+
+    :raises ValueError: a status that is none, or a field that holds control characters.
+    """
+    if not 200 <= status <= 599:
+        raise ValueError(f"{status} is no status of a final reply")
+    lines = [b"HTTP/1.1 %d %b\r\nServer: ngpu\r\nDate: %b\r\n" % (status, reason_phrase(status), date), framing.field]
+    for name, values in fields:
+        if name.lower() in _OURS:
+            continue
+        for value in values:
+            check_field(name, value)
+            lines.append(b"%b: %b\r\n" % (name, value))
+    lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
+    return b"".join(lines)
+
+
+def check_field(name: bytes, value: bytes) -> None:
+    """:raises ValueError: when a header field would break out of its line."""
+    if len(value.translate(None, _CONTROLS)) != len(value) or len(name.translate(None, _CONTROLS)) != len(name):
+        raise ValueError(f"the value of the header field {name!r} holds control characters")
