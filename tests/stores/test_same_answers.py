@@ -1,0 +1,200 @@
+"""The store in memory and the embedded one give the same answers to whatever is asked of them, in any order."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest_twisted
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from task_stores import BACKENDS, DONE, HERE, THERE, pattern, sample, whole
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.threads import blockingCallFromThread, deferToThread
+
+from ngpu.errors import NgpuError
+from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskQuery, TaskStatus
+
+workspaces = st.sampled_from(["w", "v"])
+ids = st.sampled_from([f"t{number}" for number in range(12)])
+attempts = st.integers(0, 4)
+moments = st.integers(0, 12).map(float)
+places = st.sampled_from([HERE, THERE, Placement()])
+sizes = st.sampled_from([0, 5, CHUNK, CHUNK + 5])
+nodes = st.none() | st.sampled_from([HERE.node_address, "ab02", "0xFF", ""])
+addresses = st.none() | st.sampled_from(["bc1q", "", "\ud800"])
+
+
+class SameAnswers(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        from twisted.internet import reactor
+
+        self._reactor = reactor
+        self._folder = tempfile.TemporaryDirectory()
+        self._openers = [backend(Path(self._folder.name), reactor) for backend in BACKENDS.values()]
+        self._stores = [self._wait(opener) for opener in self._openers]
+        self._known: dict[str, Task] = {}
+
+    def _wait(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Hypothesis drives from a thread of its own, the stores live on the reactor's."""
+        return blockingCallFromThread(self._reactor, lambda: ensureDeferred(call(*args)))
+
+    def ask(self, question: Callable[[Any], Any]) -> Any:
+        """Ask all stores; the answer, or the kind of refusal, must be the same."""
+        answers = []
+        for store in self._stores:
+            try:
+                answers.append(self._wait(question, store))
+            except NgpuError as error:
+                answers.append(type(error))
+        assert answers[1:] == answers[:-1]
+        return answers[0]
+
+    @rule(
+        task_id=ids,
+        workspace=workspaces,
+        status=st.sampled_from([TaskStatus.QUEUED, TaskStatus.QUEUED, TaskStatus.RUNNING]),
+        at=moments,
+        life=moments,
+        address=addresses,
+        place=places,
+        size=sizes,
+        limit=st.none() | st.integers(0, 4),
+    )
+    def add(
+        self,
+        task_id: str,
+        workspace: str,
+        status: TaskStatus,
+        at: float,
+        life: float,
+        address: str | None,
+        place: Placement,
+        size: int,
+        limit: int | None,
+    ) -> None:
+        task = sample(
+            task_id,
+            workspace=workspace,
+            status=status,
+            submitted_at=at,
+            expires_at=at + life,
+            btc_address=address or "",
+            placement=place if status is TaskStatus.RUNNING else Placement(),
+            request_size=size,
+        )
+        stored = self.ask(lambda store: store.add(task, BytesBody(pattern(size)), limit))
+        if isinstance(stored, Task):
+            self._known[task_id] = stored
+
+    @rule(workspace=workspaces, place=places, now=moments)
+    def claim(self, workspace: str, place: Placement, now: float) -> None:
+        self.ask(lambda store: store.claim(workspace, place, now))
+
+    @rule(task_id=ids, attempt=attempts, place=places)
+    def reattempt(self, task_id: str, attempt: int, place: Placement) -> None:
+        self.ask(lambda store: store.reattempt(task_id, attempt, place))
+
+    @rule(task_id=ids, attempt=attempts)
+    def requeue(self, task_id: str, attempt: int) -> None:
+        self.ask(lambda store: store.requeue(task_id, attempt))
+
+    @rule(task_id=ids, attempt=attempts, filler=st.binary(min_size=1, max_size=1))
+    def write_result(self, task_id: str, attempt: int, filler: bytes) -> None:
+        self.ask(lambda store: store.write_result(task_id, attempt, 0, filler * CHUNK))
+
+    @rule(task_id=ids, attempt=attempts, now=moments, tail=st.binary(max_size=5))
+    def finish(self, task_id: str, attempt: int, now: float, tail: bytes) -> None:
+        """After a first piece, if the attempt is the current one."""
+
+        async def whole_result(store: Any) -> bool:
+            await store.write_result(task_id, attempt, 0, pattern(CHUNK))
+            outcome = replace(DONE, size=CHUNK + len(tail))
+            done: bool = await store.finish(task_id, attempt, outcome, now, (1, tail))
+            return done
+
+        self.ask(whole_result)
+
+    @rule(task_id=ids, attempt=attempts, now=moments)
+    def fail(self, task_id: str, attempt: int, now: float) -> None:
+        outcome = replace(DONE, status=TaskStatus.FAILED, code=502)
+        self.ask(lambda store: store.finish(task_id, attempt, outcome, now, None))
+
+    @rule(task_id=ids, now=moments)
+    def cancel(self, task_id: str, now: float) -> None:
+        self.ask(lambda store: store.cancel(task_id, now))
+
+    @rule(now=moments)
+    def expire(self, now: float) -> None:
+        async def expired(store: Any) -> list[tuple[str, str]]:
+            return sorted(await store.expire(now))
+
+        self.ask(expired)
+
+    @rule(before=moments, otherwise=moments)
+    def purge(self, before: float, otherwise: float) -> None:
+        self.ask(lambda store: store.purge({"v": before}, otherwise))
+
+    @rule(
+        workspace=workspaces,
+        node=nodes,
+        address=addresses,
+        start=st.none() | moments,
+        end=st.none() | moments,
+        limit=st.integers(1, 4),
+    )
+    def page_through(
+        self, workspace: str, node: str | None, address: str | None, start: float | None, end: float | None, limit: int
+    ) -> None:
+        async def pages(store: Any) -> list[tuple[str, ...]]:
+            query = TaskQuery(workspace, node, address, start, end, limit)
+            shown = [await store.list(query)]
+            while shown[-1].next_cursor:
+                shown.append(await store.list(replace(query, cursor=shown[-1].next_cursor)))
+            return [page.ids for page in shown]
+
+        self.ask(pages)
+
+    @precondition(lambda self: self._known)
+    @rule(task_id=ids)
+    def read(self, task_id: str) -> None:
+        """The bodies by the record of now, and by one from before that may have been purged since."""
+
+        async def bodies(store: Any) -> list[Any]:
+            task = await store.get(task_id)
+            return [] if task is None else [await whole(store.request_body(task)), await whole(store.result_body(task))]
+
+        self.ask(bodies)
+        if known := self._known.get(task_id):
+            self.ask(lambda store: whole(store.request_body(known)))
+            self.ask(lambda store: store.queue_position(known))
+
+    @rule()
+    def open_again(self) -> None:
+        for index, opener in enumerate(self._openers):
+            self._wait(self._stores[index].close)
+            self._stores[index] = self._wait(opener)
+
+    @invariant()
+    def records_are_the_same(self) -> None:
+        async def everything(store: Any) -> list[Any]:
+            tasks = [await store.get(f"t{number}") for number in range(12)]
+            return [*tasks, await store.orphans(), await store.queued("w"), await store.queued("v")]
+
+        self.ask(everything)
+
+    def teardown(self) -> None:
+        for store in self._stores:
+            self._wait(store.close)
+        self._folder.cleanup()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_answers_in_any_order() -> None:
+    bounds = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    await deferToThread(run_state_machine_as_test, SameAnswers, settings=bounds)

@@ -1,0 +1,118 @@
+"""The embedded store's statements: what a row keeps of a task, and that none of them searches without an index."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest_twisted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlite_store import opened
+from task_stores import DONE, HERE, THERE, sample, whole
+
+from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
+from ngpu.tasks.stores.sqlite import reads, writes
+from ngpu.tasks.stores.sqlite.schema import TABLES
+
+text = st.text(st.characters(exclude_categories=()), max_size=20)
+well_formed = st.text(max_size=20)
+times = st.floats(allow_nan=False)
+placements = st.builds(Placement, text, text, text)
+outcomes = st.builds(
+    Outcome,
+    status=st.sampled_from(TaskStatus),
+    code=st.integers(),
+    reason=text,
+    worker_status=st.integers(),
+    content_type=text,
+    size=st.integers(0),
+    text=st.booleans(),
+    json=st.booleans(),
+)
+requests = st.builds(
+    UpstreamRequest,
+    method=text,
+    target=text,
+    port=st.integers(),
+    headers=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=4).map(tuple),
+)
+FIELDS = {
+    "id": well_formed,
+    "workspace": well_formed,
+    "method": text,
+    "request": requests,
+    "form": st.sampled_from(DataForm),
+    "submitted_at": times,
+    "expires_at": times,
+    "timeout": times,
+    "request_url": text,
+    "request_size": st.integers(0),
+    "request_text": st.booleans(),
+    "direct": st.booleans(),
+    "btc_address": text,
+    "client_ip": text,
+    "user_key": text,
+    "status": st.sampled_from(TaskStatus),
+    "attempt": st.integers(0, 2**63 - 1),
+    "placement": placements,
+    "started_at": st.none() | times,
+    "ended_at": st.none() | times,
+    "outcome": st.none() | outcomes,
+}
+
+
+def test_no_field_is_left_out_below() -> None:
+    assert {field.name for field in fields(Task)} == {*FIELDS, "number"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.builds(Task, **FIELDS))
+def test_every_field_comes_back_exactly(task: Task) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.executescript(TABLES)
+        assert reads.get(db, task.id) is None
+        stored = writes.add(db, task, b"", None)
+        assert reads.get(db, task.id) == stored
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_statement_looks_through_a_whole_table(tmp_path: Path) -> None:
+    """With a million tasks that would take seconds."""
+    path = tmp_path / "ngpu.sqlite"
+    store = await opened(path)
+    statements: list[str] = []
+    for lane in (store._writer, store._reader):
+        await lane.submit(lambda db: db.set_trace_callback(statements.append))
+    task = await store.add(sample(request_size=CHUNK + 1), BytesBody(bytes(CHUNK + 1)), 10)
+    await store.claim("w", HERE, 1001.0)
+    await store.reattempt("t", 1, THERE)
+    await store.requeue("t", 2)
+    await store.claim("w", HERE, 1001.0)
+    await store.write_result("t", 3, 0, bytes(CHUNK))
+    await store.finish("t", 3, DONE, 1002.0, None)
+    await store.add(sample("u"), BytesBody(b"x"), 10)
+    await store.cancel("u", 1002.0)
+    await store.expire(1002.0)
+    await store.orphans()
+    await store.get("t")
+    await store.queued("w")
+    await store.queue_position(task)
+    await whole(store.request_body(task))
+    for node in (None, "ab"):
+        for address in (None, "bc"):
+            for time in (None, 1.0):
+                await store.list(TaskQuery("w", node, address, start=time, end=time))
+    await store.purge({"w": 2000.0}, 0.0)
+    await store.close()
+    plans = []
+    with closing(sqlite3.connect(path)) as db:
+        for statement in statements:
+            if statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH", "INSERT OR")):
+                plans += [(row[3], statement) for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    assert len(plans) > 25
+    # tasks_running holds nothing but what orphans() asks for
+    slow = [plan for plan in plans if plan[0].startswith(("SCAN tasks", "SCAN pieces", "USE TEMP"))]
+    assert [plan for plan in slow if "tasks_running" not in plan[0]] == []
