@@ -1,0 +1,65 @@
+# make run | test | check | bench | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+export PYTHON
+
+# make run: the gateway's configuration, the demo worker's port, and all ports that have to be free
+CONFIG ?= config/demo.yaml
+DEMO_PORT ?= 18080
+PORTS ?= 8080 8081 $(DEMO_PORT)
+# make test, make bench: more arguments for them
+ARGS ?=
+
+.PHONY: help run test check bench clean
+
+help:
+	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
+	@echo "make test   style, types, layers, tests"
+	@echo "make check  the same without the tests"
+	@echo "make bench  measure the gateway on this machine"
+	@echo "make clean  remove what make has made"
+
+# An installation that broke off leaves no stamp, so the next make begins it again.
+$(VENV)/.run: setup.py pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "Installing ngpu and what it needs into $(VENV); this is done once ..."
+	@$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: setup.py pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "Installing ngpu, what it needs and the tools for its tests into $(VENV); this is done once ..."
+	@$(PIP) --editable '.[demo,dev]'
+	@touch $(VENV)/.run $@
+
+# The gateway holds the other end of the worker's standard input, and the worker ends with it: no orphan stays, however
+# the gateway ends. The gateway takes the place of make's shell, so that make hands it the signals it gets itself.
+run: $(VENV)/.run
+	@$(BIN)/python -m ngpu.demo.free $(PORTS)
+	@mkdir -p var
+	@echo "Starting a demo worker (port $(DEMO_PORT)) and the gateway with $(CONFIG). Ctrl-C stops both."
+	@echo "What to try now: README.md, the first ten minutes."
+	@exec 9> >(exec $(BIN)/python -m ngpu.demo --port $(DEMO_PORT) --exit-with-stdin) \
+		&& exec $(BIN)/ngpu run -c $(CONFIG)
+
+# Tests that want what could not be installed say so themselves.
+test: $(VENV)/.dev
+	@.ci/apt redis-server:redis-server dockerd:docker.io systemd-analyze:systemd || true
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/test_layers.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/gateway.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis twisted/plugins/dropin.cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
