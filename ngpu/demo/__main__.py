@@ -15,7 +15,13 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 
 from ngpu.demo.img2img import MAX_DELAY
 from ngpu.demo.journal import Journal
@@ -83,7 +89,8 @@ def main() -> int:
 
     any_reactor: Any = reactor
     arguments = options()
-    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False, discardBuffer=True)
+    problems = FilteringLogObserver(textFileLogObserver(sys.stderr), [LogLevelFilterPredicate(LogLevel.warn)])
+    globalLogBeginner.beginLoggingTo([problems], redirectStandardIO=False, discardBuffer=True)
     journal = Journal(arguments.journal) if arguments.journal else None
     worker = Worker(any_reactor, arguments.slots, arguments.delay, say, journal)
     try:
