@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -38,6 +39,7 @@ class App:
         self.bodies: list[bytes] = []
         self.cancelled = 0
         self.waiting: list[Deferred[bytes]] = []
+        self.stuck: list[Deferred[bytes]] = []
         self.requests: list[NgpuRequest] = []
 
     @klein.handle_errors(PayloadTooLarge)
@@ -83,6 +85,13 @@ class App:
             if not data:
                 break
             request.write(data)
+
+    @klein.route("/stuck")
+    async def never_reads(self, request: NgpuRequest) -> bytes:
+        """Never reads its body."""
+        self._note(request)
+        self.stuck.append(Deferred())
+        return await self.stuck[-1]
 
     @klein.route("/big")
     def big(self, request: NgpuRequest) -> bytes:
@@ -241,8 +250,6 @@ class Fake:
 
     def leave(self) -> None:
         """The client goes."""
-        from twisted.internet.error import ConnectionLost
-
         if not self.transport.disconnected:
             self.transport.disconnected = True
             self.channel.connectionLost(Failure(ConnectionLost()))
@@ -257,7 +264,7 @@ class Transport(StringTransport):
     def abortConnection(self) -> None:
         if not self.disconnected:
             self.disconnected = True
-            self.protocol.connectionLost(Failure(ConnectionAbortedError()))
+            self.protocol.connectionLost(Failure(ConnectionAborted()))
 
     @property
     def reading(self) -> bool:

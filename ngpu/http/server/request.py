@@ -54,6 +54,7 @@ class NgpuRequest(Request):
         self.peer_ip = channel.peer_ip
         self.started = started
         self.bytes_out = 0
+        self.notes: dict[str, str] = {}
         self._head_size = head_size
         self._framing = Framing(b"", body=False)
         self._held: bytes | None = None
