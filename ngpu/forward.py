@@ -1,0 +1,136 @@
+"""One call to one replica over treq, streaming both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from zope.interface import implementer
+
+from ngpu.errors import CallTimeout, DialFailed
+from ngpu.interfaces import IBodySink, IForwarder
+from ngpu.model import Body, ReplyHead, UpstreamRequest
+from ngpu.upstream.agent import UpstreamAgent
+from ngpu.upstream.client import UpstreamClient, body_producer
+from ngpu.upstream.dial import CancelledDialing
+from ngpu.upstream.headers import Fields, reply_fields, request_fields
+from ngpu.upstream.origin import authority_of
+from ngpu.upstream.pool import Pool
+
+
+@implementer(IForwarder)
+class Forwarder:
+    """Forwards over a treq client.
+
+    Beside what the interface says, ``send`` raises BadRequest, before it dials, for a method, target or field that
+    cannot stand on the wire, and whatever reading ``body`` raises.
+
+    :param client: one that follows, decodes and keeps nothing; see ``ngpu.upstream.client``.
+    :param clock: for the timeout of a call.
+    """
+
+    def __init__(self, client: HTTPClient, clock: IReactorTime) -> None:
+        self._client = client
+        self._clock = clock
+
+    async def send(
+        self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+    ) -> ReplyHead:
+        """See ``IForwarder``."""
+        call = Deferred.fromCoroutine(self._exchange(host, port, request, body, sink))
+        expired = False
+
+        def expire() -> None:
+            nonlocal expired
+            expired = True
+            call.cancel()
+
+        timer = self._clock.callLater(timeout, expire)
+        try:
+            return await call
+        except CancelledError as error:
+            if not expired:
+                raise
+            where = f"the replica at {host}, port {port},"
+            if isinstance(error, CancelledDialing):
+                raise DialFailed(f"{where} did not accept a connection within {timeout:g} s") from None
+            raise CallTimeout(f"{where} did not finish its reply within {timeout:g} s") from None
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def _exchange(self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink) -> ReplyHead:
+        response = await self._client.request(
+            request.method,
+            f"http://{authority_of(host, port)}{request.target}",
+            headers=Fields(request_fields(request.headers)),
+            data=body_producer(body) if body.length else None,
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        head = ReplyHead(response.code, reply_fields(response.headers.fields))
+        flow = _Flow(sink, head)
+        response.deliverBody(flow)
+        await flow.done
+        return head
+
+
+class _Flow(Protocol):
+    """The body of a reply on its way into a sink, at the sink's pace.
+
+    :ivar done: fires once the sink has taken all of it.
+    """
+
+    transport: Any
+
+    def __init__(self, sink: IBodySink, head: ReplyHead) -> None:
+        self.done: Deferred[None] = Deferred(lambda _: self.transport.abortConnection())
+        self._sink = sink
+        self._head = head
+
+    def connectionMade(self) -> None:
+        """The body begins."""
+        self._give(self._sink.start, self._head)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of the body."""
+        if not self.done.called:
+            self._give(self._sink.write, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The body's end, or the connection's before it."""
+        if self.done.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
+
+    def _give(self, take: Callable[..., Any], what: Any) -> None:
+        """Let the sink take something, and bring no more before it has."""
+        try:
+            taken = take(what)
+        except Exception:
+            self._refused(Failure())
+            return
+        if taken is not None:
+            self.transport.pauseProducing()
+            taken.addCallbacks(lambda _: self.transport.resumeProducing(), self._refused)
+
+    def _refused(self, failure: Failure) -> None:
+        """The sink does not want it."""
+        if not self.done.called:
+            self.done.errback(failure)
+            self.transport.abortConnection()
+
+
+def make_forwarder(reactor: Any, pool: Pool) -> Forwarder:
+    """A forwarder over the connections of ``pool``, which whoever made it closes."""
+    return Forwarder(UpstreamClient(UpstreamAgent(pool)), reactor)

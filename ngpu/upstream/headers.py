@@ -1,0 +1,146 @@
+"""Which header fields cross the gateway, and how they are kept while they do. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, AnyStr
+
+from twisted.web.http_headers import Headers
+
+from ngpu.errors import BadRequest
+
+Field = tuple[bytes, bytes]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields that are about one connection (RFC 9110 §7.6.1)."""
+
+PER_MESSAGE = frozenset({b"content-length", b"expect", b"host"})
+"""Fields that each side of the gateway writes for itself: a copied one next to ours is how requests are smuggled."""
+
+OURS = frozenset({b"authorization", b"btcaddress", b"forwarded", b"token", b"x-real-ip"})
+"""Request fields meant for the gateway: its credentials (wire contract §2, §3, §7), and claims of other proxies.
+
+``X-Forwarded-*`` goes with the latter. ``Cookie`` does not: it belongs to the conversation with the worker.
+"""
+
+_NEVER_SENT = HOP_BY_HOP | PER_MESSAGE | OURS
+_NEVER_RETURNED = HOP_BY_HOP | PER_MESSAGE
+
+_BLOCK = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [\t\x20-\x7e\x80-\xff]*\r\n)*")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /[\x21\x22\x24-\x7e]* HTTP/1\.1\r\n")
+
+
+def request_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """The fields of a customer's request that a worker gets to see, in their order and case."""
+    return tuple(
+        (name, value) for name, value, key in _crossing(fields, _NEVER_SENT) if not key.startswith(b"x-forwarded-")
+    )
+
+
+def reply_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """The fields of a worker's reply that a customer gets to see, in their order and case."""
+    return tuple((name, value) for name, value, _ in _crossing(fields, _NEVER_RETURNED))
+
+
+def _crossing(fields: Sequence[Field], never: frozenset[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Name, value and lower-case name of the fields that are neither in ``never`` nor named in Connection."""
+    keyed = [(name, value, name.lower()) for name, value in fields]
+    named = {option.strip().lower() for _, value, key in keyed if key == b"connection" for option in value.split(b",")}
+    stays = never | named if named else never
+    return (field for field in keyed if field[2] not in stays)
+
+
+def block(fields: Iterable[Field]) -> bytes:
+    """The fields as they stand on the wire (RFC 9112 §5).
+
+    :raises BadRequest: a name that is no token, or a value with a control character (RFC 9110 §5.1, §5.5).
+    """
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if not _BLOCK.fullmatch(lines):
+        raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
+    return lines
+
+
+def request_line(method: bytes, target: bytes) -> bytes:
+    """The request line (RFC 9112 §3), with the target as it is.
+
+    :raises BadRequest: a method that is no token, or a target that is not in origin form (RFC 9112 §3.2.1): a slash,
+        then visible US-ASCII without ``#``.
+    """
+    line = b"%b %b HTTP/1.1\r\n" % (method, target)
+    if not _REQUEST_LINE.fullmatch(line):
+        raise BadRequest("The request's method or target has characters that cannot be sent: percent-encode them.")
+    return line
+
+
+class Fields(Headers):
+    """Header fields that keep the order and case of the wire, where ``Headers`` groups and respells them.
+
+    Read-only. ``fields`` has the pairs; the methods of ``Headers`` see them as it would.
+    """
+
+    def __init__(self, fields: Iterable[Field] = ()) -> None:
+        super().__init__()
+        self.fields = tuple(fields)
+
+    def __repr__(self) -> str:
+        return f"Fields({self.fields!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fields) and self.fields == other.fields
+
+    def __hash__(self) -> int:
+        return hash(self.fields)
+
+    def copy(self) -> Headers:
+        """The same in a ``Headers``, which can be changed."""
+        copied = Headers()
+        for name, value in self.fields:
+            copied.addRawHeader(name, value)
+        return copied
+
+    def hasHeader(self, name: AnyStr) -> bool:
+        """Whether there is a field of that name."""
+        return self.copy().hasHeader(name)
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        """The values of that name; see ``Headers``."""
+        return self.copy().getRawHeaders(name, default)
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        """Names, as ``Headers`` spells them, and values."""
+        return self.copy().getAllRawHeaders()
+
+    def setRawHeaders(self, name: str | bytes, values: Sequence[str | bytes]) -> None:
+        """Not possible: work on a ``copy()``."""
+        raise TypeError("these header fields are read-only: change a copy()")
+
+    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Not possible: work on a ``copy()``."""
+        raise TypeError("these header fields are read-only: change a copy()")
+
+    def removeHeader(self, name: str | bytes) -> None:
+        """Not possible: work on a ``copy()``."""
+        raise TypeError("these header fields are read-only: change a copy()")
+
+
+def pairs(headers: Headers | None) -> tuple[Field, ...]:
+    """The fields of any ``Headers``, one pair a value."""
+    if headers is None:
+        return ()
+    if isinstance(headers, Fields):
+        return headers.fields
+    return tuple((name, value) for name, values in headers.getAllRawHeaders() for value in values)

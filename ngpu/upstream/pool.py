@@ -1,0 +1,147 @@
+"""The connections to the replicas, and which of them rest between two calls."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+
+from ngpu.errors import DialFailed
+from ngpu.upstream.connection import Connection
+from ngpu.upstream.dial import Dial, endpoint_of
+from ngpu.upstream.origin import Origin
+
+_STOPPING = "the gateway is stopping"
+
+
+class ConnectionFactory(Factory):
+    """Makes the connections to one origin."""
+
+    noisy = False
+
+    def __init__(self, origin: Origin, pool: Pool) -> None:
+        self._origin = origin
+        self._pool = pool
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        """Twisted: a connection that is about to be made."""
+        return Connection(self._origin, self._pool)
+
+
+class Pool:
+    """Makes connections, and keeps those that can take another call for a short while.
+
+    How many calls run at once is not its business: the replicas' slots say that.
+
+    :param reactor: ``IReactorTCP``, ``IReactorTime`` and, for names, ``IReactorPluggableNameResolver``.
+    :param idle: seconds that a connection rests at most, default 2: servers close theirs later, uvicorn after 5.
+    :param per_origin: how many rest at most for one host and port, default 32.
+    :param total: how many rest at most for all of them, default 1024.
+    """
+
+    def __init__(self, reactor: Any, idle: float = 2.0, per_origin: int = 32, total: int = 1024) -> None:
+        self._reactor = reactor
+        self._idle = idle
+        self._per_origin = per_origin
+        self._total = total
+        self._route = lru_cache(maxsize=1024)(self._make_route)
+        self._dials: set[Dial] = set()
+        self._open: set[Connection] = set()
+        self._resting: dict[Origin, dict[Connection, None]] = {}
+        self._resting_count = 0
+        self._sweep: IDelayedCall | None = None
+        self._closing: Deferred[None] | None = None
+
+    def take(self, origin: Origin) -> Connection | None:
+        """A connection that rests and is still good, the one used last."""
+        group = self._resting.get(origin)
+        while group:
+            connection, _ = group.popitem()
+            self._resting_count -= 1
+            if connection.fresh():
+                return connection
+            connection.abort()
+        return None
+
+    def dial(self, origin: Origin) -> Deferred[Connection]:
+        """Make a connection.
+
+        :raises DialFailed: through the Deferred, as CancelledDialing when it is cancelled.
+        """
+        if self._closing is not None:
+            return fail(DialFailed(f"the replica at {origin} is not called: {_STOPPING}"))
+        endpoint, factory = self._route(origin)
+        dial = Dial(self._reactor, endpoint, factory, origin)
+        if not dial.outcome.called:
+            self._dials.add(dial)
+            dial.outcome.addBoth(self._dialed, dial)
+        return dial.outcome
+
+    async def close(self) -> None:
+        """Close every connection, those in use too, and give up those that are being made."""
+        if self._closing is None:
+            self._closing = Deferred()
+            for dial in tuple(self._dials):
+                dial.give_up(_STOPPING)
+            if self._sweep is not None:
+                self._sweep.cancel()
+                self._sweep = None
+            for connection in self._open:
+                connection.abort()
+            if not self._open:
+                self._closing.callback(None)
+        await self._closing
+
+    def opened(self, connection: Connection) -> None:
+        """A connection was made."""
+        self._open.add(connection)
+
+    def rested(self, connection: Connection) -> None:
+        """Keep a connection for the next call, if there is room."""
+        group = self._resting.setdefault(connection.origin, {})
+        if self._closing is not None or len(group) >= self._per_origin or self._resting_count >= self._total:
+            connection.close()
+            return
+        connection.rested_at = self._reactor.seconds()
+        group[connection] = None
+        self._resting_count += 1
+        if self._sweep is None:
+            self._sweep = self._reactor.callLater(self._idle / 4, self._close_idle)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        self._forget(connection)
+        if self._closing is not None and not self._open and not self._closing.called:
+            self._closing.callback(None)
+
+    def _close_idle(self) -> None:
+        """Close what would rest too long by the next time that we look, a quarter of ``idle`` from now."""
+        self._sweep = None
+        limit = self._reactor.seconds() - self._idle * 3 / 4
+        for origin, group in tuple(self._resting.items()):
+            for connection in tuple(group):
+                if connection.rested_at > limit:
+                    break
+                self._forget(connection)
+                connection.close()
+            if not group:
+                del self._resting[origin]
+        if self._resting:
+            self._sweep = self._reactor.callLater(self._idle / 4, self._close_idle)
+
+    def _forget(self, connection: Connection) -> None:
+        group = self._resting.get(connection.origin)
+        if group is not None and connection in group:
+            del group[connection]
+            self._resting_count -= 1
+
+    def _dialed(self, result: Any, dial: Dial) -> Any:
+        self._dials.discard(dial)
+        return result
+
+    def _make_route(self, origin: Origin) -> tuple[IStreamClientEndpoint, Factory]:
+        return endpoint_of(self._reactor, origin), ConnectionFactory(origin, self)

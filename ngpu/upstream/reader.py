@@ -1,0 +1,180 @@
+"""The bytes of a connection → one reply. Knows HTTP/1.1 and no socket."""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpResponseParser
+
+from ngpu.errors import BadReply
+from ngpu.upstream.headers import Field
+
+MAX_FIELDS = 200
+"""How many header fields (interim replies and trailers counted too) a reply may have."""
+
+MAX_HEAD = 64 * 1024
+"""How many bytes a reply's head, or its trailers, may have."""
+
+
+class ReplyReader:
+    """Reads the reply to one request; a new one is made for the next.
+
+    llhttp, strict as it comes, does the framing and refuses bad characters, folded lines, differing lengths and
+    Content-Length beside Transfer-Encoding; what it lets through is refused here. After a ``BadReply`` the reader must
+    not be used again. ``status`` is 0 until the head of the final reply (interim ones are skipped, RFC 9110 §15.2) is
+    complete; ``length`` is the body's, ``None`` where only its end will tell.
+
+    :param head: the request was a HEAD, whose reply has no body whatever its fields say (RFC 9112 §6.3).
+    """
+
+    __slots__ = (
+        "_barren",
+        "_body",
+        "_count",
+        "_fields",
+        "_head_only",
+        "_opening",
+        "_parser",
+        "_problem",
+        "complete",
+        "fields",
+        "length",
+        "persistent",
+        "status",
+        "until_close",
+    )
+
+    def __init__(self, head: bool = False) -> None:
+        self.status = 0
+        self.fields: tuple[Field, ...] = ()
+        self.length: int | None = None
+        self.until_close = False
+        self.complete = False
+        self.persistent = False
+        self._head_only = head
+        self._fields: list[Field] = []
+        self._count = 0
+        self._barren = 0
+        self._opening = b""
+        self._body: list[bytes] = []
+        self._problem = ""
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+
+    @property
+    def began(self) -> bool:
+        """Whether any byte of a reply was seen."""
+        return bool(self._opening)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the connection brought; the body's bytes among it.
+
+        Bytes after the end of the reply take its ``persistent`` away: they belong to nothing that was asked.
+
+        :raises BadReply: with a clause that completes "The replica at … ".
+        """
+        if self._parser is None:
+            self.persistent = False
+            return b""
+        if len(self._opening) < 5:
+            self._opening += data[: 5 - len(self._opening)]
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            if not self.complete:
+                raise BadReply(self._problem or f"sent broken HTTP ({_reason(error)})") from None
+            self.persistent = False
+        if self.complete:
+            self._parser = None  # it refers to us: without this only the garbage collector frees the two
+        elif self._body:
+            self._barren = 0
+        else:
+            self._check_progress(len(data))
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        return body
+
+    def on_message_begin(self) -> None:
+        """llhttp: another message begins."""
+        if self.complete:
+            self._refuse("sent bytes after its reply")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a field of the head, or of the trailers, which are not passed on (RFC 9110 §6.5.1)."""
+        self._count += 1
+        if self._count > MAX_FIELDS:
+            self._refuse(f"sent more than {MAX_FIELDS} header fields")
+        if not self.status:
+            self._fields.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """llhttp: the head of an interim or final reply is there."""
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        self._check_line(status, version)
+        if status < 200:
+            self._fields.clear()
+            return
+        if sum([len(name) + len(value) + 4 for name, value in self._fields]) > MAX_HEAD:
+            self._refuse(f"sent a head of more than {MAX_HEAD // 1024} KiB")
+        self.fields = tuple(self._fields)
+        self._frame(status, version)
+        self.status = status
+
+    def on_body(self, data: bytes) -> None:
+        """llhttp: some of the body."""
+        if self.complete:
+            self._refuse("sent a body where there is none")
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """llhttp: the end of an interim reply, or of ours."""
+        if self.status and not self.complete:
+            assert self._parser is not None
+            self.complete = True
+            self.persistent = self.persistent and self._parser.should_keep_alive()
+
+    def _check_line(self, status: int, version: str) -> None:
+        """Refuse what llhttp accepts in a status line."""
+        if self._opening != b"HTTP/" or version not in ("1.1", "1.0"):
+            self._refuse("answered in a protocol other than HTTP/1.1")
+        if not 100 <= status <= 599:
+            self._refuse(f"answered with status {status:03}, which HTTP does not have")
+        if status == 101:
+            self._refuse("switched protocols (status 101), which nobody asked for")
+
+    def _frame(self, status: int, version: str) -> None:
+        """Where the body ends (RFC 9112 §6.3)."""
+        codings = []
+        for name, value in self.fields:
+            key = name.lower()
+            if key == b"content-length":
+                self.length = int(value)
+            elif key == b"transfer-encoding":
+                codings.append(value.lower())
+        if codings and (codings != [b"chunked"] or version == "1.0"):
+            self._refuse("used a transfer coding other than chunked")
+        self.persistent = version == "1.1"
+        if self._head_only or status in (204, 304):
+            # llhttp does not know what was asked: to it, a HEAD's Content-Length announces a body. A chunked one
+            # could be followed by a few bytes that it swallows in silence, so that connection is not used again.
+            assert self._parser is not None
+            self.persistent = self.persistent and not codings and self._parser.should_keep_alive()
+            self.length = 0
+            self.complete = True
+        else:
+            self.until_close = self.length is None and not codings
+
+    def _check_progress(self, arrived: int) -> None:
+        """Refuse a head, a chunk's extension or a trailer that goes on for ever: we only see them once they end."""
+        self._barren += arrived
+        if self._barren > MAX_HEAD:
+            raise BadReply(f"sent a head of more than {MAX_HEAD // 1024} KiB")
+
+    def _refuse(self, problem: str) -> None:
+        """Stop the parser, which tells its caller nothing of what a callback raised."""
+        self._problem = problem
+        raise BadReply(problem)
+
+
+def _reason(error: HttpParserError) -> str:
+    """llhttp's words for what is wrong."""
+    return str(error.args[0]).lower() if error.args else "not parseable"
