@@ -1,0 +1,34 @@
+"""The configuration: YAML text → frozen settings, or a report of everything that is wrong, each with its place."""
+
+from ngpu.settings.app import App, AppRoute, QueryAlias
+from ngpu.settings.fleet import NodeSettings
+from ngpu.settings.gate import Gate
+from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
+from ngpu.settings.report import Problem, SettingsError
+from ngpu.settings.root import Settings
+from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
+from ngpu.settings.workspace import HealthCheck, Queue, Selection, Upstream, Workspace
+
+__all__ = [
+    "MAX_FILE",
+    "Admin",
+    "App",
+    "AppRoute",
+    "Gate",
+    "HealthCheck",
+    "Limits",
+    "Loaded",
+    "NodeSettings",
+    "Problem",
+    "QueryAlias",
+    "Queue",
+    "RedisStore",
+    "Selection",
+    "Settings",
+    "SettingsError",
+    "SqliteStore",
+    "Upstream",
+    "Workspace",
+    "load",
+    "loads",
+]

@@ -1,0 +1,102 @@
+"""A configuration file → settings, or a report of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from ngpu.settings.block import Surroundings
+from ngpu.settings.composer import Unreadable
+from ngpu.settings.document import Document, read_document
+from ngpu.settings.references import check_references
+from ngpu.settings.report import Problem, SettingsError
+from ngpu.settings.root import Settings
+from ngpu.settings.scope import ADAPTERS, check_scope, warnings
+from ngpu.settings.source import Source
+from ngpu.settings.wording import problem_of
+
+MAX_FILE: Final = 4 * 1024 * 1024
+"""The most bytes that a configuration file may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A configuration that can be used. ``warnings``: one line each, in the form of errors."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    _source: Source = field(repr=False)
+    _document: Document = field(repr=False)
+
+    def located(self, path: tuple[str | int, ...], message: str) -> SettingsError:
+        """The error that a later stage found, such as a plugin's, with its place in the file.
+
+        :param path: keys and indexes from the top of the file; what is not there is shown at what would hold it.
+        """
+        return SettingsError(self._source, [Problem(self._document.spot(path).value, path, message)])
+
+
+def load(path: Path, adapters: Collection[str] = ADAPTERS) -> Loaded:
+    """Read a configuration file.
+
+    :param adapters: the names that ``apps.*.adapter`` may have.
+    :raises SettingsError: with everything that is wrong.
+    """
+    name = str(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _unusable(name, "is a directory" if path.is_dir() else "is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        raise _unusable(name, "there is no such file") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "the name is not valid"
+        raise _unusable(name, f"cannot be read: {why}") from None
+    if len(data) > MAX_FILE:
+        raise _unusable(name, "is larger than 4 MiB, the most that a configuration may have")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unusable(name, f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}") from None
+    return loads(text, name, path.absolute().parent, adapters)
+
+
+def loads(text: str, name: str, folder: Path, adapters: Collection[str] = ADAPTERS) -> Loaded:
+    """Read a configuration.
+
+    :param name: stands for the file in messages.
+    :param folder: absolute; what relative paths are taken from.
+    :raises SettingsError: with everything that is wrong.
+    """
+    text = text.removeprefix("\ufeff")
+    try:
+        if len(text) > MAX_FILE:
+            raise Unreadable(Problem(None, (), "is larger than 4 MiB, the most that a configuration may have"))
+        document = read_document(text)
+    except Unreadable as unreadable:
+        raise SettingsError(Source(name, text), [*unreadable.found, unreadable.problem]) from None
+    source = Source(name, text, document.secrets)
+    settings, problems = _validated(document, folder)
+    problems += [*document.problems, *check_references(document), *check_scope(document, adapters)]
+    if problems or settings is None:
+        raise SettingsError(source, problems)
+    return Loaded(settings, tuple(each.head(source.name) for each in warnings(document)), source, document)
+
+
+def _validated(document: Document, folder: Path) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(document.values, context=Surroundings(folder)), []
+    except ValidationError as error:
+        found = (problem_of(each, document) for each in error.errors(include_url=False, include_input=False))
+        return None, [each for each in found if each is not None]
+
+
+def _unusable(name: str, why: str) -> SettingsError:
+    return SettingsError(Source(name, ""), [Problem(None, (), why)])

@@ -1,0 +1,54 @@
+"""What this version can serve of all that a configuration may say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+from ngpu.settings.document import Document
+from ngpu.settings.report import Path, Problem, quoted
+
+ADAPTERS: Final = ("passthrough",)
+"""The app adapters that this version has."""
+
+
+def check_scope(document: Document, adapters: Collection[str]) -> Iterator[Problem]:
+    """What is right but cannot be served by this version."""
+    processes = document.get("processes")
+    if type(processes) is int and processes > 1:
+        yield _at(document, ("processes",), "this version runs one process: set it to 1")
+    if document.get("store", "kind") == "redis":
+        yield _at(document, ("store", "kind"), "this version keeps tasks in SQLite only: set it to sqlite")
+    for path, workspace in document.blocks("workspaces"):
+        if workspace.get("upstream"):
+            continue
+        if workspace.get("image"):
+            yield _at(
+                document,
+                (*path, "image"),
+                "this version does not deploy images yet: list the replicas that run already under upstream:",
+                at_key=True,
+            )
+        else:
+            yield _at(document, path, "has neither image: nor upstream: with replicas that run already")
+    for path, app in document.blocks("apps"):
+        adapter = app.get("adapter")
+        if isinstance(adapter, str) and adapter and adapter not in adapters:
+            at = (*path, "adapter")
+            why = f"there is no adapter {quoted(adapter)} in this version"
+            yield Problem(document.spot(at).value, at, why, adapter, tuple(sorted(adapters)))
+
+
+def warnings(document: Document) -> Iterator[Problem]:
+    """What is accepted and has no effect in this version."""
+    unused: list[Path] = [("egress", "allow"), ("cloud", "accounts")]
+    unused += [(*path, key) for path, _ in document.blocks("nodes") for key in ("engine", "tls")]
+    unused += [(*path, key) for path, _ in document.blocks("workspaces") for key in ("image", "webhook_secret")]
+    for path in unused:
+        if document.get(*path):
+            yield _at(document, path, "has no effect in this version", at_key=True)
+
+
+def _at(document: Document, path: Path, message: str, *, at_key: bool = False) -> Problem:
+    spot: Any = document.spot(path)
+    return Problem(spot.first if at_key else spot.value, path, message)
