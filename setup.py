@@ -51,6 +51,7 @@ setup(
             "mypy>=1.13",
             "mypy-zope>=1.0.9",
             "types-PyYAML",
+            "setuptools>=77",
         ],
     },
     entry_points={"console_scripts": ["ngpu = ngpu.cli:main"]},
