@@ -8,10 +8,12 @@
     ├── Unauthorized           401  no credential, or one that opens nothing
     ├── Forbidden              403  the gate does not let this address through
     ├── NotFound               404  no such thing, or another tenant's
+    ├── MethodNotAllowed       405  there is such a thing, but not for this method
     ├── RequestTimeout         408  the client sent its request too slowly
     ├── Conflict               409  not possible in the present state
     ├── PayloadTooLarge        413  a body over its limit
     ├── QueueFull              429  the workspace's queue is at its limit
+    ├── ResultTooLarge         502  a replica's reply is over the workspace's ``result_limit``
     ├── UpstreamError          502  a replica failed
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
     │   ├── CallCut                 bytes were sent, then the connection broke: the outcome is unknown
@@ -22,7 +24,7 @@
         ├── CheckerUnavailable      no source can tell what an address holds
         └── StoreUnavailable        the task store cannot read or write
 
-Which status each one becomes is said once, in ``ngpu.http.errors``.
+Which status each one becomes is said once, in ``ngpu.wire.codes``.
 """
 
 from __future__ import annotations
@@ -60,6 +62,17 @@ class NotFound(NgpuError):
     """There is no such thing, or it belongs to somebody else: callers cannot tell which."""
 
 
+class MethodNotAllowed(NgpuError):
+    """The address is right, the method is not.
+
+    :param allowed: the methods that would do.
+    """
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
 class RequestTimeout(NgpuError):
     """The client sent its request slower than the limits allow."""
 
@@ -81,6 +94,10 @@ class QueueFull(NgpuError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class ResultTooLarge(NgpuError):
+    """A reply that the workspace's ``result_limit`` does not let through."""
 
 
 class UpstreamError(NgpuError):

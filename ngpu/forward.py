@@ -14,7 +14,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
-from ngpu.errors import CallTimeout, DialFailed
+from ngpu.errors import BadRequest, CallTimeout, DialFailed
 from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import Body, ReplyHead, UpstreamRequest
 from ngpu.upstream.agent import UpstreamAgent
@@ -67,6 +67,8 @@ class Forwarder:
                 timer.cancel()
 
     async def _exchange(self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink) -> ReplyHead:
+        if not request.target.startswith("/"):
+            raise BadRequest("The request's target has to begin with a slash.")  # else it would go on with the port
         response = await self._client.request(
             request.method,
             f"http://{authority_of(host, port)}{request.target}",

@@ -203,7 +203,8 @@ class Task:
 
     ``attempt`` is the fencing number: it grows with every attempt, and a write that carries an older one is refused.
     ``number`` is the store's running number (0 before it was added). ``user_key`` is a fingerprint of the credential,
-    never the credential.
+    never the credential. ``request_text`` says that the request's bytes are UTF-8, ``direct``
+    that a client waits for it on its connection, so that it never waits in the queue.
     """
 
     id: str
@@ -216,6 +217,8 @@ class Task:
     timeout: float
     request_url: str = ""
     request_size: int = 0
+    request_text: bool = True
+    direct: bool = False
     btc_address: str = ""
     client_ip: str = ""
     user_key: str = ""

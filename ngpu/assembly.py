@@ -1,0 +1,157 @@
+"""From settings to working parts: wiring, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import IO, Any
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.web.resource import IResource
+
+from ngpu.addresses import is_address
+from ngpu.calls import Caller
+from ngpu.discovery import Plugins
+from ngpu.errors import ConfigError
+from ngpu.fleet.health import HealthChecks
+from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
+from ngpu.forward import make_forwarder
+from ngpu.gates import Gate
+from ngpu.gateway import Gateway
+from ngpu.http.access_log import AccessLog, annotate
+from ngpu.http.admin import admin_resource
+from ngpu.http.call import Call
+from ngpu.http.listener import ListenerSite
+from ngpu.http.partner import partner_resource
+from ngpu.http.reading import Reading
+from ngpu.http.server import Limits, NgpuRequest
+from ngpu.http.submitting import Submitting
+from ngpu.interfaces import PluginContext
+from ngpu.line import Line
+from ngpu.metrics import Metrics
+from ngpu.model import CHUNK
+from ngpu.pool import Pool
+from ngpu.settings import Loaded, Settings, SqliteStore
+from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tasks.runs import Runs
+from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
+from ngpu.tenancy import Tenancy
+from ngpu.upstream.pool import Pool as Connections
+from ngpu.wire.envelope import Envelope, parse_envelope
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What has to be started and stopped, and what the listeners serve."""
+
+    store: SqliteTaskStore
+    connections: Connections
+    dispatcher: Dispatcher
+    health: HealthChecks
+    lines: Mapping[str, Line]
+    public: ListenerSite
+    admin: ListenerSite
+
+
+def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_log: IO[str]) -> Parts:
+    """Make everything, start nothing.
+
+    :param token: of the admin listener.
+    :param access_log: where its lines go.
+    :raises SettingsError: a plugin is unknown or refuses its options.
+    """
+    settings = loaded.settings
+    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
+    metrics = Metrics({workspace.id: workspace.label for workspace in settings.workspaces})
+    lines = _lines(loaded, plugins, reactor)
+    if not isinstance(settings.store, SqliteStore):
+        raise loaded.located(("store", "kind"), "this version keeps tasks in SQLite only")
+    store = SqliteTaskStore(settings.store.path, reactor)
+    connections = Connections(reactor)
+    forwarder = make_forwarder(reactor, connections)
+    runs = Runs(store, Caller(forwarder, reactor, metrics), reactor, metrics)
+    dispatcher = Dispatcher(store, runs, lines, workspaces, reactor)
+    gateway = Gateway(
+        store=store,
+        runs=runs,
+        dispatcher=dispatcher,
+        lines=lines,
+        gates=_gates(loaded, plugins, reactor),
+        zone=settings.zone,
+        clock=reactor,
+        metrics=metrics,
+    )
+    health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
+    limits = Limits(**dict(settings.limits))
+    public = _public(settings, gateway, reactor)
+    admin = admin_resource(gateway, token, settings.admin.open_metrics)
+    return Parts(
+        store,
+        connections,
+        dispatcher,
+        health,
+        lines,
+        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
+        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics)),
+    )
+
+
+def _lines(loaded: Loaded, plugins: Plugins, reactor: Any) -> dict[str, Line]:
+    nodes = nodes_by_key(loaded.settings.nodes)
+    lines = {}
+    for index, workspace in enumerate(loaded.settings.workspaces):
+        place = ("workspaces", index, "selection")
+        selection = workspace.selection
+        policy = _plugin(loaded, plugins, "selection", selection.policy, selection.options, (*place, "policy"), reactor)
+        pool = Pool(upstream_replicas(workspace, nodes), policy)
+        lines[workspace.id] = Line(pool, reactor, workspace.health.interval)
+    return lines
+
+
+def _gates(loaded: Loaded, plugins: Plugins, reactor: Any) -> dict[str, Gate]:
+    return {
+        name: Gate(
+            gate,
+            _plugin(loaded, plugins, "checker", gate.checker, gate.options, ("gates", name, "checker"), reactor),
+            reactor,
+            is_address,
+        )
+        for name, gate in loaded.settings.gates.items()
+    }
+
+
+def _plugin(
+    loaded: Loaded,
+    plugins: Plugins,
+    family: str,
+    name: str,
+    options: Mapping[str, Any],
+    place: tuple[str | int, ...],
+    reactor: Any,
+) -> Any:
+    """An instance for the block that ``place`` names the plugin in."""
+    context = PluginContext(reactor, SystemRandom(), str(loaded.settings.folder))
+    try:
+        return plugins.make(family, name, options, context)
+    except ConfigError as error:
+        where = (*place[:-1], *error.path) if error.path else place
+        raise loaded.located(where, str(error)) from None
+
+
+def _public(settings: Settings, gateway: Gateway, reactor: Any) -> IResource:
+    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
+    tenancy = Tenancy(settings.workspaces)
+
+    async def parse(body: bytes) -> Envelope:
+        if len(body) <= CHUNK:
+            return parse_envelope(body)
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), parse_envelope, body)
+
+    def make_call(request: NgpuRequest) -> Call:
+        call = Call(request, tenancy, settings.trusted_proxies)
+        annotate(request, client=call.client_ip)
+        return call
+
+    reading = Reading(gateway, workspaces)
+    return partner_resource(reading, Submitting(gateway, reading, workspaces, settings.apps, parse), make_call)

@@ -1,0 +1,104 @@
+"""One call, from a slot to a whole reply: forward, and try another replica where that can do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ngpu.errors import BadReply, DialFailed, NgpuError, UpstreamError
+from ngpu.interfaces import IBodySink, IForwarder
+from ngpu.line import Lease
+from ngpu.metrics import Metrics
+from ngpu.model import Body, Placement, Replica, ReplyHead, UpstreamRequest
+from ngpu.pool import CallResult
+
+MOST_SENDS = 3
+"""How often a call whose workspace says ``retry: idempotent`` is sent at most."""
+
+NextLease = Callable[[UpstreamError], Awaitable[Lease | None]]
+"""Asked for a slot to try again on, after the failure given; ``None`` lets the call fail with it."""
+
+
+def placement_of(replica: Replica) -> Placement:
+    """Where a call to this replica runs, for its record."""
+    return Placement(replica.id, replica.node.address, replica.node.host)
+
+
+def may_repeat(error: UpstreamError, retry: str) -> bool:
+    """Whether a call that failed so may be sent again under the workspace's ``retry``."""
+    if isinstance(error, DialFailed):
+        return retry != "never"
+    return retry == "idempotent" and not isinstance(error, BadReply)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Makes calls through a forwarder, and lets their results count for the replicas."""
+
+    forwarder: IForwarder
+    clock: IReactorTime
+    metrics: Metrics
+    log = Logger("ngpu.calls")
+
+    async def call(
+        self,
+        lease: Lease,
+        request: UpstreamRequest,
+        body: Body,
+        sink: IBodySink,
+        timeout: float,
+        retry: str,
+        next_lease: NextLease,
+    ) -> ReplyHead:
+        """Send the request on the lease's slot, which is given back whatever happens.
+
+        :param timeout: seconds for each send.
+        :param retry: the workspace's ``retry``.
+        :raises UpstreamError: the last try's failure.
+        :raises NgpuError: what the sink or ``next_lease`` raised.
+        """
+        sends = 0
+        while True:
+            try:
+                return await self._send(lease, request, body, sink, timeout)
+            except UpstreamError as error:
+                sends += not isinstance(error, DialFailed)
+                self.log.warn(
+                    "call to {replica} failed: {error}", replica=lease.replica.id, error=str(error), sends=sends
+                )
+                if sends >= MOST_SENDS or not may_repeat(error, retry):
+                    raise
+                again = await next_lease(error)
+                if again is None:
+                    raise
+                lease = again
+
+    async def _send(
+        self, lease: Lease, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+    ) -> ReplyHead:
+        replica = lease.replica
+        began = self.clock.seconds()
+        result = CallResult.ABANDONED
+        try:
+            port = replica.ports[request.port]
+            head = await self.forwarder.send(replica.node.host, port, request, body, sink, timeout)
+            result = CallResult.ERRED if head.status >= 500 else CallResult.ANSWERED
+            return head
+        except DialFailed:
+            result = CallResult.UNREACHED
+            raise
+        except UpstreamError:
+            result = CallResult.BROKE
+            raise
+        except NgpuError:
+            result = CallResult.ANSWERED  # our sink refused what a working replica sent
+            raise
+        finally:
+            lease.release(result)
+            self.metrics.calls.labels(self.metrics.label(replica.workspace), result.value).inc()
+            self.metrics.call_seconds.labels(self.metrics.label(replica.workspace)).observe(
+                self.clock.seconds() - began
+            )

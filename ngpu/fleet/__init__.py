@@ -1,0 +1,1 @@
+"""The fleet: which replicas there are, and whether they work."""

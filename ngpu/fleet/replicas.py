@@ -1,0 +1,36 @@
+"""From the configuration to replicas: those that run already (``workspaces[].upstream``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ngpu.model import Gpus, Node, Replica, node_key
+from ngpu.settings import NodeSettings, Workspace
+
+
+def nodes_by_key(nodes: Iterable[NodeSettings]) -> Mapping[str, Node]:
+    """The configured nodes, by their address in its comparable spelling."""
+    return {
+        node_key(node.address): Node(
+            node.address,
+            node.host,
+            Gpus(node.gpus.type, node.gpus.count, node.gpus.memory),
+            dict(node.labels),
+            node.weight,
+        )
+        for node in nodes
+    }
+
+
+def upstream_replicas(workspace: Workspace, nodes: Mapping[str, Node]) -> list[Replica]:
+    """The replicas that ``upstream`` lists, in its order."""
+    return [
+        Replica(
+            f"{workspace.label}/{node_key(upstream.node)}/{index}",
+            workspace.id,
+            nodes[node_key(upstream.node)],
+            dict(upstream.ports),
+            workspace.slots,
+        )
+        for index, upstream in enumerate(workspace.upstream)
+    ]

@@ -1,0 +1,285 @@
+"""The use cases: authorize → gate → admit → select → forward → record. Knows no HTTP and no library behind a port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ngpu.calls import placement_of
+from ngpu.errors import Conflict, NgpuError, NotFound, QueueFull, Unavailable, UpstreamError
+from ngpu.gates import Gate
+from ngpu.interfaces import ITaskStore
+from ngpu.line import Lease, Line
+from ngpu.metrics import Metrics
+from ngpu.model import (
+    Body,
+    BytesBody,
+    DataForm,
+    Holdings,
+    SelectionRequest,
+    Task,
+    TaskPage,
+    TaskQuery,
+    TaskStatus,
+    UpstreamRequest,
+    node_key,
+)
+from ngpu.pool import CallResult, Health
+from ngpu.settings import Workspace
+from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tasks.lifecycle import ended, failed, placed, wait_estimate
+from ngpu.tasks.runs import Ended, Runs
+from ngpu.tenancy import Access
+from ngpu.waiting import shielded
+from ngpu.wire.times import new_task_id
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request for a workspace's replicas, read and checked, and who sent it.
+
+    ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
+    """
+
+    access: Access
+    method: str
+    request: UpstreamRequest
+    data: bytes
+    form: DataForm
+    text: bool
+    btc_address: str
+    client_ip: str
+    request_url: str
+
+
+class Gateway:
+    """What the gateway does for its callers. Everything it works with is handed to it."""
+
+    log = Logger("ngpu.gateway")
+
+    def __init__(
+        self,
+        *,
+        store: ITaskStore,
+        runs: Runs,
+        dispatcher: Dispatcher,
+        lines: Mapping[str, Line],
+        gates: Mapping[str, Gate],
+        zone: ZoneInfo,
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        self.zone = zone
+        self._store = store
+        self._runs = runs
+        self._dispatcher = dispatcher
+        self._lines = lines
+        self._gates = gates
+        self._clock = clock
+        self._metrics = metrics
+
+    async def submit(self, submission: Submission) -> Task:
+        """Take a task into the queue; it is durable when this returns.
+
+        :raises QueueFull: as many tasks wait as may.
+        :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
+        """
+        workspace = submission.access.workspace
+        await self._admit(submission)
+        return await shielded(Deferred.fromCoroutine(self._enqueue(workspace, submission)))
+
+    async def submit_and_wait(self, submission: Submission, seconds: float) -> Task:
+        """Take a task into the queue and wait for its end, but no longer than that."""
+        task = await self.submit(submission)
+        watch = self._runs.watch(task.id, seconds)
+        now = await self._store.get(task.id)
+        if now is not None and now.status.ended:
+            watch.cancel()
+            return now
+        await watch
+        return await self._store.get(task.id) or task
+
+    async def call(self, submission: Submission) -> Ended:
+        """Run a task while its client waits; cancelling this aborts the worker's call and cancels the task.
+
+        :raises QueueFull: as many calls wait already as may.
+        :raises NoReplica: no replica became free, or none is up.
+        :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
+        :raises Conflict: the task was cancelled by somebody else meanwhile.
+        """
+        workspace = submission.access.workspace
+        line = self._lines[workspace.id]
+        await self._admit(submission)
+        if line.waiting >= workspace.queue.limit:
+            raise QueueFull(f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5)
+        task, body = self._new_task(submission), BytesBody(submission.data)
+        self._metrics.accepted.labels(workspace.label).inc()
+        selection = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
+        lease = await self._first_slot(line, selection, task, body)
+        started = placed(task, placement_of(lease.replica), self._clock.seconds())
+        try:
+            started = await shielded(Deferred.fromCoroutine(self._store.add(started, body)))
+        except BaseException as error:
+            lease.release(CallResult.ABANDONED)
+            if isinstance(error, CancelledError):
+                self._quietly(self._cancel(started))
+            raise
+
+        async def next_lease(error: UpstreamError) -> Lease | None:
+            try:
+                return await line.slot(selection, workspace.timeout)
+            except Unavailable:
+                return None
+
+        try:
+            over = await self._runs.run(started, body, lease, workspace, next_lease)
+        except CancelledError:
+            self._quietly(self._cancel(started))
+            raise
+        if over is None:
+            raise Conflict("the task was cancelled while it ran")
+        return over
+
+    async def task(self, task_id: str, access: Access | None) -> Task:
+        """A task's record.
+
+        :param access: what the caller showed; ``None`` where the unguessable id is all that is asked for.
+        :raises NotFound: no such task, or another tenant's.
+        """
+        task = await self._store.get(task_id)
+        if task is None or (access is not None and access.workspace.id != task.workspace):
+            raise NotFound("no such task; ids are forgotten once the workspace's retention is over")
+        return task
+
+    async def standing(self, task: Task) -> dict[str, Any]:
+        """``queue_position`` and ``wait_estimate`` of a queued task; nothing for any other."""
+        if task.status is not TaskStatus.QUEUED:
+            return {}
+        position = await self._store.queue_position(task)
+        line = self._lines.get(task.workspace)
+        slots = line.pool.slots if line is not None else 0
+        estimate = wait_estimate(position, slots, self._runs.average(task.workspace))
+        return {"queue_position": position, "wait_estimate": estimate}
+
+    def request_of(self, task: Task) -> Body:
+        """What was sent, or is to be sent, to the worker."""
+        return self._store.request_body(task)
+
+    def result_of(self, task: Task) -> Body | None:
+        """What the worker answered; ``None`` where it did not."""
+        return self._store.result_body(task) if task.outcome is not None and task.outcome.worker_status else None
+
+    async def cancel(self, task_id: str, access: Access) -> Task:
+        """End a queued or running task; a running one's call to the worker is aborted.
+
+        :raises NotFound: no such task, or another tenant's.
+        :raises Conflict: it has ended already.
+        """
+        task = await self.task(task_id, access)
+        before = await self._cancel(task)
+        if before is None or before.ended:
+            raise Conflict(f"the task has ended already: it is {before or task.status}")
+        return await self.task(task_id, access)
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        """Ids of tasks, oldest first."""
+        return await self._store.list(query)
+
+    def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:
+        """The nodes that hold the workspace's replicas, as queryNodes tells of them (wire contract §4)."""
+        status: dict[str, tuple[str, bool]] = {}
+        for member in self._lines[workspace.id].pool.members.values():
+            address = member.replica.node.address
+            up = status.get(node_key(address), ("", False))[1] or member.health is Health.UP
+            status[node_key(address)] = (address, up)
+        return [{"nodeAddr": address, "progress": 100, "status": int(up)} for address, up in status.values()]
+
+    async def holdings(self, address: str, gate: str | None) -> Holdings:
+        """What an address holds, as the gate of that name sees it; the first one's view where none is named.
+
+        :raises NotFound: no gate is configured.
+        """
+        chosen = self._gates.get(gate) if gate is not None else next(iter(self._gates.values()), None)
+        if chosen is None:
+            raise Unavailable("no gate is configured, so nobody can tell; its operator can add one under gates:", 3600)
+        return await chosen.holdings(address)
+
+    async def figures(self) -> bytes:
+        """Everything that is counted, for a scrape."""
+        for workspace_id, line in self._lines.items():
+            label = self._metrics.label(workspace_id)
+            self._metrics.queued.labels(label).set(await self._store.queued(workspace_id))
+            self._metrics.waiting.labels(label).set(line.waiting)
+            for replica_id, member in line.pool.members.items():
+                self._metrics.in_flight.labels(label, replica_id).set(member.in_flight)
+        return self._metrics.exposition()
+
+    async def ready(self) -> None:
+        """Whether work can be taken in: the store answers.
+
+        :raises StoreUnavailable: it does not.
+        """
+        await self._store.get("")
+
+    async def _enqueue(self, workspace: Workspace, submission: Submission) -> Task:
+        task = self._new_task(submission)
+        task = await self._store.add(task, BytesBody(submission.data), workspace.queue.limit)
+        self._metrics.accepted.labels(workspace.label).inc()
+        self._dispatcher.queued(workspace.id)
+        return task
+
+    async def _admit(self, submission: Submission) -> None:
+        gate = submission.access.workspace.gate
+        if gate is not None and submission.btc_address:
+            await self._gates[gate].admit(submission.btc_address)
+
+    def _new_task(self, submission: Submission) -> Task:
+        now = self._clock.seconds()
+        workspace = submission.access.workspace
+        return Task(
+            id=new_task_id(now, self.zone),
+            workspace=workspace.id,
+            method=submission.method,
+            request=submission.request,
+            form=submission.form,
+            submitted_at=now,
+            expires_at=now + workspace.queue.ttl,
+            timeout=workspace.timeout,
+            request_url=submission.request_url,
+            request_size=len(submission.data),
+            request_text=submission.text,
+            btc_address=submission.btc_address,
+            client_ip=submission.client_ip,
+            user_key=submission.access.user_key,
+        )
+
+    async def _first_slot(self, line: Line, selection: SelectionRequest, task: Task, body: Body) -> Lease:
+        try:
+            return await line.slot(selection, task.timeout)
+        except Unavailable as error:
+            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
+            self._quietly(self._store.add(over, body))
+            raise
+
+    async def _cancel(self, task: Task) -> TaskStatus | None:
+        before = await self._store.cancel(task.id, self._clock.seconds())
+        if before is not None and not before.ended:
+            self._runs.abort(task.id)
+            self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+        return before
+
+    def _quietly(self, work: Any) -> None:
+        """Let a record be written that nobody waits for."""
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: (
+                self.log.error("not recorded: {error}", error=failure.getErrorMessage())
+                if failure.check(NgpuError)
+                else self.log.failure("not recorded", failure=failure)
+            )
+        )

@@ -1,0 +1,57 @@
+"""The access log: one line of JSON a request, ASCII only. No query, no credential, no payload."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import IO
+
+from ngpu.http.server import NgpuRequest
+from ngpu.metrics import Metrics
+
+
+def annotate(request: NgpuRequest, **notes: str) -> None:
+    """Add fields to the request's line."""
+    request.notes.update(notes)
+
+
+class AccessLog:
+    """Writes the lines of one listener, and counts its requests.
+
+    :param listener: its name, `public` or `admin`.
+    """
+
+    def __init__(self, listener: str, out: IO[str], metrics: Metrics) -> None:
+        self._listener = listener
+        self._out = out
+        self._metrics = metrics
+
+    def request(self, request: NgpuRequest, aborted: bool, now: float) -> None:
+        """A request has ended. An aborted one gets the status 499, as no reply reached its client whole."""
+        status = 499 if aborted else request.code
+        seconds = max(0.0, now - request.started)
+        route = request.notes.get("route", "none")
+        self._metrics.requests.labels(self._listener, route, status).inc()
+        self._metrics.request_seconds.labels(self._listener, route).observe(seconds)
+        self._write(
+            now,
+            client=request.notes.pop("client", request.peer_ip),
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("latin-1"),
+            status=status,
+            seconds=round(seconds, 6),
+            bytes_in=request.bytes_in,
+            bytes_out=request.bytes_out,
+            **request.notes,
+        )
+
+    def refused(self, peer_ip: str, status: int, msg: str, now: float) -> None:
+        """Bytes came that are no request."""
+        self._metrics.requests.labels(self._listener, "refused", status).inc()
+        self._write(now, client=peer_ip, status=status, refused=msg)
+
+    def _write(self, now: float, **fields: object) -> None:
+        time = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = json.dumps({"time": time, "listener": self._listener, **fields}).replace("\x7f", "\\u007f")
+        self._out.write(line + "\n")
+        self._out.flush()

@@ -1,0 +1,66 @@
+"""The public listener: which address is which call, with both spellings of the document's malformed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from klein import Klein
+from twisted.web.http import parse_qs
+from twisted.web.resource import IResource, Resource
+
+from ngpu.http.call import Call
+from ngpu.http.reading import Reading
+from ngpu.http.routes import Route, add_route, answer_http_errors
+from ngpu.http.server import NgpuRequest
+from ngpu.http.submitting import Submitting
+
+MakeCall = Callable[[NgpuRequest], Call]
+
+
+def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str, str, Route], ...]:
+    """Method, address and route of every call of the partner contract."""
+    return (
+        ("POST", "/user/schedulingTask", submitting.scheduling_task),
+        ("POST", "/user/cancelTask", submitting.cancel_task),
+        ("GET", "/user/queryTask", reading.query_task),
+        ("GET", "/user/getDetailed", reading.get_detailed),
+        ("GET", "/user/getTask", reading.get_task),
+        ("GET", "/user/getTasks", reading.get_tasks),
+        ("GET", "/user/queryTaskList", reading.query_task_list),
+        ("GET", "/user/queryNodes", reading.query_nodes),
+        ("GET", "/user/getTasksFromNode", reading.get_tasks_from_node),
+        ("GET", "/brc20/checkAddress", reading.check_address),
+        ("GET", "/user/brc20/checkAddress", reading.check_address),
+        ("POST", "/user/<name>", submitting.submit_to_app),
+        ("GET", "/user/<name>", submitting.query_app),
+    )
+
+
+def partner_resource(reading: Reading, submitting: Submitting, make_call: MakeCall) -> IResource:
+    """What the public listener serves."""
+    app = Klein()
+    for method, address, route in partner_routes(reading, submitting):
+        add_route(app, method, address, route, make_call)
+    answer_http_errors(app)
+    return _Respelled(app.resource())
+
+
+class _Respelled(Resource):
+    """Puts the ``?`` where the document's addresses write ``&`` (wire contract §1), and serves the rest of it."""
+
+    isLeaf = True
+
+    def __init__(self, inner: IResource) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._inner = inner
+
+    def render(self, request: NgpuRequest) -> Any:
+        """Serve a request."""
+        path, mark, query = request.path.partition(b"&")
+        if mark:
+            request.path = path
+            request.postpath = path[1:].split(b"/")
+            for name, values in parse_qs(query, True).items():
+                request.args.setdefault(name, []).extend(values)
+        return self._inner.render(request)

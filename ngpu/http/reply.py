@@ -1,0 +1,127 @@
+"""From what a route returns, or raises, to bytes on the connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ngpu.errors import MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
+from ngpu.http.server import NgpuRequest
+from ngpu.model import CHUNK
+from ngpu.wire.codes import status_of
+from ngpu.wire.replies import failure
+from ngpu.wire.stream import render
+
+log = Logger("ngpu.http")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields."""
+
+    document: Mapping[str, Any] | bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def answer(request: NgpuRequest, route: Awaitable[Reply]) -> bytes | None:
+    """Run a route and send what it returns; for Klein, which finishes the request afterwards.
+
+    Whatever was raised on purpose becomes its status of `ngpu.wire.codes`, anything else a 500 that tells the client
+    nothing and the log all.
+    """
+    try:
+        reply = await route
+    except NgpuError as error:
+        if client_gone(request):
+            raise CancelledError from None
+        reply = refusal(error)
+    except CancelledError:
+        raise
+    except Exception:
+        log.failure("a request failed", path=request.path)
+        reply = Reply(failure(500, "the gateway failed at this request; its log says why"), 500)
+    return await send(request, reply)
+
+
+def refusal(error: NgpuError) -> Reply:
+    """The reply that tells of an error."""
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, QueueFull | Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="ngpu"'
+    return Reply(failure(status, str(error)), status, headers)
+
+
+async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
+    """Begin the reply; a small one is returned whole, a large one is written at the client's pace."""
+    request.setResponseCode(reply.status)
+    request.setHeader(b"Content-Type", b"application/json")
+    for name, value in reply.headers.items():
+        request.setHeader(name.encode(), value.encode("latin-1", "replace"))
+    if isinstance(reply.document, bytes):
+        return reply.document
+    pieces = render(reply.document)
+    beginning = bytearray()
+    async for piece in pieces:
+        beginning += piece
+        if len(beginning) > CHUNK:
+            await _stream(request, bytes(beginning), pieces)
+            return None
+    return bytes(beginning)
+
+
+def client_gone(request: NgpuRequest) -> bool:
+    """Whether nobody is there any more to take a reply."""
+    return bool(request._disconnected)
+
+
+async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[bytes]) -> None:
+    pace = _Pace()
+    request.registerProducer(pace, True)
+    try:
+        request.write(beginning)
+        async for piece in rest:
+            await pace.ready()
+            request.write(piece)
+    except NgpuError as error:
+        log.error("a reply broke off: {error}", error=str(error))
+        request.loseConnection()  # type: ignore[no-untyped-call]
+        raise CancelledError from None
+    finally:
+        if not client_gone(request):
+            request.unregisterProducer()
+
+
+@implementer(IPushProducer)
+class _Pace:
+    """Lets a coroutine write as fast as the client reads."""
+
+    def __init__(self) -> None:
+        self._gate: Deferred[None] | None = None
+
+    async def ready(self) -> None:
+        if self._gate is not None:
+            await self._gate
+
+    def pauseProducing(self) -> None:
+        if self._gate is None:
+            self._gate = Deferred()
+
+    def resumeProducing(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.callback(None)
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()

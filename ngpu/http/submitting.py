@@ -1,0 +1,185 @@
+"""The partner contract's calls that submit work, and cancel it (wire contract §3, §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from ngpu.errors import BadRequest, MethodNotAllowed, NotFound, Unauthorized
+from ngpu.gateway import Gateway, Submission
+from ngpu.http.access_log import annotate
+from ngpu.http.call import Call
+from ngpu.http.reading import TASK_ID, Reading
+from ngpu.http.reply import Reply
+from ngpu.model import DataForm, Task, TaskStatus, UpstreamRequest
+from ngpu.settings import App, AppRoute, QueryAlias, Workspace
+from ngpu.tasks.runs import Ended
+from ngpu.tenancy import Access
+from ngpu.wire.envelope import Envelope, normal_address
+from ngpu.wire.replies import failure, success, task_ids, task_reply, worker_refusal
+from ngpu.wire.target import worker_target
+
+_RAW_FIELDS = (b"content-type", b"content-encoding", b"content-language")
+"""What of a raw request's fields describes its body, and so goes with it to the worker."""
+
+ParseEnvelope = Callable[[bytes], Awaitable[Envelope]]
+
+
+class Submitting:
+    """The routes; each takes a `Call` and gives a `Reply`.
+
+    :param parse: reads an envelope, in a thread where it is large.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        reading: Reading,
+        workspaces: Mapping[str, Workspace],
+        apps: Mapping[str, App],
+        parse: ParseEnvelope,
+    ) -> None:
+        self._gateway = gateway
+        self._reading = reading
+        self._workspaces = workspaces
+        self._apps = apps
+        self._parse = parse
+
+    async def scheduling_task(self, call: Call) -> Reply:
+        """Any path and port of the caller's workspace, as a task or in one go."""
+        access = call.access()
+        workspace = access.workspace
+        url = call.param("paramUrl")
+        path = workspace.path if url is None else url
+        app = self._apps.get(workspace.apps.get(path, ""))
+        if isinstance(app, AppRoute):
+            path = app.path or path
+        port = _port(call.param("paramPort"), workspace, app)
+        return await self._run(call, access, "schedulingTask", worker_target(path), port, call.param("taskMode"))
+
+    async def submit_to_app(self, call: Call, name: str) -> Reply:
+        """An app: workspace, path, port and mode come from its configuration."""
+        app = self._app(name)
+        if isinstance(app, QueryAlias):
+            raise MethodNotAllowed(f"{name} answers GET with ?taskID=…", ("GET", "HEAD"))
+        access = call.shown_access() or self._open_app(app)
+        port = _port(None, access.workspace, app)
+        target = worker_target(app.path or access.workspace.path)
+        return await self._run(call, access, name, target, port, call.param("taskMode") or app.mode)
+
+    async def query_app(self, call: Call, name: str) -> Reply:
+        """The same as queryTask, under an app's name."""
+        self._app(name)
+        return await self._reading.query_task(call)
+
+    async def cancel_task(self, call: Call) -> Reply:
+        """End a task that is queued or running."""
+        access = call.access()
+        task = await self._gateway.cancel(call.needed(*TASK_ID), access)
+        annotate(call.request, task_id=task.id, workspace=access.workspace.label)
+        return Reply({**success("cancelled"), **task_ids(task.id), "status": str(task.status)})
+
+    def _app(self, name: str) -> App:
+        app = self._apps.get(name)
+        if app is None:
+            raise NotFound("there is no such call and no such app")
+        return app
+
+    def _open_app(self, app: AppRoute) -> Access:
+        """An app's workspace, for callers without a credential: only where no keys guard it (wire contract §2)."""
+        workspace = self._workspaces[app.workspace]
+        if workspace.keys:
+            raise Unauthorized("this app needs a key of its workspace: Authorization: Bearer <key>")
+        return Access(workspace)
+
+    async def _run(self, call: Call, access: Access, method: str, target: str, port: int, mode: str | None) -> Reply:
+        workspace = access.workspace
+        annotate(call.request, workspace=workspace.label)
+        sync = _is_sync(mode)
+        submission = await self._read(call, access, method, target, port)
+        if sync:
+            over = await self._gateway.call(submission)
+            annotate(call.request, task_id=over.task.id, node=over.task.placement.node_address)
+            return _sync_reply(over)
+        preferred = call.preferred_wait() if sync is None else None
+        wait = min(workspace.inline_wait if preferred is None else preferred, workspace.timeout)
+        if sync is False or wait <= 0:
+            task = await self._gateway.submit(submission)
+        else:
+            task = await self._gateway.submit_and_wait(submission, wait)
+        annotate(call.request, task_id=task.id)
+        headers = {} if preferred is None else {"Preference-Applied": f"wait={preferred}"}
+        return Reply(self._submitted(task), headers=headers)
+
+    def _submitted(self, task: Task) -> Mapping[str, object]:
+        return task_reply(task, self._gateway.result_of(task))
+
+    async def _read(self, call: Call, access: Access, method: str, target: str, port: int) -> Submission:
+        """The body, as an envelope or raw; it is read only now that all else is right."""
+        request = call.request
+        raw_address = call.header("BtcAddress")
+        body = await request.body.read(access.workspace.body_limit)
+        fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
+        text = True
+        if raw_address is None:
+            envelope = await self._parse(body)
+        else:
+            envelope = Envelope(normal_address(raw_address), DataForm.RAW, body)
+            sent = [(name, request.requestHeaders.getRawHeaders(name, [])) for name in _RAW_FIELDS]
+            kept = tuple((name.title(), values[0]) for name, values in sent if values)
+            fields = kept if kept and kept[0][0] == b"Content-Type" else fields + kept
+            text = _is_text(body)
+        return Submission(
+            access=access,
+            method=method,
+            request=UpstreamRequest("POST", target, port, fields),
+            data=envelope.data,
+            form=envelope.form,
+            text=text,
+            btc_address=envelope.btc_address,
+            client_ip=call.client_ip,
+            request_url=request.uri.decode("latin-1"),
+        )
+
+
+def _sync_reply(over: Ended) -> Reply:
+    """The reply to a client that waited: the worker's status where it is an error, ours where there was no answer."""
+    task, outcome = over.task, over.task.outcome
+    assert outcome is not None
+    if task.status is TaskStatus.FINISHED:
+        return Reply(task_reply(task, over.result))
+    if over.result is not None and outcome.code == outcome.worker_status:
+        return Reply(worker_refusal(task, over.result), outcome.code)
+    return Reply(
+        {**failure(outcome.code, outcome.reason), **task_ids(task.id), "status": str(task.status)}, outcome.code
+    )
+
+
+def _is_sync(mode: str | None) -> bool | None:
+    """What ``taskMode`` asks for; ``None`` leaves it to the workspace."""
+    if mode is None:
+        return None
+    if mode.lower() not in ("sync", "async"):
+        raise BadRequest("taskMode must be Sync or Async")
+    return mode.lower() == "sync"
+
+
+def _port(text: str | None, workspace: Workspace, app: App | None) -> int:
+    """The declared port that a call is for (wire contract §3)."""
+    declared = ", ".join(str(port) for port in workspace.ports)
+    if text is None:
+        port = app.port if isinstance(app, AppRoute) and app.port is not None else next(iter(workspace.ports))
+    elif text.isascii() and text.isdigit() and len(text) <= 5:
+        port = int(text)
+    else:
+        raise BadRequest(f"paramPort must be a port number; this workspace declares {declared}")
+    if port not in workspace.ports:
+        raise BadRequest(f"this workspace does not declare port {port}, only {declared}")
+    return port
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

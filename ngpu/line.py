@@ -1,0 +1,150 @@
+"""The line in front of a workspace's replicas: a call waits here for a slot, never on a busy replica.
+
+First come, first served. The dispatcher of queued tasks stands in it like any other caller, so that calls that a
+client waits for and tasks that wait in the store take turns.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ngpu.errors import NoReplica
+from ngpu.model import Replica, SelectionRequest
+from ngpu.pool import CallResult, Member, Pool
+
+
+class Lease:
+    """A slot of a replica, until it is released; releasing it again does nothing."""
+
+    def __init__(self, line: Line, member: Member) -> None:
+        self._line = line
+        self._member = member
+        self._since = line.clock.seconds()
+        self._held = True
+
+    @property
+    def replica(self) -> Replica:
+        """Whose slot this is."""
+        return self._member.replica
+
+    def release(self, result: CallResult) -> None:
+        """Give the slot back, with what the call says about the replica."""
+        if self._held:
+            self._held = False
+            now = self._line.clock.seconds()
+            self._line.pool.give_back(self._member, result, now - self._since, now)
+            self._line.serve()
+
+
+@dataclass(eq=False)
+class _Waiter:
+    request: SelectionRequest
+    granted: Deferred[Lease]
+    timers: list[IDelayedCall] = field(default_factory=list)
+
+
+class Line:
+    """Waiting calls of one workspace.
+
+    :param grace: seconds that callers wait at most while not one replica is up, before they are told so.
+    """
+
+    def __init__(self, pool: Pool, clock: IReactorTime, grace: float) -> None:
+        self.pool = pool
+        self.clock = clock
+        self._grace = grace
+        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._alarm: IDelayedCall | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return len(self._waiters)
+
+    def try_slot(self, request: SelectionRequest) -> Lease | None:
+        """A slot, if nobody waits and one is free."""
+        if self._waiters:
+            return None
+        member = self.pool.take(request, self.clock.seconds())
+        return None if member is None else Lease(self, member)
+
+    def slot(self, request: SelectionRequest, patience: float | None) -> Deferred[Lease]:
+        """A slot as soon as it is this caller's turn; cancelling leaves the line.
+
+        :param patience: seconds to wait at most; ``None`` waits as long as it takes, also while nothing is up.
+        :raises NoReplica: patience is over, or no replica is up and the line's grace is over.
+        """
+        lease = self.try_slot(request)
+        granted: Deferred[Lease] = Deferred(lambda _: self._leave(waiter))
+        waiter = _Waiter(request, granted)
+        if lease is not None:
+            granted.callback(lease)
+            return granted
+        self._waiters[waiter] = None
+        self._set_alarm()
+        if patience is not None:
+            waiter.timers.append(self.clock.callLater(patience, self._refuse, waiter, self._all_busy(patience)))
+            if self._grace < patience:
+                waiter.timers.append(self.clock.callLater(self._grace, self._refuse_if_down, waiter))
+        return granted
+
+    def serve(self) -> None:
+        """Hand out what is free; to be called whenever a slot or a replica may have become available."""
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            member = self.pool.take(waiter.request, self.clock.seconds())
+            if member is None:
+                break
+            self._leave(waiter)
+            waiter.granted.callback(Lease(self, member))
+        self._set_alarm()
+
+    def close(self) -> None:
+        """Stop the clock; whoever still waits is told that the gateway stops."""
+        while self._waiters:
+            self._refuse(next(iter(self._waiters)), lambda: NoReplica("the gateway is stopping; try again"))
+        if self._alarm is not None and self._alarm.active():
+            self._alarm.cancel()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        del self._waiters[waiter]
+        for timer in waiter.timers:
+            if timer.active():
+                timer.cancel()
+
+    def _refuse(self, waiter: _Waiter, why: Callable[[], NoReplica]) -> None:
+        self._leave(waiter)
+        waiter.granted.errback(why())
+
+    def _refuse_if_down(self, waiter: _Waiter) -> None:
+        if not self.pool.any_up:
+            self._refuse(waiter, self._none_up)
+
+    def _all_busy(self, patience: float) -> Callable[[], NoReplica]:
+        return lambda: (
+            NoReplica(
+                f"every replica of this workspace was busy for {patience:g} s; try again, or submit with taskMode=Async"
+            )
+            if self.pool.any_up
+            else self._none_up()
+        )
+
+    def _none_up(self) -> NoReplica:
+        return NoReplica(
+            f"no replica of this workspace is up ({self.pool.trouble()}); its operator has to look at it", 10
+        )
+
+    def _set_alarm(self) -> None:
+        """Come back when the next resting replica wakes, as long as somebody waits for it."""
+        if self._alarm is not None and self._alarm.active():
+            self._alarm.cancel()
+        self._alarm = None
+        now = self.clock.seconds()
+        wake = self.pool.next_wake(now) if self._waiters else None
+        if wake is not None:
+            self._alarm = self.clock.callLater(wake - now, self.serve)

@@ -1,0 +1,77 @@
+"""What the gateway counts, for Prometheus. Labels are bounded by the configuration, never by what callers send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""The media type of `Metrics.exposition`."""
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """The gateway's counters; one object a process, handed to whoever counts.
+
+    :param labels: what to call each workspace, by id; an id can be a credential, and so is never shown.
+    """
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        self._labels = labels
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.requests = Counter(
+            "ngpu_http_requests", "Requests answered", ["listener", "route", "status"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "ngpu_http_request_seconds",
+            "Seconds from a request's head to its end",
+            ["listener", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.calls = Counter(
+            "ngpu_upstream_calls",
+            "Calls to replicas by how they ended",
+            ["workspace", "result"],
+            registry=self.registry,
+        )
+        self.call_seconds = Histogram(
+            "ngpu_upstream_call_seconds",
+            "Seconds of a call to a replica",
+            ["workspace"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.tasks = Counter(
+            "ngpu_tasks_ended", "Tasks by how they ended", ["workspace", "status"], registry=self.registry
+        )
+        self.accepted = Counter("ngpu_tasks_accepted", "Tasks taken in", ["workspace"], registry=self.registry)
+        self.store_errors = Counter(
+            "ngpu_store_errors", "Ends of tasks that the store refused at first", registry=self.registry
+        )
+        self.queued = Gauge("ngpu_queue_tasks", "Tasks that wait in the store", ["workspace"], registry=self.registry)
+        self.waiting = Gauge("ngpu_line_waiting", "Calls that wait for a slot", ["workspace"], registry=self.registry)
+        self.in_flight = Gauge(
+            "ngpu_replica_in_flight", "Calls a replica works on", ["workspace", "replica"], registry=self.registry
+        )
+        self.up = Gauge(
+            "ngpu_replica_up",
+            "1 while a replica's health checks pass",
+            ["workspace", "replica"],
+            registry=self.registry,
+        )
+
+    def label(self, workspace: str) -> str:
+        """What to call the workspace of that id."""
+        return self._labels.get(workspace, "former")
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self.registry)

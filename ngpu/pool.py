@@ -1,0 +1,165 @@
+"""Which replica of a workspace is available: health, slots in use, latency, and rest after failures.
+
+Nothing here waits or does I/O, and every method that depends on the time takes ``now``. A replica is *available* when
+its health checks pass, it has a free slot, and it is not resting. Waiting for one is the line's business.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ngpu.interfaces import ISelectionPolicy
+from ngpu.model import Replica, SelectionRequest
+
+LATENCY_WEIGHT = 0.2
+"""Weight of the newest call in a replica's average latency."""
+
+FAILURES_BEFORE_REST = 3
+"""How many calls in a row must fail after they were sent before a replica is rested; a failed dial rests it at once."""
+
+FIRST_REST, LONGEST_REST = 1.0, 60.0
+"""Seconds of the first rest, which doubles with each one that follows without a success between, up to the longest."""
+
+
+class Health(enum.Enum):
+    """What the active checks say; UNKNOWN before the first."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+
+
+class CallResult(enum.Enum):
+    """How a call ended, as far as the replica's standing goes.
+
+    ANSWERED: it works. ERRED: it answered with a server error. BROKE: the transport failed or it took too long.
+    UNREACHED: no connection. ABANDONED: we gave up, which says nothing about it.
+    """
+
+    ANSWERED = "answered"
+    ERRED = "erred"
+    BROKE = "broke"
+    UNREACHED = "unreached"
+    ABANDONED = "abandoned"
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A replica and its live figures; what a policy sees as a `ngpu.model.Candidate`."""
+
+    replica: Replica
+    in_flight: int = 0
+    latency: float | None = None
+    last_used: float | None = None
+    health: Health = Health.UNKNOWN
+    reason: str = "not checked yet"
+    failures: int = 0
+    rests: int = 0
+    resting_until: float = 0.0
+    place: int = -1  # its index among the available ones, -1 when it is not
+
+    def rest(self, now: float) -> None:
+        """Keep it out of the choice for a while, longer each time."""
+        self.resting_until = now + min(FIRST_REST * 2**self.rests, LONGEST_REST)
+        self.rests = min(self.rests + 1, 16)
+        self.failures = 0
+
+
+class Pool:
+    """The replicas of one workspace behind one selection policy."""
+
+    def __init__(self, replicas: Iterable[Replica], policy: ISelectionPolicy) -> None:
+        self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
+        self._policy = policy
+        self._available: list[Member] = []
+        self._resting: list[tuple[float, str]] = []
+
+    @property
+    def any_up(self) -> bool:
+        """Whether health checks pass for at least one replica, busy or not."""
+        return any(member.health is Health.UP for member in self.members.values())
+
+    @property
+    def slots(self) -> int:
+        """How many calls the replicas that are up work on at once."""
+        return sum(member.replica.slots for member in self.members.values() if member.health is Health.UP)
+
+    def trouble(self) -> str:
+        """Why nothing is up, a clause per replica, for an error message."""
+        return "; ".join(f"{m.replica.node.host}: {m.reason}" for m in self.members.values() if m.reason)
+
+    def take(self, request: SelectionRequest, now: float) -> Member | None:
+        """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose."""
+        self._wake(now)
+        if not self._available:
+            return None
+        seen: Sequence[Member] = self._available
+        chosen = self._policy.select(seen, request)
+        if chosen is None:
+            return None
+        member = self.members[chosen.replica.id]
+        member.in_flight += 1
+        self._place(member, now)
+        return member
+
+    def give_back(self, member: Member, result: CallResult, seconds: float, now: float) -> None:
+        """Free the slot of a call that took ``seconds``, and let its result count."""
+        member.in_flight -= 1
+        if result is CallResult.ANSWERED:
+            member.failures = member.rests = 0
+            member.last_used = now
+            latency = member.latency
+            member.latency = seconds if latency is None else latency + LATENCY_WEIGHT * (seconds - latency)
+        elif result is CallResult.UNREACHED:
+            self._rest(member, now)
+        elif result is not CallResult.ABANDONED:
+            member.failures += 1
+            # A server error may be the request's fault: it rests a replica only while another one is there to serve.
+            alone = result is CallResult.ERRED and not self._others_serve(member, now)
+            if member.failures >= FAILURES_BEFORE_REST and not alone:
+                self._rest(member, now)
+        self._place(member, now)
+
+    def checked(self, replica_id: str, up: bool, reason: str, now: float) -> bool:
+        """Take in the result of a health check; whether it changed the replica's health."""
+        member = self.members[replica_id]
+        before, member.health = member.health, Health.UP if up else Health.DOWN
+        member.reason = "" if up else reason
+        self._place(member, now)
+        return before is not member.health
+
+    def next_wake(self, now: float) -> float | None:
+        """When the next rest ends; ``None`` when nobody rests."""
+        while self._resting and self.members[self._resting[0][1]].resting_until != self._resting[0][0]:
+            heapq.heappop(self._resting)
+        return max(self._resting[0][0], now) if self._resting else None
+
+    def _others_serve(self, member: Member, now: float) -> bool:
+        return any(
+            other is not member and other.health is Health.UP and other.resting_until <= now
+            for other in self.members.values()
+        )
+
+    def _rest(self, member: Member, now: float) -> None:
+        member.rest(now)
+        heapq.heappush(self._resting, (member.resting_until, member.replica.id))
+
+    def _wake(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            self._place(self.members[heapq.heappop(self._resting)[1]], now)
+
+    def _place(self, member: Member, now: float) -> None:
+        """Put the member in or out of the available ones, in constant time: the last one fills a gap."""
+        fits = member.health is Health.UP and member.in_flight < member.replica.slots and member.resting_until <= now
+        if fits and member.place < 0:
+            member.place = len(self._available)
+            self._available.append(member)
+        elif not fits and member.place >= 0:
+            last = self._available.pop()
+            if last is not member:
+                self._available[member.place] = last
+                last.place = member.place
+            member.place = -1

@@ -1,0 +1,110 @@
+"""The gateway as a Twisted service: starts in the order in which nothing can be lost, and stops the other way round."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.assembly import Parts
+from ngpu.errors import NgpuError
+from ngpu.http.listener import ListenerSite
+from ngpu.settings import Settings
+
+DRAIN = 20.0
+"""Seconds that running calls get to end in when the gateway stops; what is left is settled at the next start."""
+
+_LOOK_AGAIN = 0.05
+
+
+class GatewayService(Service):
+    """Starts and stops the parts.
+
+    :param reactor: the one that runs; a start that fails stops it, and the process ends with status 1.
+    """
+
+    log = Logger("ngpu")
+
+    def __init__(self, parts: Parts, settings: Settings, reactor: Any) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Open the store, settle what an earlier process left, check the replicas, then listen."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._failed)
+
+    async def _start(self) -> None:
+        parts = self._parts
+        await parts.store.open()
+        parts.health.start()
+        await parts.dispatcher.start()
+        for site, descriptions in ((parts.admin, self._settings.admin.listen), (parts.public, self._settings.listen)):
+            for description in descriptions:
+                self._ports.append(await self._listen(site, description))
+
+    async def _listen(self, site: ListenerSite, description: str) -> IListeningPort:
+        try:
+            port: IListeningPort = await serverFromString(self._reactor, description).listen(site)
+        except CannotListenError as error:
+            raise NgpuError(f"cannot listen on {description}: {error.socketError}") from None
+        except OSError as error:
+            raise NgpuError(f"cannot listen on {description}: {error}") from None
+        self.log.info("listening on {description}", description=description)
+        return port
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(NgpuError):
+            print(f"ngpu: {failure.getErrorMessage()}", file=sys.stderr)
+        else:
+            self.log.failure("the gateway could not start", failure=failure)
+        # twistd has no other way to end with a status of ours
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit)
+        self._reactor.stop()
+
+    def _exit(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    def stopService(self) -> Deferred[None]:
+        """Take in nothing more, let calls end, then let go of everything."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        parts = self._parts
+        if self._starting is not None:
+            self._starting.cancel()
+        for port in self._ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        parts.health.stop()
+        for site in (parts.public, parts.admin):
+            site.close_idle()
+        for line in parts.lines.values():
+            line.close()
+        await parts.dispatcher.stop(DRAIN)
+        until = self._reactor.seconds() + 1.0
+        while parts.public.busy and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _LOOK_AGAIN)
+        for site in (parts.public, parts.admin):
+            site.abort_all()
+        await parts.connections.close()
+        await parts.store.close()

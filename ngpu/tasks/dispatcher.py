@@ -1,0 +1,180 @@
+"""From the queue to a replica: one pump a workspace takes a slot, claims the oldest task for it, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.calls import placement_of
+from ngpu.errors import DialFailed, NoReplica, StoreUnavailable, UpstreamError
+from ngpu.interfaces import ITaskStore
+from ngpu.line import Lease, Line
+from ngpu.model import SelectionRequest, TaskStatus
+from ngpu.pool import CallResult
+from ngpu.settings import Workspace
+from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
+from ngpu.tasks.runs import PutBack, Runs
+from ngpu.waiting import echo
+
+SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
+"""Seconds between looks for tasks whose ttl, or whose retention, is over."""
+
+
+class Dispatcher:
+    """Runs queued tasks of all workspaces, and settles what an earlier process left behind.
+
+    How many tasks wait at most is known here by counting, so that an empty queue costs the store nothing; the store's
+    answer to a claim is what holds. The count may be too high for a while (tasks are cancelled and expire), never too
+    low: where that is in doubt, the store is asked.
+    """
+
+    log = Logger("ngpu.tasks")
+
+    def __init__(
+        self,
+        store: ITaskStore,
+        runs: Runs,
+        lines: Mapping[str, Line],
+        workspaces: Mapping[str, Workspace],
+        clock: IReactorTime,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._lines = lines
+        self._workspaces = workspaces
+        self._clock = clock
+        self._queued = dict.fromkeys(workspaces, 0)
+        self._pumps: dict[str, Deferred[None]] = {}
+        self._stopping = False
+        self._serving: set[Deferred[None]] = set()
+        self._doubtful: set[str] = set()
+        self._tickers = [self._ticker(self._settle), self._ticker(self._purge)]
+
+    async def start(self) -> None:
+        """Settle the tasks that a dead process was running, then begin to run what waits."""
+        for task in await self._store.orphans():
+            workspace = self._workspaces.get(task.workspace)
+            if workspace is not None and may_run_again(task, workspace.retry):
+                await self._store.requeue(task.id, task.attempt)
+                self.log.warn("{task_id} was running when the gateway stopped; it runs again", task_id=task.id)
+            else:
+                now = self._clock.seconds()
+                await self._store.finish(task.id, task.attempt, unknown_outcome(task), now, None)
+                self.log.warn("{task_id} was running when the gateway stopped; its outcome is unknown", task_id=task.id)
+        for workspace_id in self._workspaces:
+            self.queued(workspace_id, await self._store.queued(workspace_id))
+        for ticker, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
+            ticker.clock = self._clock
+            ticker.start(seconds)
+
+    def queued(self, workspace: str, count: int = 1) -> None:
+        """So many more tasks of the workspace wait."""
+        self._queued[workspace] += count
+        if self._queued[workspace] > 0 and workspace not in self._pumps and not self._stopping:
+            pump = Deferred.fromCoroutine(self._pump(self._workspaces[workspace]))
+            if not pump.called:
+                self._pumps[workspace] = pump
+                pump.addBoth(self._pumped, workspace)
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more; let what runs come to its end for so many seconds."""
+        self._stopping = True
+        for ticker in self._tickers:
+            if ticker.running:
+                ticker.stop()
+        for pump in tuple(self._pumps.values()):
+            pump.cancel()
+        await self._runs.stop(grace)
+        await DeferredList([echo(served) for served in self._serving])
+
+    def _served(self, result: object, served: Deferred[None]) -> None:
+        self._serving.discard(served)
+
+    def _pumped(self, result: object, workspace: str) -> None:
+        del self._pumps[workspace]
+        if isinstance(result, Failure) and result.check(CancelledError, NoReplica) is None:
+            self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=workspace)
+            self._doubtful.add(workspace)
+
+    async def _pump(self, workspace: Workspace) -> None:
+        """Take slots as long as tasks wait; what then happens on each of them is not waited for."""
+        line = self._lines[workspace.id]
+        request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
+        while self._queued[workspace.id] > 0:
+            lease = await line.slot(request, None)
+            self.queued(workspace.id, -1)
+            served = Deferred.fromCoroutine(self._serve(workspace, lease))
+            self._serving.add(served)
+            served.addErrback(self._stumbled, workspace.id)
+            served.addBoth(self._served, served)
+
+    async def _serve(self, workspace: Workspace, lease: Lease) -> None:
+        """Claim the oldest task for the slot and run it."""
+        try:
+            task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
+        except BaseException:
+            lease.release(CallResult.ABANDONED)
+            raise
+        if task is None:
+            lease.release(CallResult.ABANDONED)
+            self._queued[workspace.id] = 0
+            await self._recount(workspace.id)
+            return
+        if self._stopping:
+            lease.release(CallResult.ABANDONED)
+            await self._store.requeue(task.id, task.attempt)
+            return
+        line = self._lines[workspace.id]
+
+        async def next_lease(error: UpstreamError) -> Lease | None:
+            request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
+            lease = line.try_slot(request)
+            if lease is None and isinstance(error, DialFailed):
+                raise PutBack(str(error))
+            return lease or await line.slot(request, None)
+
+        if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
+            await self._recount(workspace.id)
+
+    async def _recount(self, workspace: str) -> None:
+        """Raise the count to what the store says."""
+        missing = await self._store.queued(workspace) - self._queued[workspace]
+        if missing > 0:
+            self.queued(workspace, missing)
+
+    def _stumbled(self, failure: Failure, workspace: str) -> None:
+        if failure.check(CancelledError):
+            return
+        if failure.check(StoreUnavailable):
+            self.log.error("{error}", error=failure.getErrorMessage())
+        else:
+            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=workspace)
+        self._doubtful.add(workspace)
+
+    async def _settle(self) -> None:
+        """End what waited too long, and count anew where a failure left doubt."""
+        for workspace, task_id in await self._store.expire(self._clock.seconds()):
+            self._runs.ended(workspace, task_id, TaskStatus.EXPIRED)
+        while self._doubtful and not self._stopping:
+            workspace = next(iter(self._doubtful))
+            await self._recount(workspace)
+            self._doubtful.discard(workspace)
+
+    async def _purge(self) -> None:
+        now = self._clock.seconds()
+        retention = {workspace.id: now - workspace.retention for workspace in self._workspaces.values()}
+        longest = now - max((workspace.retention for workspace in self._workspaces.values()), default=0.0)
+        while not self._stopping and await self._store.purge(retention, longest):
+            pass
+
+    def _ticker(self, work: object) -> LoopingCall:
+        def tick() -> Deferred[None]:
+            done = Deferred.fromCoroutine(work())  # type: ignore[operator]
+            return done.addErrback(lambda failure: self.log.error("{error}", error=failure.getErrorMessage()))
+
+        return LoopingCall(tick)

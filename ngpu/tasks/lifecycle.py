@@ -1,0 +1,53 @@
+"""How tasks begin and end, as pure functions over records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ngpu.errors import NgpuError
+from ngpu.model import Outcome, Placement, Task, TaskStatus
+from ngpu.wire.codes import status_of
+
+
+def placed(task: Task, placement: Placement, now: float) -> Task:
+    """A new task in its first attempt: for a call whose client waits, which never was in the queue."""
+    return replace(
+        task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now, ended_at=None, direct=True
+    )
+
+
+def failed(error: NgpuError) -> Outcome:
+    """How a task ends whose call raised this."""
+    return Outcome(TaskStatus.FAILED, status_of(error), str(error))
+
+
+def ended(task: Task, outcome: Outcome, now: float) -> Task:
+    """The record of a task that ends now."""
+    return replace(task, status=outcome.status, outcome=outcome, ended_at=now)
+
+
+def unknown_outcome(task: Task) -> Outcome:
+    """How a task ends that was running when the gateway stopped, and must not run twice."""
+    where = f" on {task.placement.node_host}" if task.placement.node_host else ""
+    return Outcome(
+        TaskStatus.FAILED,
+        503,
+        f"the gateway stopped while the task ran{where}, so its outcome is unknown; "
+        "submit it again if running it twice does no harm",
+    )
+
+
+def may_run_again(task: Task, retry: str) -> bool:
+    """Whether a task that was running when the gateway stopped goes back into the queue."""
+    return retry == "idempotent" and not task.direct
+
+
+def wait_estimate(position: int, slots: int, average: float | None) -> int | None:
+    """Seconds until a queued task begins, as far as one can tell; ``None`` where one cannot.
+
+    :param average: seconds that the workspace's calls took lately.
+    """
+    if average is None or slots == 0:
+        return None
+    return math.ceil(math.ceil(position / slots) * average)

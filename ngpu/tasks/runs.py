@@ -1,0 +1,198 @@
+"""The runs of this process: tasks on their way through a replica, who waits for them, and how to stop one."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from ngpu.calls import Caller, NextLease, placement_of
+from ngpu.errors import NgpuError, StoreUnavailable, UpstreamError
+from ngpu.interfaces import ITaskStore
+from ngpu.line import Lease
+from ngpu.metrics import Metrics
+from ngpu.model import Body, BytesBody, Outcome, Task, TaskStatus
+from ngpu.pool import CallResult
+from ngpu.settings import Workspace
+from ngpu.tasks.lifecycle import ended, failed
+from ngpu.tasks.result import ResultSink
+from ngpu.waiting import echo
+
+AVERAGE_WEIGHT = 0.1
+"""Weight of the newest run in a workspace's average."""
+
+RECORD_AGAIN = 1.0
+"""Seconds between tries to record an end while the store refuses."""
+
+Last = tuple[int, bytes] | None
+
+
+class PutBack(NgpuError):
+    """Raised by a run's `NextLease`: nothing was sent, so the task goes back into the queue."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task after its run, and its result where there is one."""
+
+    task: Task
+    result: Body | None
+
+
+class Runs:
+    """Takes tasks that hold a slot to their end, and records it."""
+
+    log = Logger("ngpu.tasks")
+
+    def __init__(self, store: ITaskStore, caller: Caller, clock: IReactorTime, metrics: Metrics) -> None:
+        self._store = store
+        self._caller = caller
+        self._clock = clock
+        self._metrics = metrics
+        self._running: dict[str, Deferred[Any]] = {}
+        self._watchers: dict[str, list[Deferred[None]]] = {}
+        self._averages: dict[str, float] = {}
+
+    def run(
+        self, task: Task, body: Body, lease: Lease, workspace: Workspace, next_lease: NextLease
+    ) -> Deferred[Ended | None]:
+        """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
+
+        Cancelling aborts the worker's call and leaves the record to the canceller.
+
+        :param next_lease: as for `Caller.call`; may raise `PutBack`.
+        """
+        return self._track(task.id, self._run(task, body, lease, workspace, next_lease))
+
+    def abort(self, task_id: str) -> None:
+        """Stop the run of a task whose record says already that it has ended."""
+        running = self._running.get(task_id)
+        if running is not None:
+            running.cancel()
+
+    def watch(self, task_id: str, seconds: float) -> Deferred[None]:
+        """Fires when the task has ended, or after so many seconds."""
+        watcher: Deferred[None] = Deferred()
+        self._watchers.setdefault(task_id, []).append(watcher)
+        timer = self._clock.callLater(seconds, watcher.callback, None)
+
+        def leave(result: None) -> None:
+            if timer.active():
+                timer.cancel()
+            watchers = self._watchers.get(task_id, [])
+            if watcher in watchers:
+                watchers.remove(watcher)
+                if not watchers:
+                    del self._watchers[task_id]
+            return result
+
+        return watcher.addBoth(leave)
+
+    def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
+        """Count an end and wake whoever watches for it."""
+        self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
+        for watcher in self._watchers.pop(task_id, ()):
+            watcher.callback(None)
+
+    def average(self, workspace: str) -> float | None:
+        """Seconds that the workspace's runs took lately; ``None`` before the first."""
+        return self._averages.get(workspace)
+
+    async def stop(self, grace: float) -> None:
+        """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
+        over = DeferredList([echo(run) for run in self._running.values()])
+        over.addTimeout(grace, self._clock, lambda result, _: None)
+        await over
+        for running in tuple(self._running.values()):
+            running.cancel()
+
+    def _track(self, task_id: str, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred.fromCoroutine(work)
+        if not done.called:
+            self._running[task_id] = done
+
+            def forget(result: Any) -> Any:
+                if self._running.get(task_id) is done:
+                    del self._running[task_id]
+                return result
+
+            done.addBoth(forget)
+        return done
+
+    async def _run(
+        self, task: Task, body: Body, lease: Lease, workspace: Workspace, next_lease: NextLease
+    ) -> Ended | None:
+        sink = ResultSink(self._store, task, workspace.result_limit)
+
+        async def fenced_lease(error: UpstreamError) -> Lease | None:
+            again = await next_lease(error)
+            if again is not None:
+                sink.task = await self._next_attempt(sink.task, again)
+            return again
+
+        last: Last = None
+        try:
+            await self._caller.call(lease, task.request, body, sink, task.timeout, workspace.retry, fenced_lease)
+            outcome, last = sink.outcome(), sink.last
+        except PutBack:
+            await self._store.requeue(task.id, sink.task.attempt)
+            return None
+        except NgpuError as error:
+            outcome = failed(error)
+        after = ended(sink.task, outcome, self._clock.seconds())
+        if last is None:
+            result = None
+        else:
+            result = self._store.result_body(after) if sink.whole is None else BytesBody(sink.whole)
+        return Ended(after, result) if await self._record(after, outcome, last) else None
+
+    async def _next_attempt(self, task: Task, lease: Lease) -> Task:
+        placement = placement_of(lease.replica)
+        attempt = None
+        try:
+            attempt = await self._store.reattempt(task.id, task.attempt, placement)
+        finally:
+            if attempt is None:
+                lease.release(CallResult.ABANDONED)
+        if attempt is None:
+            raise CancelledError  # somebody ended the task meanwhile; there is nothing left to do
+        return replace(task, attempt=attempt, placement=placement)
+
+    async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:
+        try:
+            return await self._finish(after, outcome, last)
+        except StoreUnavailable as error:
+            self._metrics.store_errors.inc()
+            self.log.error("the end of {task_id} is not recorded yet: {error}", task_id=after.id, error=str(error))
+            late = self._track(after.id + "/record", self._finish_at_last(after, outcome, last))
+            if not after.direct:
+                return bool(await late)
+            # The worker's answer is worth more than its record: the client that waits gets it now.
+            late.addErrback(lambda failure: failure.trap(CancelledError))
+            return last is None or last[0] == 0
+
+    async def _finish(self, after: Task, outcome: Outcome, last: Last) -> bool:
+        kept = await self._store.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
+        if kept:
+            self._note(after)
+            self.ended(after.workspace, after.id, after.status)
+        return kept
+
+    async def _finish_at_last(self, after: Task, outcome: Outcome, last: Last) -> bool:
+        while True:
+            await deferLater(self._clock, RECORD_AGAIN)
+            try:
+                return await self._finish(after, outcome, last)
+            except StoreUnavailable:
+                continue
+
+    def _note(self, task: Task) -> None:
+        if task.started_at is not None and task.ended_at is not None:
+            took = task.ended_at - task.started_at
+            before = self._averages.get(task.workspace, took)
+            self._averages[task.workspace] = before + AVERAGE_WEIGHT * (took - before)

@@ -1,0 +1,58 @@
+"""Who calls: from a credential to the workspace that it opens (wire contract §2)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ngpu.errors import Unauthorized
+from ngpu.settings import Workspace
+
+_NOBODY = "0" * 64
+_SCHEME = re.compile(r"bearer +", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A workspace that a caller may use, and the fingerprint of what opened it ("" where nothing was shown)."""
+
+    workspace: Workspace
+    user_key: str = ""
+
+
+def credential_of(header: str) -> str:
+    """The credential in an ``Authorization`` value, with or without ``Bearer`` and with or without ``ngpu_``."""
+    return _SCHEME.sub("", header.strip(), count=1).strip().removeprefix("ngpu_")
+
+
+class Tenancy:
+    """Finds workspaces by credential.
+
+    Credentials are looked up by their SHA-256, so the time that takes says nothing about how much of one was right,
+    and the last comparison is in constant time.
+    """
+
+    def __init__(self, workspaces: Iterable[Workspace]) -> None:
+        self._by_hash: dict[str, Workspace] = {}
+        for workspace in workspaces:
+            for digest in workspace.keys or (_digest(workspace.id),):
+                self._by_hash[digest] = workspace
+
+    def open(self, credential: str) -> Access:
+        """The workspace that this opens: one of its keys, or its id where it has none.
+
+        :raises Unauthorized: it opens nothing.
+        """
+        shown = _digest(credential)
+        workspace = self._by_hash.get(shown)
+        right = hmac.compare_digest(shown, shown if workspace is not None else _NOBODY)
+        if workspace is None or not right:
+            raise Unauthorized("this credential opens no workspace; send Authorization: Bearer <workspace id or key>")
+        return Access(workspace, "key-" + shown[:16])
+
+
+def _digest(credential: str) -> str:
+    return hashlib.sha256(credential.encode("utf-8", "surrogateescape")).hexdigest()

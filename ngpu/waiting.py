@@ -1,0 +1,38 @@
+"""Waiting for a Deferred without owning it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+def shielded(source: Deferred[T]) -> Deferred[T]:
+    """Fires as the source does, and takes its result; cancelling it leaves the source at its work.
+
+    For writes that must be followed up even though the client that caused them has gone.
+    """
+    shield: Deferred[T] = Deferred()
+    source.addBoth(_pass_on, shield)
+    return shield
+
+
+def echo(source: Deferred[Any]) -> Deferred[None]:
+    """Fires when the source does, and takes nothing from it."""
+    echoed: Deferred[None] = Deferred()
+
+    def pass_on(result: Any) -> Any:
+        if not echoed.called:
+            echoed.callback(None)
+        return result
+
+    source.addBoth(pass_on)
+    return echoed
+
+
+def _pass_on(result: T | Failure, shield: Deferred[T]) -> None:
+    if not shield.called:
+        shield.callback(result)

@@ -1,0 +1,1 @@
+"""The partner contract's texts: JSON in and out, times, paths, codes. Knows no HTTP."""

@@ -1,0 +1,202 @@
+"""A submission's body (wire contract §3): ``{"btc_address": "...", "data": <string or object>}``, read strictly.
+
+``data`` goes to the worker as it came: a string byte for byte, an object in the very characters that stood in the
+request, so that no number or escape is spelled anew on the way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any, NoReturn
+
+from ngpu.errors import BadRequest
+from ngpu.model import DataForm
+
+DEEPEST = 200
+"""How deep arrays and objects may be nested."""
+
+LONGEST_NUMBER = 1000
+"""How many characters a number may have."""
+
+NO_ADDRESS = frozenset({"", "0000000000000000000000000GFg7xJaNVN2"})
+"""What stands where no address is meant: no check is asked for."""
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a submission says: the address to check ("" for none) and the bytes for the worker."""
+
+    btc_address: str
+    form: DataForm
+    data: bytes
+
+
+def parse_envelope(body: bytes) -> Envelope:
+    """Read a submission's JSON.
+
+    :raises BadRequest: it is not UTF-8, not JSON, nested too deep, holds NaN, a duplicate key or an endless number,
+        or is no envelope.
+    """
+    fields = parse_object(body)
+    data = fields.get("data")
+    if data is None:
+        raise BadRequest(
+            'the body has no "data": send {"btc_address": "...", "data": <string or object>}, '
+            "or any body together with a BtcAddress header"
+        )
+    address = btc_address(fields)
+    if isinstance(data.value, str):
+        return Envelope(address, DataForm.STRING, _encoded(data.value, '"data"'))
+    if isinstance(data.value, dict):
+        return Envelope(address, DataForm.OBJECT, _encoded(data.source, '"data"'))
+    raise BadRequest('"data" must be a string or an object')
+
+
+def btc_address(fields: dict[str, Field]) -> str:
+    """The address that a submission names, "" when it asks for no check.
+
+    :raises BadRequest: ``btc_address`` is no string.
+    """
+    field = fields.get("btc_address")
+    if field is None:
+        return ""
+    if not isinstance(field.value, str):
+        raise BadRequest('"btc_address" must be a string; leave it out to ask for no check')
+    _encoded(field.value, '"btc_address"')
+    return normal_address(field.value)
+
+
+def normal_address(text: str) -> str:
+    """An address without surrounding space; "" for the ways of saying that there is none."""
+    text = text.strip()
+    return "" if text in NO_ADDRESS else text
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member of the outermost object: its value, and the characters that it was written in."""
+
+    value: Any
+    source: str
+
+
+def parse_object(body: bytes) -> dict[str, Field]:
+    """Read a JSON object strictly, with the source of each of its members.
+
+    :raises BadRequest: see `parse_envelope`.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8 (byte {error.start})") from None
+    _check_depth(text)
+    try:
+        return _members(text)
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except StopIteration as error:
+        place = json.JSONDecodeError("Expecting value", text, error.value)
+        raise BadRequest(f"the body is not JSON: no value at line {place.lineno}, column {place.colno}") from None
+
+
+def _members(text: str) -> dict[str, Field]:
+    """The outermost object by hand, since the standard parser does not say where a value began and ended."""
+    fields: dict[str, Field] = {}
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise BadRequest("the body must be a JSON object" if text.strip() else "the body is empty; send a JSON object")
+    at = _skip(text, at + 1)
+    while text[at : at + 1] != "}":
+        if fields:
+            at = _skip(text, _expect(text, at, ","))
+        name, at = scanstring(text, _expect(text, at, '"'), True)
+        if name in fields:
+            _refuse_duplicate(name)
+        start = _skip(text, _expect(text, _skip(text, at), ":"))
+        value, end = _SCAN(text, start)
+        fields[name] = Field(value, text[start:end])
+        at = _skip(text, end)
+    if (end := _skip(text, at + 1)) != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return fields
+
+
+def _skip(text: str, at: int) -> int:
+    matched = _SPACE.match(text, at)
+    return at if matched is None else matched.end()
+
+
+def _expect(text: str, at: int, mark: str) -> int:
+    if text[at : at + 1] != mark:
+        raise json.JSONDecodeError(f"Expecting '{mark}'", text, at)
+    return at + 1
+
+
+def _check_depth(text: str) -> None:
+    """Count brackets outside strings before the parser recurses into them."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        mark = found[0]
+        if mark in "[{":
+            depth += 1
+            if depth > DEEPEST:
+                raise BadRequest(f"the body is nested more than {DEEPEST} deep")
+        elif mark in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        seen: set[str] = set()
+        _refuse_duplicate(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+    return fields
+
+
+def _integer(digits: str) -> int:
+    _check_length(digits)
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    _check_length(digits)
+    value = float(digits)
+    if math.isinf(value):
+        raise BadRequest(f"the number {digits[:_SHOWN]} is out of range")
+    return value
+
+
+def _check_length(digits: str) -> None:
+    if len(digits) > LONGEST_NUMBER:
+        raise BadRequest(f"a number of {len(digits)} characters is too long; {LONGEST_NUMBER} are the most")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadRequest(f"{name} is not JSON")
+
+
+def _refuse_duplicate(name: str) -> NoReturn:
+    shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
+    raise BadRequest(f"the key {json.dumps(shown)} stands twice in one object")
+
+
+def _encoded(text: str, what: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadRequest(f"{what} holds a lone surrogate, which no text can") from None
+
+
+_SCAN = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant
+).scan_once  # type: ignore[attr-defined]

@@ -1,0 +1,148 @@
+"""Records of tasks as the partner contract spells them: the home of ``recordDursion``, ``taskID`` and state numbers.
+
+Each function gives a document for `ngpu.wire.stream.render`; the bodies of requests and results stand in it unread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ngpu.model import Body, BytesBody, DataForm, Outcome, Task, TaskPage, TaskStatus
+from ngpu.wire.stream import Embedded, Spelling
+from ngpu.wire.times import format_time
+
+OK = 200
+"""``result_code`` of a reply that succeeds: the number (wire contract §1)."""
+
+STATES: Mapping[TaskStatus, int] = {
+    TaskStatus.QUEUED: 1,
+    TaskStatus.RUNNING: 2,
+    TaskStatus.FINISHED: 3,
+    TaskStatus.FAILED: -1,
+    TaskStatus.EXPIRED: -1,
+    TaskStatus.CANCELLED: 5,
+}
+"""Task states in records (wire contract §4)."""
+
+_WAITING = {
+    TaskStatus.QUEUED: "accepted; the task waits in the queue",
+    TaskStatus.RUNNING: "the task is running",
+}
+
+
+def success(msg: str = "success") -> dict[str, Any]:
+    """The head of every reply that succeeds."""
+    return {"result_code": OK, "msg": msg}
+
+
+def failure(code: int, msg: str) -> dict[str, Any]:
+    """The body of every reply that fails."""
+    return {"result_code": code, "msg": msg}
+
+
+def task_ids(task_id: str) -> dict[str, str]:
+    """A task's id under each name that a published client reads."""
+    return {"taskID": task_id, "taskId": task_id, "task_id": task_id}
+
+
+def task_reply(task: Task, result: Body | None, queue: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The reply of queryTask, and of a submission whose result is there already.
+
+    :param queue: ``queue_position`` and ``wait_estimate`` of a task that is queued.
+    """
+    head = _head(task)
+    reply = {**head, **task_ids(task.id), "status": str(task.status), **(queue or {})}
+    if task.outcome is None:
+        return {**reply, "result_size": 0, "data": {} if task.form is DataForm.OBJECT else ""}
+    reply |= {"result_size": 1, "task_dursion": seconds_of(task)}
+    if task.status is TaskStatus.FINISHED:
+        return {**reply, **_data(task, task.outcome, result or BytesBody())}
+    told = {**head, "status": str(task.status), "worker_status": task.outcome.worker_status}
+    return {**reply, "data": told if task.form is DataForm.OBJECT else json.dumps(told, ensure_ascii=False)}
+
+
+def worker_refusal(task: Task, result: Body) -> dict[str, Any]:
+    """The reply to a call that waited and whose worker answered with an error status: what it said, as ``data``."""
+    outcome = task.outcome or Outcome(TaskStatus.FAILED)
+    return {**_head(task), **task_ids(task.id), "status": str(task.status), **_data(task, outcome, result)}
+
+
+def _head(task: Task) -> dict[str, Any]:
+    if task.status is TaskStatus.FINISHED:
+        return success()
+    if task.outcome is None:
+        return success(_WAITING[task.status])
+    return failure(task.outcome.code, task.outcome.reason)
+
+
+def _data(task: Task, outcome: Outcome, result: Body) -> dict[str, Any]:
+    """A worker's body in the form in which the request's data came."""
+    if not outcome.text:
+        return {"data_encoding": "base64", "data": Embedded(result, Spelling.BASE64)}
+    as_json = task.form is DataForm.OBJECT and outcome.json
+    return {"data": Embedded(result, Spelling.JSON if as_json else Spelling.TEXT)}
+
+
+def seconds_of(task: Task) -> int:
+    """How long the task ran at the worker, in whole seconds; 0 for one that never did."""
+    if task.started_at is None or task.ended_at is None:
+        return 0
+    return max(0, round(task.ended_at - task.started_at))
+
+
+def record(task: Task, request: Body, result: Body | None, zone: ZoneInfo) -> dict[str, Any]:
+    """getDetailed's ``taskInfo``: every field of the document's sample, in its spelling."""
+    whole = 0 if task.ended_at is None else max(0, round(task.ended_at - task.submitted_at))
+    outcome = task.outcome
+    return {
+        "id": task.number,
+        "userkey": task.user_key,
+        "btcaddress": task.btc_address,
+        "workspaceid": task.workspace,
+        "taskid": task.id,
+        "requrl": task.request_url,
+        "method": task.method,
+        "userip": task.client_ip,
+        "nodeip": task.placement.node_host,
+        "nodeaddr": task.placement.node_address,
+        "requesttime": format_time(task.submitted_at, zone),
+        "responsetime": format_time(task.ended_at, zone),
+        "request": Embedded(request, Spelling.TEXT if task.request_text else Spelling.BASE64),
+        "state": STATES[task.status],
+        "response": _response(task, result),
+        "recordDursion": whole,
+        "videodursion": 0,
+        "gpudursion": seconds_of(task),
+        "watermarktime": "",
+        "watermarkres": "",
+        "status": str(task.status),
+        "reason": "" if outcome is None else outcome.reason,
+        "attempts": task.attempt,
+    }
+
+
+def _response(task: Task, result: Body | None) -> Embedded | str:
+    if task.outcome is None or result is None:
+        return ""
+    return Embedded(result, Spelling.TEXT if task.outcome.text else Spelling.BASE64)
+
+
+def short_record(task: Task, request: Body, result: Body | None, zone: ZoneInfo, server: str) -> dict[str, Any]:
+    """getTask's ``task``: the record less its running number, with the name of the workspace that served it."""
+    fields = record(task, request, result, zone)
+    del fields["id"]
+    return {**fields, "servername": server}
+
+
+def task_list(page: TaskPage) -> dict[str, Any]:
+    """The reply of the calls that list tasks."""
+    more = {} if page.next_cursor is None else {"next_cursor": page.next_cursor}
+    return {**success(), "result_size": len(page.ids), "taskIds": list(page.ids), **more}
+
+
+def node_list(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The reply of queryNodes."""
+    return {**success(), "result_size": len(nodes), "nodes": list(nodes)}

@@ -1,0 +1,74 @@
+"""JSON documents with bodies in them, written piece by piece: a result of 64 MiB passes through without being held."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import enum
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Any
+
+from ngpu.model import Body
+
+
+class Spelling(enum.Enum):
+    """How the bytes of a body stand in a document: inside a string, as the JSON that they are, or in base64."""
+
+    TEXT = "text"
+    JSON = "json"
+    BASE64 = "base64"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A body that stands as a value in a document."""
+
+    body: Body
+    spelling: Spelling
+
+
+def dump(value: Any) -> bytes:
+    """A document without bodies in it, as UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+async def render(value: Any) -> AsyncIterator[bytes]:
+    """The document in pieces; `Embedded` values may stand in it and in the objects within it."""
+    if isinstance(value, Embedded):
+        async for piece in _render_body(value):
+            yield piece
+    elif isinstance(value, Mapping):
+        opening = b"{"
+        for name, member in value.items():
+            yield opening + dump(name) + b":"
+            opening = b","
+            async for piece in render(member):
+                yield piece
+        yield b"{}" if opening == b"{" else b"}"
+    else:
+        yield dump(value)
+
+
+async def _render_body(embedded: Embedded) -> AsyncIterator[bytes]:
+    chunks = embedded.body.chunks()
+    if embedded.spelling is Spelling.JSON:
+        async for chunk in chunks:
+            yield chunk
+    elif embedded.spelling is Spelling.TEXT:
+        yield b'"'
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        async for chunk in chunks:
+            yield encode_basestring(decoder.decode(chunk))[1:-1].encode()
+        yield encode_basestring(decoder.decode(b"", final=True))[1:-1].encode() + b'"'
+    else:
+        yield b'"'
+        rest = b""
+        async for chunk in chunks:
+            data = rest + chunk
+            whole = len(data) - len(data) % 3
+            rest = data[whole:]
+            yield base64.b64encode(data[:whole])
+        yield base64.b64encode(rest) + b'"'
