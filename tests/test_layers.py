@@ -37,6 +37,7 @@ def test_the_rules_speak_of_the_house_as_it_stands() -> None:
         ("ngpu/tasks/run.py", "from .. import http", "ngpu.tasks must not import ngpu.http"),
         ("ngpu/demo/worker.py", "from ngpu.errors import NgpuError", "ngpu.demo must not import ngpu.errors"),
         ("ngpu/testing/fakes.py", "from ngpu.pool import Pool", "ngpu.testing must not import ngpu.pool"),
+        ("ngpu/http/x.py", "from ngpu.plugins.static import x", "ngpu.http must not import ngpu.plugins"),
         ("ngpu/http/x.py", "import ngpu.demo.effects", "ngpu.http must not import ngpu.demo"),
         ("plugins/p.py", "from ngpu.settings import Settings", "plugins/p.py:1: ngpu.plugins must not import"),
         ("plugins/p.py", "from twisted.internet import reactor", "imports the global reactor"),
@@ -67,6 +68,7 @@ def test_each_violation_is_found(tmp_path: Path, path: str, text: str, said: str
         ("ngpu/tap.py", "from ngpu import __version__\nfrom ngpu.http import x\nimport ngpu"),
         ("ngpu/tasks/run.py", "from . import stores\nfrom .stores import sqlite\nfrom ..model import Task"),
         ("ngpu/demo/worker.py", "from ngpu.demo.effects import paint"),
+        ("ngpu/discovery.py", "import ngpu.plugins"),
         ("plugins/p.py", "from ngpu.interfaces import X\nfrom ngpu.model import Y\nfrom ngpu.errors import Z"),
     ],
 )
