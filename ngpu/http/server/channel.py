@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ISSLTransport, ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.http.server.body import RequestBody
+from ngpu.http.server.connection import Connection
 from ngpu.http.server.head import Head
 from ngpu.http.server.intake import Intake
-from ngpu.http.server.outgoing import Outgoing
 from ngpu.http.server.refusal import Refused, plain_error
 from ngpu.http.server.request import NgpuRequest
 from ngpu.http.server.target import ALLOW
@@ -38,7 +38,7 @@ class Phase(enum.Enum):
 
 
 @implementer(IHalfCloseableProtocol)
-class Channel(Protocol):
+class Channel(Connection):
     """The server's end of a connection.
 
     Bytes behind a request are kept, unread, until its reply is written, so nothing after a malformed request ever
@@ -47,12 +47,9 @@ class Channel(Protocol):
     not tell the two apart. Replies that are already written are still sent to it.
     """
 
-    transport: Any
-
     def __init__(self, site: Site) -> None:
         self.site = self.factory = site
         self.phase = Phase.HEAD
-        self.peer_ip = ""
         self._limits = site.limits
         self._clock = site.clock
         self._in = Intake(site.limits, site.raw_path)
@@ -71,11 +68,7 @@ class Channel(Protocol):
 
     def connectionMade(self) -> None:
         """Begin to wait for a head."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
-        self.peer_ip = getattr(self.transport.getPeer(), "host", "")
-        self._out = Outgoing(self.transport, self._clock, self._limits.write_timeout, self._advance)
+        self.open(self._clock, self._limits.write_timeout)
         self._deadline = self._clock.seconds() + self._limits.head_timeout
         self.site.add(self)
 
@@ -120,6 +113,10 @@ class Channel(Protocol):
         if self._request is not None:
             self._drop_request(self._request, reason)
         self.site.remove(self)
+
+    def drained(self) -> None:
+        """The client keeps up again: go on with its requests."""
+        self._advance()
 
     # from bytes to requests
 
@@ -283,30 +280,6 @@ class Channel(Protocol):
             self._deadline = self._clock.seconds() + self._limits.idle_timeout
             self._advance()
         request.body.fail(ConnectionDone("the request was answered"))
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of a reply."""
-        self._out.write(data)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """See ``Outgoing.register``."""
-        self._out.register(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """See ``Outgoing.unregister``."""
-        self._out.unregister()
-
-    def getPeer(self) -> Any:
-        """The address of the other end."""
-        return self.transport.getPeer()
-
-    def getHost(self) -> Any:
-        """The address of this end."""
-        return self.transport.getHost()
-
-    def isSecure(self) -> bool:
-        """Whether the connection is TLS."""
-        return bool(ISSLTransport.providedBy(self.transport))
 
     def loseConnection(self) -> None:
         """Close once all that was written is sent."""

@@ -1,0 +1,56 @@
+"""The transport's side of a connection: addresses, TLS, and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.protocol import Protocol
+
+from ngpu.http.server.outgoing import Outgoing
+
+
+class Connection(Protocol):
+    """What twisted.web's Request asks of its channel that has nothing to do with HTTP.
+
+    ``peer_ip`` is the other end's address, "" where it has none (a Unix socket).
+    """
+
+    transport: Any
+    peer_ip = ""
+
+    def open(self, clock: IReactorTime, write_timeout: float) -> None:
+        """Take hold of the transport."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self.peer_ip = getattr(self.transport.getPeer(), "host", "")
+        self._out = Outgoing(self.transport, clock, write_timeout, self.drained)
+
+    def drained(self) -> None:
+        """All that was written is taken, after it was not."""
+        raise NotImplementedError
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of a reply."""
+        self._out.write(data)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See ``Outgoing.register``."""
+        self._out.register(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """See ``Outgoing.unregister``."""
+        self._out.unregister()
+
+    def getPeer(self) -> Any:
+        """The address of the other end."""
+        return self.transport.getPeer()
+
+    def getHost(self) -> Any:
+        """The address of this end."""
+        return self.transport.getHost()
+
+    def isSecure(self) -> bool:
+        """Whether the connection is TLS."""
+        return bool(ISSLTransport.providedBy(self.transport))
