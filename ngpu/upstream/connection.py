@@ -67,10 +67,10 @@ class Connection(TransportProtocol):
         """
         taken = self._offer(head)
         self._reader = ReplyReader(head_only)
-        waiting: Deferred[IResponse] = Deferred(lambda _: self.abort())
+        waiting: Deferred[IResponse] = Deferred(self._cancelled)
         self._waiting = waiting
         if taken < len(head) or producer is not None:
-            self._upload = Upload(self.transport, producer, self._upload_sent, self._fail)
+            self._upload = Upload(self.transport, producer, self._upload_sent, self._read_the_rest, self._fail)
             self._upload.start(head[taken:])
         return waiting
 
@@ -138,6 +138,10 @@ class Connection(TransportProtocol):
         else:
             self._end(Failure(CallCut(f"the replica at {self.origin} {_how_it_broke(reader, reason)}")))
 
+    def _cancelled(self, _: object) -> None:
+        self._waiting = None
+        self.abort()
+
     def _offer(self, head: bytes) -> int:
         """Hand the head to the kernel right now; how many bytes of it were taken.
 
@@ -204,6 +208,18 @@ class Connection(TransportProtocol):
             self._upload.stop()
         self._reader = self._waiting = self._response = self._upload = None
         return unsent
+
+    def _read_the_rest(self) -> None:
+        """Writing failed: the replica may have answered before it closed (413, 503), and Twisted would not look."""
+        handle = self.transport.getHandle()
+        while self._usable and self._reader is not None:
+            try:
+                data = handle.recv(64 * 1024)
+            except OSError:
+                return
+            if not data:
+                return
+            self.dataReceived(data)
 
     def _upload_sent(self) -> None:
         self._upload = None

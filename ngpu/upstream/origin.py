@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from twisted.internet.abstract import isIPv6Address
+
 from ngpu.errors import DialFailed
+
+
+_NAME = re.compile(r"[0-9A-Za-z._-]+")
 
 
 class Origin(NamedTuple):
@@ -25,9 +31,12 @@ def authority_of(host: str, port: int) -> str:
     :raises DialFailed: that is no host name.
     """
     try:
-        return str(Origin(host.encode("idna").decode("ascii"), port))
+        ascii_host = host.encode("idna").decode("ascii")
     except UnicodeError:
-        raise DialFailed(f"{host!r} is no host name: correct the node's host") from None
+        ascii_host = ""
+    if not (_NAME.fullmatch(ascii_host) or isIPv6Address(ascii_host)):
+        raise DialFailed(f"{host!r} is no host name and no address: correct the node's host")
+    return str(Origin(ascii_host, port))
 
 
 @lru_cache(maxsize=1024)

@@ -86,6 +86,7 @@ class Upload:
     nothing of the request is left in user space.
 
     :param sent: called when all has been handed to the kernel.
+    :param lost: called when the connection breaks before that, while its socket is still there to be read.
     :param failed: called with a Failure when the body cannot be read, or is not as long as it said.
     """
 
@@ -94,6 +95,7 @@ class Upload:
         transport: Any,
         producer: IBodyProducer | None,
         sent: Callable[[], None],
+        lost: Callable[[], None],
         failed: Callable[[Failure], None],
     ) -> None:
         self._transport = transport
@@ -104,6 +106,7 @@ class Upload:
         self._ended = producer is None
         self._stopped = False
         self._sent = sent
+        self._lost = lost
         self._failed = failed
 
     def start(self, rest: bytes) -> None:
@@ -149,6 +152,7 @@ class Upload:
     def stopProducing(self) -> None:
         """The connection is lost, says the transport."""
         self.stop()
+        self._lost()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Not needed: the body's producer was given."""
