@@ -27,6 +27,12 @@ STATES: Mapping[TaskStatus, int] = {
 }
 """Task states in records (wire contract §4)."""
 
+_UNSERVED = {
+    TaskStatus.CANCELLED: Outcome(TaskStatus.CANCELLED, 409, "the task was cancelled"),
+    TaskStatus.EXPIRED: Outcome(TaskStatus.EXPIRED, 504, "the task waited in the queue for longer than its ttl"),
+}
+"""How tasks ended that no worker took to their end."""
+
 _WAITING = {
     TaskStatus.QUEUED: "accepted; the task waits in the queue",
     TaskStatus.RUNNING: "the task is running",
@@ -53,14 +59,15 @@ def task_reply(task: Task, result: Body | None, queue: Mapping[str, Any] | None 
 
     :param queue: ``queue_position`` and ``wait_estimate`` of a task that is queued.
     """
+    outcome = outcome_of(task)
     head = _head(task)
     reply = {**head, **task_ids(task.id), "status": str(task.status), **(queue or {})}
-    if task.outcome is None:
+    if outcome is None:
         return {**reply, "result_size": 0, "data": {} if task.form is DataForm.OBJECT else ""}
     reply |= {"result_size": 1, "task_dursion": seconds_of(task)}
     if task.status is TaskStatus.FINISHED:
-        return {**reply, **_data(task, task.outcome, result or BytesBody())}
-    told = {**head, "status": str(task.status), "worker_status": task.outcome.worker_status}
+        return {**reply, **_data(task, outcome, result or BytesBody())}
+    told = {**head, "status": str(task.status), "worker_status": outcome.worker_status}
     return {**reply, "data": told if task.form is DataForm.OBJECT else json.dumps(told, ensure_ascii=False)}
 
 
@@ -70,12 +77,16 @@ def worker_refusal(task: Task, result: Body) -> dict[str, Any]:
     return {**_head(task), **task_ids(task.id), "status": str(task.status), **_data(task, outcome, result)}
 
 
+def outcome_of(task: Task) -> Outcome | None:
+    """How the task ended; ``None`` while it has not."""
+    return task.outcome or _UNSERVED.get(task.status)
+
+
 def _head(task: Task) -> dict[str, Any]:
-    if task.status is TaskStatus.FINISHED:
-        return success()
-    if task.outcome is None:
+    outcome = outcome_of(task)
+    if outcome is None:
         return success(_WAITING[task.status])
-    return failure(task.outcome.code, task.outcome.reason)
+    return success() if task.status is TaskStatus.FINISHED else failure(outcome.code, outcome.reason)
 
 
 def _data(task: Task, outcome: Outcome, result: Body) -> dict[str, Any]:
@@ -96,7 +107,7 @@ def seconds_of(task: Task) -> int:
 def record(task: Task, request: Body, result: Body | None, zone: ZoneInfo) -> dict[str, Any]:
     """getDetailed's ``taskInfo``: every field of the document's sample, in its spelling."""
     whole = 0 if task.ended_at is None else max(0, round(task.ended_at - task.submitted_at))
-    outcome = task.outcome
+    outcome = outcome_of(task)
     return {
         "id": task.number,
         "userkey": task.user_key,
