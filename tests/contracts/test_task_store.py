@@ -536,6 +536,7 @@ class TestList:
         pages = [await store.list(TaskQuery("w", limit=limit, **conditions))]
         while pages[-1].next_cursor:
             cursor = pages[-1].next_cursor
+            assert len(pages) < 12
             pages.append(await store.list(TaskQuery("w", limit=limit, cursor=cursor, **conditions)))
         assert tuple(task_id for page in pages for task_id in page.ids) == everything
         assert all(len(page.ids) == limit for page in pages[:-1])

@@ -69,6 +69,27 @@ class TestGroupCommit:
         assert "full" in str(large.error)
         assert count(path, "uploads") == 2
 
+    def test_a_failure_of_sqlite_itself_ends_with_its_transaction(self, path: Path) -> None:
+        """Some failures leave the transaction open, and the next one could not begin."""
+        path.parent.mkdir()
+        group = GroupCommit(path)
+        jobs = [keep("before"), Job(lambda db: db.execute("SELECT * FROM nowhere"), 0), keep("after")]
+        group.run(jobs)
+        later = keep("later")
+        group.run([later])
+        group.close()
+        assert [type(job.error) for job in [*jobs, later]] == [type(None), StoreUnavailable, type(None), type(None)]
+        assert count(path, "uploads") == 3
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_commit_is_synced(self, path: Path) -> None:
+        """No test can pull the plug; what SQLite was told has to do."""
+        store = await opened(path)
+        for pragma, value in (("synchronous", 2), ("journal_mode", "wal")):
+            told = store._writer.submit(lambda db, pragma=pragma: db.execute(f"PRAGMA {pragma}").fetchone()[0])
+            assert await told == value
+        await store.close()
+
 
 def keep(text: str) -> Job:
     return Job(lambda db: db.execute("INSERT INTO uploads VALUES (?)", (text,)).rowcount, 0)

@@ -169,3 +169,13 @@ class TestFile:
         assert count(path, "pieces") == 0
         assert sizes[-1] <= sizes[0] * 1.1
         await store.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_purge_of_large_bodies_lets_others_write_in_between(self, path: Path) -> None:
+        store = await opened(path)
+        for number in range(5):
+            body = SlowBody([bytes(CHUNK)] * 100, 100 * CHUNK)
+            await store.add(sample(f"t{number}", status=TaskStatus.RUNNING, request_size=body.length), body)
+            assert await store.finish(f"t{number}", 0, DONE, 1001.0 + number, None)
+        assert [await store.purge({}, 2000.0) for _ in range(3)] == [3, 2, 0]
+        await store.close()
