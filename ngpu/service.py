@@ -52,7 +52,7 @@ class GatewayService(Service):
         await parts.store.open()
         parts.health.start()
         await parts.dispatcher.start()
-        for site, descriptions in ((parts.admin, self._settings.admin.listen), (parts.public, self._settings.listen)):
+        for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 self._ports.append(await self._listen(site, description))
 

@@ -64,7 +64,8 @@ class Submitting:
         access = call.shown_access() or self._open_app(app)
         port = _port(None, access.workspace, app)
         target = worker_target(app.path or access.workspace.path)
-        return await self._run(call, access, name, target, port, call.param("taskMode") or app.mode)
+        mode = call.param("taskMode") or (app.mode if app.mode == "sync" else None)
+        return await self._run(call, access, name, target, port, mode)
 
     async def query_app(self, call: Call, name: str) -> Reply:
         """The same as queryTask, under an app's name."""
