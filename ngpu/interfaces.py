@@ -120,7 +120,7 @@ class IForwarder(Interface):
 class ITaskStore(Interface):
     """Where task records live. Every method is durable when its Deferred fires, and atomic.
 
-    :raises StoreUnavailable: from each of them, when the store cannot read or write.
+    :raises StoreUnavailable: from each of them, when the store cannot read or write, or is closed.
     """
 
     async def add(task: Task, request: Body, queue_limit: int | None = None) -> Task:
@@ -129,6 +129,7 @@ class ITaskStore(Interface):
         :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
         :returns: the task with its ``number``.
         :raises QueueFull: at the limit; nothing was stored.
+        :raises Conflict: there is a task of that id.
         """
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
@@ -157,7 +158,7 @@ class ITaskStore(Interface):
         """
 
     async def cancel(task_id: str, now: float) -> TaskStatus | None:
-        """Cancel a QUEUED or RUNNING task (its attempt is fenced off).
+        """Cancel a QUEUED or RUNNING task (its attempt is fenced off). It has no outcome but its status.
 
         :returns: the status it had before: one that has ended stays as it is. ``None``: there is no such task.
         """
