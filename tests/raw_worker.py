@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,14 +36,13 @@ class Peer(Protocol):
         self._drained: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
         self._worker.peers.append(self)
         self._worker.running.append(Deferred.fromCoroutine(self._run()))
 
     async def _run(self) -> None:
-        try:
+        with suppress(Gone, CancelledError):
             await self._worker.script(self)
-        except (Gone, CancelledError):
-            pass
 
     def dataReceived(self, data: bytes) -> None:
         self.count += len(data)

@@ -70,7 +70,7 @@ def block(fields: Sequence[Field]) -> bytes:
 
     :raises BadRequest: a name that is no token, or a value with a control character (RFC 9110 §5.1, §5.5).
     """
-    if not all([_is_token(name) for name, _ in fields]) or _CONTROL.search(b"".join([value for _, value in fields])):
+    if not all(_is_token(name) for name, _ in fields) or _CONTROL.search(b"".join([value for _, value in fields])):
         raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 

@@ -10,7 +10,6 @@ from twisted.internet.abstract import isIPv6Address
 
 from ngpu.errors import DialFailed
 
-
 _NAME = re.compile(r"[0-9A-Za-z._-]+")
 
 

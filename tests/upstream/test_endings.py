@@ -38,7 +38,7 @@ async def test_nobody_listens(rig: Rig, free_port: int) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_host_that_cannot_be_looked_up(rig: Rig, host: str) -> None:
     """Nothing was sent, so this too is a failed dial, and the sentence names the host."""
-    with pytest.raises(DialFailed, match="host|resolver|reached"):
+    with pytest.raises(DialFailed, match=r"host|resolver|reached"):
         await rig.forwarder.send(host, 80, GET, EMPTY, Kept(), 5)
 
 
