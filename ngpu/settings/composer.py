@@ -16,8 +16,8 @@ from ngpu.settings.merging import closed_pairs
 from ngpu.settings.node import ListNode, MapNode, Node, ScalarNode
 from ngpu.settings.report import Path, Problem, shortened
 from ngpu.settings.scalar import BROKEN, Refused, read_scalar
-from ngpu.settings.secrecy import is_secret
-from ngpu.settings.source import Place
+from ngpu.settings.secrecy import is_secret, is_secret_key
+from ngpu.settings.source import Place, place_at
 
 MAX_DEPTH = 64
 """How deep lists and mappings may stand in each other."""
@@ -36,6 +36,7 @@ _IN_PLAIN_ENGLISH = (
     ),
     ("found unexpected end of stream", "the quote that opens here is never closed"),
     ("did not find expected ',' or", "this bracket is never closed, or a ',' is missing"),
+    ("did not find expected node content", "a value is missing here, or a bracket is never closed"),
     ("expected alphabetic or numeric", "text that begins with '*' or '&' has to stand in quotes"),
     ("could not find expected ':'", "a key without its ':'"),
     (
@@ -65,6 +66,10 @@ class Composer:
         self._open: list[ListNode | MapNode] = []
         self._keys: list[list[ScalarNode]] = []
         """For each open mapping or list, the key whose value comes next, if there is one."""
+        self._secret: list[bool] = []
+        """For each open mapping or list, whether what is in it may be a secret."""
+        self.secrets: list[ScalarNode] = []
+        """Values that may be secret, those of keys that are dropped too."""
         self._root: Node | None = None
         self._count = 0
 
@@ -75,7 +80,7 @@ class Composer:
         """
         bad = _UNREADABLE.search(self._text)
         if bad:
-            raise Unreadable(Problem(_place_at(self._text, bad.start()), (), "this character is not allowed in YAML"))
+            raise Unreadable(Problem(place_at(self._text, bad.start()), (), "this character is not allowed in YAML"))
         loader = _LOADER(self._text)
         documents = 0
         try:
@@ -137,12 +142,14 @@ class Composer:
             raise Unreadable(Problem(node.start, (), f"lists and mappings stand more than {MAX_DEPTH} deep here"))
         if event.anchor is not None:
             self._anchors[event.anchor] = node
+        self._secret.append(self._is_secret())
         self._open.append(node)
         self._keys.append([])
 
     def _end(self) -> None:
         node = self._open.pop()
         self._keys.pop()
+        self._secret.pop()
         if isinstance(node, MapNode):
             path = self._path()
             node.pairs = closed_pairs(node, path, self.problems, self._spend)
@@ -157,12 +164,20 @@ class Composer:
             self._root = node
             return
         parent, keys = self._open[-1], self._keys[-1]
+        if isinstance(node, ScalarNode) and (keys or isinstance(parent, ListNode)) and self._is_secret():
+            self.secrets.append(node)
         if isinstance(parent, ListNode):
             parent.items.append(node)
         elif keys:
             parent.pairs.append((keys.pop(), node))
         else:
             keys.append(self._as_key(node))
+
+    def _is_secret(self) -> bool:
+        """Whether the next node may be one: it is in a secret block, or the value of a secret key."""
+        return bool(self._open) and (
+            self._secret[-1] or any(key.value is not BROKEN and is_secret_key(key.value) for key in self._keys[-1])
+        )
 
     def _as_key(self, node: Node) -> ScalarNode:
         if not isinstance(node, ScalarNode):
@@ -198,13 +213,17 @@ class Composer:
         mark = getattr(error, "problem_mark", None) or context
         if mark is None:
             return Problem(Place(1, 1), (), f"not valid YAML: {found}")
-        if context is not None and (not self._text[mark.index :].strip() or "find expected ':'" in found):
+        if context is not None and (self._ended(mark) or "find expected ':'" in found):
             mark = context  # where it was opened says more than the end of the file
         meant = next((plain for token, plain in _IN_PLAIN_ENGLISH if token in found), found)
         if self._text[mark.index : mark.index + 1] == "\t":
             meant = _TAB
         began = "" if context is None or context.line == mark.line else f" (this part began in line {context.line + 1})"
-        return Problem(_place(mark), (), f"not valid YAML: {meant}{began}")
+        place = place_at(self._text, len(self._text.rstrip())) if self._ended(mark) else _place(mark)
+        return Problem(place, (), f"not valid YAML: {meant}{began}")
+
+    def _ended(self, mark: Any) -> bool:
+        return not self._text[mark.index :].strip()
 
 
 def _events(loader: Any) -> Iterator[Any]:
@@ -218,8 +237,3 @@ def _start(event: Any) -> Place:
 
 def _place(mark: Any) -> Place:
     return Place(mark.line + 1, mark.column + 1)
-
-
-def _place_at(text: str, index: int) -> Place:
-    before = text[:index]
-    return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)

@@ -78,6 +78,8 @@ def read_document(text: str) -> Document:
         if root is None or (isinstance(root, ScalarNode) and root.value is None):
             raise Unreadable(Problem(None, (), "the file is empty; an example stands in config/ngpu.yaml"))
         values = plain.value_of(root, (), None, False)
+        for node in composer.secrets:
+            plain.hide(node)
     except Unreadable as unreadable:
         unreadable.found = tuple(composer.problems)
         raise
@@ -105,10 +107,11 @@ class _Plain:
                 for name, value in node.pairs
             }
         if secret:
-            self._hide(node)
+            self.hide(node)
         return node.value
 
-    def _hide(self, node: ScalarNode) -> None:
+    def hide(self, node: ScalarNode) -> None:
+        """Never show this one's text."""
         for line in range(node.start.line, node.end.line + 1):
             start = node.start.column if line == node.start.line else 1
             end = node.end.column if line == node.end.line else 1 << 30

@@ -107,10 +107,11 @@ def _port_map(value: Any) -> Any:
         raise refusal("must map declared ports to container ports: {8080: 7860}")
     if not value:
         raise refusal("must have at least one port: {8080: 7860}")
-    numbers = [_port_number(key) for key in value]
-    for index, number in enumerate(numbers):
-        if number in numbers[:index]:
+    seen: set[Any] = set()
+    for number in map(_port_number, value):
+        if number in seen:
             raise refusal(f"has port {number} twice")
+        seen.add(number)
     return value
 
 

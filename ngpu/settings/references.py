@@ -6,7 +6,7 @@ They work on the plain values and skip what has not its shape, so that they find
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ngpu.model import node_key
@@ -14,83 +14,74 @@ from ngpu.settings.document import Document
 from ngpu.settings.report import Path, Problem, dotted, quoted
 
 
+class _Names:
+    """The names that a reference may have: ``shown`` as they are written, ``keys`` in the spelling that compares."""
+
+    def __init__(self, names: Iterable[str], key: Callable[[str], str] = str) -> None:
+        self.shown = tuple(names)
+        self.key = key
+        self.keys = frozenset(map(key, self.shown))
+
+    def __contains__(self, name: str) -> bool:
+        return self.key(name) in self.keys
+
+
 def check_references(document: Document) -> Iterator[Problem]:
     """Every problem that only shows between blocks."""
-    yield from _duplicates(document, _texts(document, "workspaces", "id"), "workspace")
-    nodes = [(path, node_key(text)) for path, text in _texts(document, "nodes", "address")]
-    yield from _duplicates(document, nodes, "node")
+    ids, addresses = _texts(document, "workspaces", "id"), _texts(document, "nodes", "address")
+    yield from _duplicates(document, ids, "workspace")
+    yield from _duplicates(document, [(path, node_key(text)) for path, text in addresses], "node")
     yield from _shared_credentials(document)
-    known = {
-        "gates": _names(document.get("gates")),
-        "apps": _names(document.get("apps")),
-        "nodes": tuple(text for _, text in _texts(document, "nodes", "address")),
-        "workspaces": tuple(text for _, text in _texts(document, "workspaces", "id")),
-    }
+    nodes = _Names((text for _, text in addresses), node_key)
+    gates, apps = _Names(_keys(document.get("gates"))), _Names(_keys(document.get("apps")))
     for path, workspace in document.blocks("workspaces"):
-        yield from _workspace(document, path, workspace, known)
-    for path, app in document.blocks("apps"):
-        yield from _app(document, path, app, known["workspaces"])
+        yield from _unknown(document, (*path, "gate"), gates, "there is no gate")
+        for name in _keys(workspace.get("apps")):
+            yield from _unknown(document, (*path, "apps", name), apps, "there is no app")
+        yield from _upstream(document, path, workspace.get("ports"), nodes)
+    yield from _apps(document, ids)
 
 
-def _workspace(
-    document: Document, path: Path, workspace: Mapping[Any, Any], known: Mapping[str, Sequence[str]]
-) -> Iterator[Problem]:
-    yield from _unknown(document, (*path, "gate"), known["gates"], "gate")
-    for name in _names(workspace.get("apps")):
-        yield from _unknown(document, (*path, "apps", name), known["apps"], "app")
-    ports = _port_numbers(workspace.get("ports"))
+def _upstream(document: Document, path: Path, ports: Any, nodes: _Names) -> Iterator[Problem]:
+    declared = _port_numbers(ports)
+    names = tuple(map(str, declared))
     for at, upstream in document.blocks(*path, "upstream"):
-        yield from _upstream_node(document, (*at, "node"), known["nodes"])
-        yield from _upstream_ports(document, at, upstream.get("ports"), ports)
+        yield from _unknown(document, (*at, "node"), nodes, "no node has the address")
+        mapping = upstream.get("ports")
+        if not declared or not isinstance(mapping, dict) or not mapping:
+            continue
+        for key in mapping:
+            if _port_number(key) not in declared:
+                yield _no_port(document, (*at, "ports", key), key, names)
+        missing = declared.keys() - _port_numbers(mapping).keys()
+        if missing:
+            where = (*at, "ports")
+            why = f"the workspace declares port {min(missing)} too: say where this replica listens for it"
+            yield Problem(document.spot(where).first, where, why)
 
 
-def _upstream_node(document: Document, path: Path, addresses: Sequence[str]) -> Iterator[Problem]:
-    written = document.get(*path)
-    if isinstance(written, str) and node_key(written) not in {node_key(each) for each in addresses}:
-        yield Problem(document.spot(path).value, path, f"no node has the address {quoted(written)}", written, addresses)
+def _apps(document: Document, ids: Sequence[tuple[Path, str]]) -> Iterator[Problem]:
+    workspaces = _Names(text for _, text in ids)
+    ports = {text: _port_numbers(document.get(*path[:-1], "ports")) for path, text in ids}
+    for path, app in document.blocks("apps"):
+        at = (*path, "workspace")
+        yield from _unknown(document, at, workspaces, "there is no workspace")
+        name, port = app.get("workspace"), app.get("port")
+        declared = ports.get(name) if isinstance(name, str) else None
+        if type(port) is int and declared and port not in declared:
+            yield _no_port(document, (*path, "port"), port, tuple(map(str, declared)))
 
 
-def _upstream_ports(document: Document, at: Path, mapping: Any, ports: Sequence[int]) -> Iterator[Problem]:
-    if not ports or not isinstance(mapping, dict) or not mapping:
-        return
-    declared = tuple(str(port) for port in ports)
-    for key in mapping:
-        if _port_number(key) not in ports:
-            path = (*at, "ports", key)
-            yield Problem(
-                document.spot(path).first, path, "the workspace declares no such port under ports:", str(key), declared
-            )
-    missing = [port for port in ports if port not in _port_numbers(mapping)]
-    if missing:
-        path = (*at, "ports")
-        yield Problem(
-            document.spot(path).first,
-            path,
-            f"the workspace declares port {missing[0]} too: say where this replica listens for it",
-        )
+def _no_port(document: Document, path: Path, port: Any, declared: Sequence[str]) -> Problem:
+    spot = document.spot(path)
+    place = spot.value if path[-1] == "port" else spot.first
+    return Problem(place, path, "the workspace declares no such port", str(port), declared)
 
 
-def _app(document: Document, path: Path, app: Mapping[Any, Any], workspaces: Sequence[str]) -> Iterator[Problem]:
-    yield from _unknown(document, (*path, "workspace"), workspaces, "workspace")
-    port = app.get("port")
-    declared = next(
-        (
-            _port_numbers(workspace.get("ports"))
-            for _, workspace in document.blocks("workspaces")
-            if isinstance(app.get("workspace"), str) and workspace.get("id") == app["workspace"]
-        ),
-        (),
-    )
-    if type(port) is int and declared and port not in declared:
-        at = (*path, "port")
-        names = tuple(str(each) for each in declared)
-        yield Problem(document.spot(at).value, at, "the workspace declares no such port under ports:", str(port), names)
-
-
-def _unknown(document: Document, path: Path, names: Sequence[str], noun: str) -> Iterator[Problem]:
+def _unknown(document: Document, path: Path, names: _Names, why: str) -> Iterator[Problem]:
     written = document.get(*path)
     if isinstance(written, str) and written and written not in names:
-        yield Problem(document.spot(path).value, path, f"there is no {noun} {quoted(written)}", written, names)
+        yield Problem(document.spot(path).value, path, f"{why} {quoted(written)}", written, names.shown)
 
 
 def _duplicates(document: Document, found: Sequence[tuple[Path, str]], noun: str) -> Iterator[Problem]:
@@ -138,12 +129,13 @@ def _texts(document: Document, block: str, key: str) -> list[tuple[Path, str]]:
     return found
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    return tuple(key for key in value if isinstance(key, str)) if isinstance(value, dict) else ()
+def _keys(value: Any) -> list[str]:
+    return [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
 
 
-def _port_numbers(value: Any) -> tuple[int, ...]:
-    return tuple(_port_number(key) for key in value) if isinstance(value, dict) else ()
+def _port_numbers(value: Any) -> dict[int, None]:
+    """The keys of a mapping of ports, in their order."""
+    return dict.fromkeys(map(_port_number, value)) if isinstance(value, dict) else {}
 
 
 def _port_number(key: Any) -> int:

@@ -17,6 +17,9 @@ Path = tuple[str | int, ...]
 """Keys and indexes (from 0) from the top of the file down to a value."""
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
+_MAPPINGS = frozenset({"ports", "labels", "env", "gates", "apps"})
+"""Keys whose values are mappings, so that a number after one of them is a key, not an index."""
+
 _SHOWN_TEXT = 60
 
 
@@ -70,17 +73,12 @@ def dotted(path: Path) -> str:
     """A path as messages write it: ``workspaces[0].ports.8080``; keys of other characters stand in quotes."""
     parts: list[str] = []
     for index, part in enumerate(path):
-        if isinstance(part, int) and index and not _follows_mapping_of_numbers(path, index):
+        if isinstance(part, int) and index and path[index - 1] not in _MAPPINGS:
             parts.append(f"[{part}]")
         else:
             text = str(part)
-            parts.append(f"{'.' if index else ''}{text if _PLAIN_KEY.fullmatch(text) else quoted(text)}")
+            parts.append(f"{'.' if index else ''}{shortened(text) if _PLAIN_KEY.fullmatch(text) else quoted(text)}")
     return "".join(parts)
-
-
-def _follows_mapping_of_numbers(path: Path, index: int) -> bool:
-    """``ports`` is the one mapping of the file whose keys are numbers."""
-    return path[index - 1] == "ports"
 
 
 def quoted(text: str) -> str:

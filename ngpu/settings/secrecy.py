@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 # loose on purpose: a misspelled key is an error, and its line is shown
 _SECRET_KEY = re.compile(
-    r"(?i)(env\w*|(.*[_-])?(api)?keys?|.*(sec\w{0,3}t|[sc]r?ecr?e?t|hook|passw|pwd|token|passphrase|credential).*)"
+    r"(?i)(env\w*|(.*[_-])?(api)?keys?|.*(sec\w{0,3}t|[sc]r?ecr?e?t|hook|pas{1,2}w|pwd|token|passphrase|credential).*)"
 )
 _HARMLESS_KEY = re.compile(r"(?i).*_file")
 
@@ -15,7 +15,9 @@ _SECRET_TEXT = re.compile(
     r"(?i)whsec_[^\s\"',}\]]+|scrypt\$[^\s\"',}\]]+|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])|(?<=://)[^/@\s\"']+(?=@)"
 )
 _KEY_IN_LINE = re.compile(r"""(?:^|[\s{,\[])["']?([A-Za-z_][\w.-]*)["']?[ \t]*:(?=\s|$)""")
-_FIRST_VALUE = re.compile(r"^\s*(?:- +)*(?:[^\s:#][^:]*:\s|- )?\s*")
+_LOOKED_AT = 1024
+_FIRST_VALUE = re.compile(r"^\s*(?:[^\s:#][^:]*:\s)?\s*")
+_ITEM = re.compile(r"^\s*-\s*")
 
 
 def is_secret_key(name: str | int) -> bool:
@@ -37,20 +39,25 @@ def secret_spans_in(text: str) -> Iterator[tuple[int, int]]:
 def secret_tail(lines: Sequence[str], index: int) -> int | None:
     """Where the secret part of a line begins, guessed from keys and indentation alone.
 
-    For texts that are no YAML, whose structure nobody knows; it rather hides too much.
+    For texts that are no YAML, whose structure nobody knows; it rather hides too much. Bounded: looks at the lines
+    before only so far, and hides the whole of a very long one.
     """
-    line = lines[index] if index < len(lines) else ""
+    if index >= len(lines):
+        return None
+    line = lines[index]
+    if len(line) > _LOOKED_AT:
+        return 0
     for match in _KEY_IN_LINE.finditer(line):
         if is_secret_key(match[1]):
             return match.end() + _indent(line[match.end() :])
     indent = _indent(line)
     for above in range(index - 1, max(index - 1000, -1), -1):
-        text = lines[above]
+        text = lines[above][:_LOOKED_AT]
         if not text.strip() or _indent(text) > indent:
             continue
         keys = [match[1] for match in _KEY_IN_LINE.finditer(text)]
         if keys and (_indent(text) < indent or _is_item(line)) and is_secret_key(keys[-1]):
-            value = _FIRST_VALUE.match(line)
+            value = (_ITEM if _is_item(line) else _FIRST_VALUE).match(line)
             return value.end() if value else 0
         indent = min(indent, _indent(text))
         if indent == 0 and not _is_item(text):

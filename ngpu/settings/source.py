@@ -27,6 +27,12 @@ class Place(NamedTuple):
     column: int
 
 
+def place_at(text: str, index: int) -> Place:
+    """The place of a character; lines end where YAML 1.1 says so."""
+    before = _BREAK.split(text[:index])
+    return Place(len(before), len(before[-1]) + 1)
+
+
 Spans = Mapping[int, Sequence[tuple[int, int]]]
 """For a line number, the stretches (first column, column after the last) that are never shown."""
 

@@ -40,7 +40,9 @@ def problem_of(error: Mapping[str, Any], document: Document) -> Problem | None:
         word = value if isinstance(value, str) else ""
         return Problem(spot.value, path, f"must be {_either(names)}{_misread(value)}", word, names if word else ())
     if at_key:
-        return Problem(spot.first, path, f"YAML reads this key as a number{_in_quotes(path, str(path[-1]))}")
+        if kind == "string_type":
+            return Problem(spot.first, path, f"YAML reads this key as a number{_in_quotes(path, str(path[-1]))}")
+        return Problem(spot.first, path, f"this key {_sentence(kind, context, path[-1], path, None)}")
     return Problem(spot.value, path, _sentence(kind, context, document.get(*path), path, spot.text))
 
 

@@ -1,0 +1,141 @@
+"""Names between blocks, things that must not be there twice, and what this version cannot do."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ngpu.settings import SettingsError, loads
+
+KEY = "ab" * 32
+
+
+def heads(text: str) -> list[str]:
+    try:
+        loads(text, "f", Path("/etc/ngpu"))
+    except SettingsError as error:
+        return [problem.head("f") for problem in error.problems]
+    return []
+
+
+def fleet(*workspaces: str, apps: str = "{}") -> str:
+    """Two nodes and some workspaces, each a flow mapping on a line of its own from line 3 on."""
+    nodes = 'nodes: [{address: "0xAA", host: a}, {address: bb, host: b}]\n'
+    return nodes + "workspaces:\n" + "".join(f"- {{{each}}}\n" for each in workspaces) + f"apps: {apps}\n"
+
+
+def serving(name: str, *more: str) -> str:
+    return ", ".join([f'id: "{name}"', "ports: {80: 1, 81: 2}", "upstream: [{node: aa, ports: {80: 3, 81: 4}}]", *more])
+
+
+@pytest.mark.parametrize("address", ["0xAA", "0xaa", "AA", "aa", "BB", "0xbb"])
+def test_upstream_finds_its_node_in_every_spelling(address: str) -> None:
+    """Wire contract §4: node addresses compare in any case, with or without 0x."""
+    assert heads(fleet(f'id: w, ports: {{80: 1}}, upstream: [{{node: "{address}", ports: {{80: 3}}}}]')) == []
+
+
+def test_an_unknown_node_is_named_with_the_nearest() -> None:
+    assert heads(fleet('id: w, ports: {80: 1}, upstream: [{node: "0xAAA", ports: {80: 3}}]')) == [
+        "f:3:45: workspaces[0].upstream[0].node: no node has the address '0xAAA' (did you mean '0xAA'?)"
+    ]
+
+
+def test_a_node_whose_quotes_were_forgotten_is_still_found() -> None:
+    """One mistake is one problem: those who refer to it rightly are not blamed."""
+    text = "nodes: [{address: 0xAB, host: a}]\nworkspaces:\n"
+    text += '- {id: w, ports: {80: 1}, upstream: [{node: "0xab", ports: {80: 1}}]}'
+    assert heads(text) == [
+        'f:1:19: nodes[0].address: must be text, and YAML reads this as a number: put it in quotes, "0xAB"'
+    ]
+
+
+def test_upstream_ports_are_those_that_are_declared() -> None:
+    assert heads(fleet("id: w, ports: {8080: 1, 8075: 2}, upstream: [{node: aa, ports: {8081: 3, 8075: 4}}]")) == [
+        "f:3:60: workspaces[0].upstream[0].ports: the workspace declares port 8080 too: say where this replica listens "
+        "for it",
+        "f:3:68: workspaces[0].upstream[0].ports.8081: the workspace declares no such port (did you mean '8080'?)",
+    ]
+
+
+def test_ports_may_be_written_as_json_writes_them() -> None:
+    loaded = loads(
+        '{"nodes": [{"address": "aa", "host": "h"}], "workspaces": [{"id": "w", "ports": {"80": 1}, "upstream": '
+        '[{"node": "aa", "ports": {"80": 3}}]}]}',
+        "f",
+        Path("/"),
+    )
+    assert dict(loaded.settings.workspaces[0].ports) == {80: 1}
+    assert dict(loaded.settings.workspaces[0].upstream[0].ports) == {80: 3}
+
+
+def test_apps_and_workspaces_refer_to_each_other() -> None:
+    apps = (
+        "{one: {adapter: passthrough, workspace: w, port: 82}, two: {adapter: passthrough, workspace: v},"
+        " three: {adapter: passthrough, workspace: w, port: 81}}"
+    )
+    assert heads(fleet(serving("w", "apps: {x: thre, y: one}"), apps=apps)) == [
+        "f:3:93: workspaces[0].apps.x: there is no app 'thre' (did you mean 'three'?)",
+        "f:4:56: apps.one.port: the workspace declares no such port; known here: 80, 81",
+        "f:4:100: apps.two.workspace: there is no workspace 'v'; known here: w",
+    ]
+
+
+def test_ids_and_addresses_are_there_once() -> None:
+    nodes = 'nodes: [{address: "0xAA", host: a}, {address: aa, host: b}]\n'
+    found = heads(nodes + fleet(serving("w"), serving("w")).partition("\n")[2])
+    assert found == [
+        "f:1:47: nodes[1].address: the same node as nodes[0] in line 1",
+        "f:4:8: workspaces[1].id: the same workspace as workspaces[0] in line 3",
+    ]
+
+
+def test_a_credential_opens_one_workspace() -> None:
+    """Else one customer's key would open another's tasks."""
+    of_id = hashlib.sha256(b"c").hexdigest()
+    text = fleet(serving("a", f"keys: ['{KEY}']"), serving("b", f"keys: ['{KEY.upper()}', '{of_id}']"), serving("c"))
+    assert [head.partition(": ")[2] for head in heads(text)] == [
+        "workspaces[1].keys[0]: this key is one of workspaces[0] in line 3: no two may share one",
+        "workspaces[1].keys[1]: this key is the id of workspaces[2] in line 5: no two may share one",
+    ]
+
+
+def test_the_id_of_a_workspace_with_keys_opens_nothing_and_may_be_anothers_key() -> None:
+    of_id = hashlib.sha256(b"c").hexdigest()
+    assert heads(fleet(serving("b", f"keys: ['{of_id}']"), serving("c", f"keys: ['{KEY}']"))) == []
+
+
+def test_images_are_not_deployed_yet() -> None:
+    assert heads(fleet("id: w, ports: {80: 1}, image: {reference: r}")) == [
+        "f:3:27: workspaces[0].image: this version does not deploy images yet: list the replicas that run already "
+        "under upstream:"
+    ]
+
+
+def test_adapters_are_those_that_the_caller_has() -> None:
+    text = fleet(serving("w"), apps="{a: {adapter: sad_talker, workspace: w}}")
+    assert heads(text) == [
+        "f:4:21: apps.a.adapter: there is no adapter 'sad_talker' in this version; known here: passthrough"
+    ]
+    assert loads(text, "f", Path("/"), adapters=["sad_talker"]).settings.apps["a"].adapter == "sad_talker"
+
+
+def test_what_has_no_effect_yet_is_a_warning() -> None:
+    text = """\
+egress: {allow: [10.0.0.0/8]}
+cloud: {accounts: [{email: e, password: "scrypt$16384$8$1$00$00"}]}
+nodes: [{address: aa, host: h, engine: "unix:///run/docker.sock"}]
+workspaces:
+- id: w
+  ports: {80: 1}
+  upstream: [{node: aa, ports: {80: 1}}]
+  image: {reference: r}
+  webhook_secret: whsec_AAAA
+"""
+    assert loads(text, "f", Path("/")).warnings == (
+        "f:1:10: egress.allow: has no effect in this version",
+        "f:2:9: cloud.accounts: has no effect in this version",
+        "f:3:32: nodes[0].engine: has no effect in this version",
+        "f:8:3: workspaces[0].image: has no effect in this version",
+        "f:9:3: workspaces[0].webhook_secret: has no effect in this version",
+    )
+    assert loads(fleet(serving("w")), "f", Path("/")).warnings == ()
