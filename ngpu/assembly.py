@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import SystemRandom
+from random import Random
 from typing import IO, Any
 
 from twisted.internet.threads import deferToThreadPool
@@ -131,7 +131,7 @@ def _plugin(
     reactor: Any,
 ) -> Any:
     """An instance for the block that ``place`` names the plugin in."""
-    context = PluginContext(reactor, SystemRandom(), str(loaded.settings.folder))
+    context = PluginContext(reactor, Random(), str(loaded.settings.folder))
     try:
         return plugins.make(family, name, options, context)
     except ConfigError as error:

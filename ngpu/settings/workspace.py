@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
@@ -148,7 +149,7 @@ class Workspace(Block):
     webhook_secret: Annotated[Text, AfterValidator(_webhook_secret)] = concealed("")
     apps: FrozenMap[Text, Name] = written({})
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What logs and metrics call it: its name, and enough of a digest to tell namesakes apart.
 
