@@ -128,7 +128,8 @@ class Line:
     def _all_busy(self, patience: float) -> Callable[[], NoReplica]:
         return lambda: (
             NoReplica(
-                f"every replica of this workspace was busy for {patience:g} s; try again, or submit with taskMode=Async"
+                f"every replica of this workspace was busy, or resting after failures, for {patience:g} s; "
+                "try again, or submit with taskMode=Async"
             )
             if self.pool.any_up
             else self._none_up()
