@@ -58,7 +58,7 @@ class Forwarder:
         except CancelledError as error:
             if not expired:
                 raise
-            where = f"the replica at {host}, port {port},"
+            where = f"the replica at {authority_of(host, port)}"
             if isinstance(error, CancelledDialing):
                 raise DialFailed(f"{where} did not accept a connection within {timeout:g} s") from None
             raise CallTimeout(f"{where} did not finish its reply within {timeout:g} s") from None

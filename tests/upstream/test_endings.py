@@ -115,7 +115,7 @@ async def test_the_whole_call_has_one_timeout(rig: Rig, script: Any) -> None:
     """Silence and dripping end it alike, and the worker sees that its client is gone."""
     worker = rig.worker(script)
     began = time.monotonic()
-    with pytest.raises(CallTimeout, match=rf"^the replica at 127.0.0.1, port {worker.port}, did not finish .* 0.2 s$"):
+    with pytest.raises(CallTimeout, match=rf"^the replica at 127.0.0.1:{worker.port} did not finish .* 0.2 s$"):
         await rig.send(worker, timeout=0.2)
     assert time.monotonic() - began < 3
     await worker.peers[0].until_gone()
