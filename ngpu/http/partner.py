@@ -11,7 +11,7 @@ from twisted.web.resource import IResource, Resource
 
 from ngpu.http.call import Call
 from ngpu.http.reading import Reading
-from ngpu.http.routes import Route, add_route, answer_http_errors
+from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
 from ngpu.http.submitting import Submitting
 
@@ -42,6 +42,8 @@ def partner_resource(reading: Reading, submitting: Submitting, make_call: MakeCa
     app = Klein()
     for method, address, route in partner_routes(reading, submitting):
         add_route(app, method, address, route, make_call)
+        if "<" not in address:
+            refuse_other_methods(app, method, address)
     answer_http_errors(app)
     return _Respelled(app.resource())
 

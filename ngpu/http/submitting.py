@@ -11,7 +11,7 @@ from ngpu.http.call import Call
 from ngpu.http.reading import TASK_ID, Reading
 from ngpu.http.reply import Reply
 from ngpu.model import DataForm, Task, TaskStatus, UpstreamRequest
-from ngpu.settings import BUILT_IN_CALLS, App, AppRoute, QueryAlias, Workspace
+from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
 from ngpu.wire.envelope import Envelope, normal_address
@@ -58,7 +58,7 @@ class Submitting:
 
     async def submit_to_app(self, call: Call, name: str) -> Reply:
         """An app: workspace, path, port and mode come from its configuration."""
-        app = self._app(call, name)
+        app = self._app(name)
         if isinstance(app, QueryAlias):
             raise MethodNotAllowed(f"{name} answers GET with ?taskID=…", ("GET", "HEAD"))
         access = call.shown_access() or self._open_app(app)
@@ -69,7 +69,7 @@ class Submitting:
 
     async def query_app(self, call: Call, name: str) -> Reply:
         """The same as queryTask, under an app's name."""
-        self._app(call, name)
+        self._app(name)
         return await self._reading.query_task(call)
 
     async def cancel_task(self, call: Call) -> Reply:
@@ -79,11 +79,8 @@ class Submitting:
         annotate(call.request, task_id=task.id, workspace=access.workspace.label)
         return Reply({**success("cancelled"), **task_ids(task.id), "status": str(task.status)})
 
-    def _app(self, call: Call, name: str) -> App:
+    def _app(self, name: str) -> App:
         app = self._apps.get(name)
-        if app is None and name in BUILT_IN_CALLS:
-            method = "POST" if call.request.method in (b"GET", b"HEAD") else "GET"
-            raise MethodNotAllowed(f"use {method} here", (method,))
         if app is None:
             raise NotFound("there is no such call and no such app")
         return app

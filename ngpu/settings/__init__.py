@@ -1,6 +1,6 @@
 """The configuration: YAML text → frozen settings, or a report of everything that is wrong, each with its place."""
 
-from ngpu.settings.app import BUILT_IN_CALLS, App, AppRoute, QueryAlias
+from ngpu.settings.app import App, AppRoute, QueryAlias
 from ngpu.settings.fleet import NodeSettings
 from ngpu.settings.gate import Gate
 from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
@@ -10,7 +10,6 @@ from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
 from ngpu.settings.workspace import HealthCheck, Queue, Selection, Upstream, Workspace
 
 __all__ = [
-    "BUILT_IN_CALLS",
     "MAX_FILE",
     "Admin",
     "App",
