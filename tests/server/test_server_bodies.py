@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,10 +12,11 @@ import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from server_rig import LIMIT, QUICK, Fake, Served, fake
+from server_rig import LIMIT, QUICK, Fake, Served, fake, read_replies
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 
 from ngpu.errors import PayloadTooLarge
 from ngpu.http.server import Limits, RequestBody
@@ -50,9 +52,13 @@ async def test_413_comes_before_the_body_is_sent_and_survives_its_sending(served
     wire = await served.send(post(64 * LIMIT, path=b"/"))
     (reply,) = await wire.replies(1)
     assert (reply.status, reply.fields[b"connection"]) == (413, b"close")
-    eager = await served.send(post(8 * LIMIT, path=b"/") + bytes(8 * LIMIT))
-    await eager.until_closed()
-    assert [reply.status for reply in await eager.replies(1)] == [413]
+
+    def send_all_then_read() -> bytes:
+        with socket.create_connection(("127.0.0.1", served.port), 10) as client:
+            client.sendall(post(8 * LIMIT, path=b"/") + bytes(8 * LIMIT))
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert [reply.status for reply in read_replies(await deferToThread(send_all_then_read))] == [413]
     assert served.app.bodies == []
 
 
@@ -119,6 +125,13 @@ def test_expect_is_answered_when_reading_begins(one: Fake) -> None:
     assert one.out == b"HTTP/1.1 100 Continue\r\n\r\n"
     one.feed(b"hello")
     assert one.out == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert one.app.bodies == [b"hello"]
+
+
+def test_expect_is_not_answered_when_the_body_is_on_its_way(one: Fake) -> None:
+    one.feed(post(5, b"Expect: 100-continue") + b"he")
+    assert one.out == b""
+    one.feed(b"llo")
     assert one.app.bodies == [b"hello"]
 
 
@@ -218,6 +231,15 @@ def test_a_reader_learns_that_the_client_went() -> None:
     assert failed[0].check(ConnectionLost)
     ensureDeferred(body.read(10)).addErrback(failed.append)
     assert failed[1].check(ConnectionLost)
+
+
+def test_a_reader_that_nobody_cancels_learns_it_too(one: Fake) -> None:
+    """One that works apart from the request's own Deferred."""
+    one.feed(post(5, path=b"/stuck"))
+    failed: list[Any] = []
+    ensureDeferred(one.app.requests[0].body.read(10)).addErrback(failed.append)
+    one.leave()
+    assert failed[0].check(ConnectionLost)
 
 
 def test_a_reader_can_be_cancelled_and_another_goes_on() -> None:

@@ -13,9 +13,13 @@ import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from server_rig import QUICK, Fake, Served, fake, read_replies
+from server_rig import QUICK, Fake, Served, Transport, fake, read_replies
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+
+from ngpu.http.server.outgoing import Outgoing
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 WORK = b"GET /work HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -205,6 +209,28 @@ async def test_a_slow_reader_is_not_aborted() -> None:
         await served.stop()
 
 
+class Sluggish(Transport):
+    """Takes what it is given a byte at a time, as a real one shows it."""
+
+    dataBuffer = b"x" * 100
+    offset = 0
+
+
+def test_taking_one_byte_in_write_timeout_is_enough() -> None:
+    clock, transport = Clock(), Sluggish()
+    transport.protocol = Protocol()
+    out = Outgoing(transport, clock, 60.0, lambda: None)
+    out.pauseProducing()
+    for _ in range(50):
+        clock.advance(59)
+        transport.offset += 1
+        out.check(clock.seconds())
+    assert not transport.disconnected
+    clock.advance(60)
+    out.check(clock.seconds())
+    assert transport.disconnected
+
+
 # times
 
 
@@ -272,7 +298,7 @@ async def test_a_lingering_client_is_let_go_of(served: Served) -> None:
         with socket.create_connection(("127.0.0.1", served.port), 10) as client:
             client.sendall(BAD)
             with pytest.raises(OSError):
-                while True:
+                for _ in range(500):
                     client.sendall(b"x" * 1000)
                     Event().wait(0.02)
 

@@ -220,6 +220,30 @@ def test_a_large_reply_is_handed_over_piece_by_piece(one: Fake) -> None:
     assert len(sizes) > 3
 
 
+class Pushed:
+    """An IPushProducer that counts what it is told."""
+
+    paused = 0
+
+    def pauseProducing(self) -> None:
+        self.paused += 1
+
+    def resumeProducing(self) -> None: ...
+
+    def stopProducing(self) -> None: ...
+
+
+def test_a_producer_does_not_outlive_its_reply(one: Fake) -> None:
+    one.feed(get(b"/work"))
+    request, producer = one.app.requests[0], Pushed()
+    request.registerProducer(producer, True)
+    one.transport.producer.pauseProducing()
+    one.transport.producer.resumeProducing()
+    request.finish()
+    one.transport.producer.pauseProducing()
+    assert producer.paused == 1
+
+
 class Pulled:
     """An IPullProducer of three pieces."""
 
