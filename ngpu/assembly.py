@@ -13,7 +13,6 @@ from twisted.web.resource import IResource
 from ngpu.addresses import is_address
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
-from ngpu.errors import ConfigError
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
 from ngpu.forward import make_forwarder
@@ -59,12 +58,13 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
 
     :param token: of the admin listener.
     :param access_log: where its lines go.
-    :raises SettingsError: a plugin is unknown or refuses its options.
+    :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
     workspaces = {workspace.id: workspace for workspace in settings.workspaces}
     metrics = Metrics({workspace.id: workspace.label for workspace in settings.workspaces})
-    lines = _lines(loaded, plugins, reactor)
+    context = PluginContext(reactor, Random(), str(settings.folder))
+    lines = _lines(settings, plugins, context)
     if not isinstance(settings.store, SqliteStore):
         raise loaded.located(("store", "kind"), "this version keeps tasks in SQLite only")
     store = SqliteTaskStore(settings.store.path, reactor)
@@ -77,7 +77,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         runs=runs,
         dispatcher=dispatcher,
         lines=lines,
-        gates=_gates(loaded, plugins, reactor),
+        gates=_gates(settings, plugins, context),
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
@@ -97,46 +97,21 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     )
 
 
-def _lines(loaded: Loaded, plugins: Plugins, reactor: Any) -> dict[str, Line]:
-    nodes = nodes_by_key(loaded.settings.nodes)
+def _lines(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Line]:
+    nodes = nodes_by_key(settings.nodes)
     lines = {}
-    for index, workspace in enumerate(loaded.settings.workspaces):
-        place = ("workspaces", index, "selection")
-        selection = workspace.selection
-        policy = _plugin(loaded, plugins, "selection", selection.policy, selection.options, (*place, "policy"), reactor)
+    for workspace in settings.workspaces:
+        policy = plugins.make("selection", workspace.selection.policy, workspace.selection.options, context)
         pool = Pool(upstream_replicas(workspace, nodes), policy)
-        lines[workspace.id] = Line(pool, reactor, workspace.health.interval)
+        lines[workspace.id] = Line(pool, context.clock, workspace.health.interval)
     return lines
 
 
-def _gates(loaded: Loaded, plugins: Plugins, reactor: Any) -> dict[str, Gate]:
+def _gates(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Gate]:
     return {
-        name: Gate(
-            gate,
-            _plugin(loaded, plugins, "checker", gate.checker, gate.options, ("gates", name, "checker"), reactor),
-            reactor,
-            is_address,
-        )
-        for name, gate in loaded.settings.gates.items()
+        name: Gate(gate, plugins.make("checker", gate.checker, gate.options, context), context.clock, is_address)
+        for name, gate in settings.gates.items()
     }
-
-
-def _plugin(
-    loaded: Loaded,
-    plugins: Plugins,
-    family: str,
-    name: str,
-    options: Mapping[str, Any],
-    place: tuple[str | int, ...],
-    reactor: Any,
-) -> Any:
-    """An instance for the block that ``place`` names the plugin in."""
-    context = PluginContext(reactor, Random(), str(loaded.settings.folder))
-    try:
-        return plugins.make(family, name, options, context)
-    except ConfigError as error:
-        where = (*place[:-1], *error.path) if error.path else place
-        raise loaded.located(where, str(error)) from None
 
 
 def _public(settings: Settings, gateway: Gateway, reactor: Any) -> IResource:

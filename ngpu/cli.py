@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from twisted.internet import task
 
 import ngpu
 from ngpu.errors import ConfigError
@@ -51,7 +52,7 @@ def check(path: Path) -> None:
     Exits with 0 when it can be used, with 2 when it cannot.
     """
     try:
-        loaded = check_configuration(path)
+        loaded = check_configuration(path, task.Clock())
     except ConfigError as error:
         click.echo(str(error), err=True)
         raise SystemExit(WRONG_CONFIGURATION) from None

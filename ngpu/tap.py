@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.application.service import IService
@@ -14,8 +16,9 @@ from twisted.python import usage
 from ngpu.assembly import assemble
 from ngpu.discovery import discover
 from ngpu.errors import ConfigError
+from ngpu.interfaces import PluginContext
 from ngpu.service import GatewayService
-from ngpu.settings import Loaded, load
+from ngpu.settings import CheckBlock, Loaded, load
 
 WRONG_CONFIGURATION = 2
 """Exit status when the configuration cannot be used."""
@@ -46,31 +49,26 @@ def service_of(path: Path, reactor: Any) -> GatewayService:
 
     :raises ConfigError: with the whole report.
     """
-    loaded = load(path)
+    loaded = check(path, reactor)
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)
-    parts = assemble(loaded, find_plugins(loaded), reactor, admin_token(loaded), sys.stdout)
+    plugins = discover(loaded.settings.plugins.path)
+    parts = assemble(loaded, plugins, reactor, admin_token(loaded), sys.stdout)
     return GatewayService(parts, loaded.settings, reactor)
 
 
-def check(path: Path) -> Loaded:
-    """What a start would find wrong with a configuration, without starting anything.
+def check(path: Path, clock: Any) -> Loaded:
+    """Read a configuration and find everything that is wrong with it, its plugins' options included.
 
     :raises ConfigError: with the whole report.
     """
-    from twisted.internet import reactor
 
-    loaded = load(path)
-    assemble(loaded, find_plugins(loaded), reactor, "", sys.stdout)
-    return loaded
+    def find_plugins(folders: Sequence[Path]) -> CheckBlock:
+        plugins = discover(folders)
+        context = PluginContext(clock, Random(), str(path.absolute().parent))
+        return lambda family, name, options: plugins.make(family, name, options, context)
 
-
-def find_plugins(loaded: Loaded) -> Any:
-    """The plugins of this installation and of ``plugins.path``."""
-    try:
-        return discover(loaded.settings.plugins.path)
-    except ConfigError as error:
-        raise loaded.located(error.path, str(error)) from None
+    return load(path, find_plugins=find_plugins)
 
 
 def admin_token(loaded: Loaded) -> str:

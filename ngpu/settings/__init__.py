@@ -4,6 +4,7 @@ from ngpu.settings.app import App, AppRoute, QueryAlias
 from ngpu.settings.fleet import NodeSettings
 from ngpu.settings.gate import Gate
 from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
+from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.root import Settings
 from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
@@ -14,6 +15,8 @@ __all__ = [
     "Admin",
     "App",
     "AppRoute",
+    "CheckBlock",
+    "FindPlugins",
     "Gate",
     "HealthCheck",
     "Limits",

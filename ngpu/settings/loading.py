@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ngpu.settings.block import Surroundings
 from ngpu.settings.composer import Unreadable
 from ngpu.settings.document import Document, read_document
+from ngpu.settings.plugin_blocks import FindPlugins, check_plugins
 from ngpu.settings.references import check_references
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.root import Settings
@@ -41,9 +42,10 @@ class Loaded:
         return SettingsError(self._source, [Problem(self._document.spot(path).value, path, message)])
 
 
-def load(path: Path, adapters: Collection[str] = ADAPTERS) -> Loaded:
+def load(path: Path, adapters: Collection[str] = ADAPTERS, find_plugins: FindPlugins | None = None) -> Loaded:
     """Read a configuration file.
 
+    :param find_plugins: finds the plugins, and so lets the blocks that name them be checked with all else.
     :param adapters: the names that ``apps.*.adapter`` may have.
     :raises SettingsError: with everything that is wrong.
     """
@@ -65,10 +67,16 @@ def load(path: Path, adapters: Collection[str] = ADAPTERS) -> Loaded:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _unusable(name, f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}") from None
-    return loads(text, name, path.absolute().parent, adapters)
+    return loads(text, name, path.absolute().parent, adapters, find_plugins)
 
 
-def loads(text: str, name: str, folder: Path, adapters: Collection[str] = ADAPTERS) -> Loaded:
+def loads(
+    text: str,
+    name: str,
+    folder: Path,
+    adapters: Collection[str] = ADAPTERS,
+    find_plugins: FindPlugins | None = None,
+) -> Loaded:
     """Read a configuration.
 
     :param name: stands for the file in messages.
@@ -85,6 +93,8 @@ def loads(text: str, name: str, folder: Path, adapters: Collection[str] = ADAPTE
     source = Source(name, text, document.secrets)
     settings, problems = _validated(document, folder)
     problems += [*document.problems, *check_references(document), *check_scope(document, adapters)]
+    if find_plugins is not None:
+        problems += check_plugins(document, folder, find_plugins)
     if problems or settings is None:
         raise SettingsError(source, problems)
     return Loaded(settings, tuple(each.head(source.name) for each in warnings(document)), source, document)

@@ -1,0 +1,55 @@
+"""Checks of the blocks that name plugins: whoever knows the plugins is asked about each block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from ngpu.errors import ConfigError
+from ngpu.settings.document import Document
+from ngpu.settings.report import Path, Problem
+
+CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
+"""Asked with family, name and options; raises ConfigError: path ``()`` is the name, else it leads to the option."""
+
+FindPlugins = Callable[[Sequence[FilePath]], CheckBlock]
+"""Asked once, with the folders of ``plugins.path``; raises ConfigError when what is there cannot be used."""
+
+_BLOCKS = (("workspaces", "selection", "policy", "selection"), ("gates", None, "checker", "checker"))
+
+
+def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> Iterator[Problem]:
+    """Every block whose plugin does not exist, or does not take its options.
+
+    :param folder: what the folders of ``plugins.path`` are relative to.
+    """
+    listed = document.get("plugins", "path")
+    folders = [folder / each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+    try:
+        check = find(folders)
+    except ConfigError as error:
+        yield _problem(document, error.path, str(error))
+        return
+    for top, key, name_key, family in _BLOCKS:
+        for path, outer in document.blocks(top):
+            block = outer if key is None else outer.get(key)
+            if isinstance(block, dict):
+                yield from _check(document, path if key is None else (*path, key), block, name_key, family, check)
+
+
+def _check(
+    document: Document, path: Path, block: Mapping[Any, Any], name_key: str, family: str, check: CheckBlock
+) -> Iterator[Problem]:
+    name, options = block.get(name_key), block.get("options", {})
+    if not isinstance(name, str) or not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        return
+    try:
+        check(family, name, options)
+    except ConfigError as error:
+        yield _problem(document, (*path, *error.path) if error.path else (*path, name_key), str(error))
+
+
+def _problem(document: Document, path: Path, message: str) -> Problem:
+    spot: Any = document.spot(path)
+    return Problem(spot.value, path, message)
