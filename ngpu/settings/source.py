@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -47,6 +48,7 @@ class Source:
         self.name = printable(name)
         self.text = text
         self.spans = spans
+        self._sorted: dict[int, list[tuple[int, int]]] = {}
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -69,8 +71,16 @@ class Source:
             tail = secret_tail(self._lines, number - 1)
             found += [] if tail is None else [(max(tail - cut, 0), len(text))]
         else:
-            found += [(start - 1 - cut, end - 1 - cut) for start, end in self.spans.get(number, ())]
+            found += [(start - 1 - cut, end - 1 - cut) for start, end in self._spans_near(number, cut, len(text))]
         return sorted((max(start, 0), min(end, len(text))) for start, end in found if start < len(text) and end > 0)
+
+    def _spans_near(self, number: int, cut: int, length: int) -> list[tuple[int, int]]:
+        """Those of a line that may reach into a part of it; one line can have 100,000, and is shown often."""
+        if number not in self._sorted:
+            self._sorted[number] = sorted((self.spans or {}).get(number, ()))
+        spans = self._sorted[number]
+        first = bisect_left(spans, (cut + 1, 0))
+        return spans[max(first - 1, 0) : bisect_left(spans, (cut + 1 + length, 0))]
 
 
 def _masked(text: str, caret: int, spans: Sequence[tuple[int, int]]) -> tuple[str, int]:
