@@ -52,7 +52,7 @@ class Forwarder:
             expired = True
             call.cancel()
 
-        timer = self._clock.callLater(timeout, expire)
+        timer = self._clock.callLater(max(timeout, 0), expire)
         try:
             return await call
         except CancelledError as error:

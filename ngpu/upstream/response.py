@@ -88,7 +88,6 @@ class Response:
         """Nothing more comes, from the connection."""
         self._source = None
         self._end = reason
-        self._paused = self._paused and not self._stopped
         self._flush()
 
     def pauseProducing(self) -> None:
@@ -105,13 +104,15 @@ class Response:
             self._source.resume()
 
     def stopProducing(self) -> None:
-        """Deliver nothing more but the end, and close the connection if it still belongs to this reply."""
+        """Deliver no more of the body, and close the connection if it still belongs to this reply.
+
+        Its end is told later, never from within this call.
+        """
         self._stopped = True
+        self._paused = False
         self._held.clear()
         if self._source is not None:
             self._source.abort()
-        else:
-            self.resumeProducing()
 
     loseConnection = stopProducing
     abortConnection = stopProducing

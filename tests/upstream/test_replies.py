@@ -66,6 +66,21 @@ async def test_treqs_own_functions_work_on_our_replies(rig: Rig) -> None:
         await treq.content(response)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_collector_that_fails_fails_treqs_collect(rig: Rig) -> None:
+    """Whether the reply was whole when it began to read, or is still on its way."""
+
+    def fail(_: bytes) -> None:
+        raise KeyError("bug")
+
+    for wire in (OK, H + b"Content-Length: 10\r\n\r\nabc"):
+        worker = rig.worker(says(wire))
+        response = await UpstreamClient(UpstreamAgent(rig.pool)).get(f"http://127.0.0.1:{worker.port}/")
+        await rig.sleep(0.02)  # it is held meanwhile
+        with pytest.raises(KeyError):
+            await treq.collect(response, fail)
+
+
 @pytest.mark.parametrize(
     ("wire", "then", "status", "body"),
     [
