@@ -182,7 +182,6 @@ class Connection(TransportProtocol):
         if unsent:
             self.abort()
         elif reader.persistent:
-            self.resume()
             self._keeper.rested(self)
         else:
             self.close()

@@ -44,7 +44,7 @@ class Dial:
         self._origin = origin
         self._timer = clock.callLater(CONNECT_TIMEOUT, self._too_long)
         self._attempt = endpoint.connect(factory)
-        self._attempt.addCallbacks(self._connected, self._failed)
+        self._attempt.addCallbacks(self._settle, self._failed)
 
     def give_up(self, why: str) -> None:
         """End it with DialFailed, if it has not ended."""
@@ -57,12 +57,6 @@ class Dial:
     def _cancelled(self, outcome: Deferred[Connection]) -> None:
         self._settle(Failure(CancelledDialing()))
         self._attempt.cancel()
-
-    def _connected(self, connection: Connection) -> None:
-        if self.outcome.called:
-            connection.abort()  # too late: nobody waits for it
-        else:
-            self._settle(connection)
 
     def _failed(self, failure: Failure) -> None:
         self._settle(Failure(DialFailed(f"the replica at {self._origin} cannot be reached: {_why(failure)}")))

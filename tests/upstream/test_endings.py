@@ -246,6 +246,28 @@ async def test_an_early_refusal_is_the_reply(rig: Rig) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_refusal_stops_the_upload_before_its_body_is_there(rig: Rig) -> None:
+    """A 4xx says enough with its head; a worker that goes on reading must not get the other gigabytes."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        peer.only_count = True
+        peer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\n")
+        count = -1
+        while peer.count != count:
+            count = peer.count
+            await rig.sleep(0.1)
+        peer.write(b"large")
+
+    worker, sink = rig.worker(script), Kept()
+    body = Lying(64 * 1024 * 1024, *[b"x" * (256 * 1024)] * 256)
+    assert (await rig.send(worker, "POST", body=body, sink=sink)).status == 413
+    assert sink.data == b"large"
+    assert worker.peers[0].count < 32 * 1024 * 1024
+    assert body.closed
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_worker_may_answer_while_it_reads(rig: Rig) -> None:
     """A 200 that streams back what it gets: the rest of the request has to follow, or both would wait for ever."""
 

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from upstream_rig import Kept, Rig
 
 from ngpu.model import CHUNK
+from ngpu.upstream.agent import UpstreamAgent
+from ngpu.upstream.client import UpstreamClient
 
 MB = 1024 * 1024
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -161,6 +163,29 @@ async def test_a_sink_that_is_busy_is_not_written_to(rig: Rig) -> None:
             await rig.sleep(0)
     await call
     assert len(sink.data) == 32 * MB
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reply_that_nobody_reads_yet_waits_at_the_worker(rig: Rig) -> None:
+    """Between its head and `deliverBody` no more than one read of it is kept."""
+    written = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal written
+        await peer.request()
+        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (32 * MB))
+        for _ in range(512):
+            await peer.write_many(b"d" * 65536, 1)
+            written += 65536
+
+    client = UpstreamClient(UpstreamAgent(rig.pool))
+    response = await client.get(f"http://127.0.0.1:{rig.worker(script).port}/")
+    before = -1
+    while written != before or not written:
+        before = written
+        await rig.sleep(0.1)
+    assert written < 16 * MB
+    assert len(await response.content()) == 32 * MB
 
 
 @pytest_twisted.ensureDeferred
