@@ -47,6 +47,8 @@ setup(
             "pytest-twisted>=1.14",
             "hypothesis>=6",
             "requests>=2.32",
+            "jsonschema>=4.18",
+            "openapi-spec-validator>=0.7.1",
             "ruff>=0.8",
             "mypy>=1.13",
             "mypy-zope>=1.0.9",
