@@ -136,6 +136,16 @@ async def test_a_half_closed_client_still_gets_what_is_ready(served: Served) -> 
     assert len(read_replies(await deferToThread(exchange))) == 3
 
 
+def test_a_half_closed_client_gets_what_was_about_to_run(one: Fake) -> None:
+    """Requests that wait for the reactor's next turn are served before the end."""
+    one.channel.dataReceived(GET * 40)
+    one.channel.readConnectionLost()
+    assert not one.closed
+    one.turn()
+    assert len(one.replies()) == 40
+    assert one.closed
+
+
 def test_a_client_that_leaves_in_the_middle_of_a_body(one: Fake) -> None:
     one.feed(b"POST /work HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel")
     one.leave()
@@ -280,6 +290,19 @@ def test_an_empty_line_between_requests_begins_no_head(one: Fake) -> None:
     assert not one.closed
     one.feed(GET)
     assert len(one.replies()) == 2
+
+
+def test_a_client_that_is_busy_with_a_long_reply_is_not_idle() -> None:
+    """Nor is its next request late, which is not looked at until the reply is taken."""
+    with fake(replace(QUICK, write_timeout=1000)) as one:
+        one.feed(GET)
+        one.transport.producer.pauseProducing()
+        one.feed(GET)
+        one.pass_time(80)
+        assert not one.closed
+        one.transport.producer.resumeProducing()
+        one.turn()
+        assert len(one.replies()) == 2
 
 
 def test_a_request_at_work_has_all_the_time(one: Fake) -> None:

@@ -209,7 +209,7 @@ REFUSED = [
     Case("chunk extension is garbage", post(CHUNKED, body=b"5;a b\r\nhello\r\n0\r\n\r\n"), 400),
     Case("chunk extension with lf", post(CHUNKED, body=b"5;a\nhello\r\n0\r\n\r\n"), 400),
     Case("chunk extension is huge", post(CHUNKED, body=b"5;" + b"a" * 9000 + b"\r\nhello\r\n0\r\n\r\n"), 400),
-    Case("many chunk extensions", post(CHUNKED, body=b"1;" + b"a" * 200 + (b"\r\nx\r\n1;" + b"a" * 200) * 99), 400),
+    Case("many chunk extensions", post(CHUNKED, body=(b"1;" + b"a" * 200 + b"\r\nx\r\n") * 99 + b"0\r\n\r\n"), 400),
     Case("trailer without colon", post(CHUNKED, body=b"0\r\nGET / HTTP/1.1\r\n\r\n"), 400),
     Case("trailer with space before colon", post(CHUNKED, body=b"0\r\nX : a\r\n\r\n"), 400),
     Case("trailer folded", post(CHUNKED, body=b"0\r\nX: a\r\n b\r\n\r\n"), 400),
@@ -305,6 +305,24 @@ def test_raw_paths_are_let_through_where_they_are_allowed() -> None:
             one.feed(get(path))
             assert (path, [reply.status for reply in one.replies()]) == (path, [status])
             assert [uri for _, uri in one.app.calls] == ([path] if status == 200 else [])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /\r\n",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\rHost: a\r\r",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"\x16\x03\x01",
+        b"BREW / HTTP/1.1\r\n",
+    ],
+)
+def test_what_is_wrong_already_is_refused_at_once(raw: bytes) -> None:
+    """No client is left to wait for the head's time to run out when no byte could make it right, however it is cut."""
+    for pieces in ([raw], [raw[i : i + 1] for i in range(len(raw))]):
+        out, _, _, refused = run(pieces)
+        assert len(read_replies(out)) == len(refused) == 1
 
 
 def run(pieces: list[bytes]) -> tuple[bytes, list[bytes], bool, list[int]]:
