@@ -36,6 +36,10 @@ class PutBack(NgpuError):
     """Raised by a run's `NextLease`: nothing was sent, so the task goes back into the queue."""
 
 
+class _EndedElsewhere(NgpuError):
+    """Somebody has ended the task meanwhile; there is nothing left to do."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """A task after its run, and its result where there is one."""
@@ -55,6 +59,7 @@ class Runs:
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Deferred[Any]] = {}
+        self._aborted: set[str] = set()
         self._watchers: dict[str, list[Deferred[None]]] = {}
         self._averages: dict[str, float] = {}
 
@@ -73,6 +78,7 @@ class Runs:
         """Stop the run of a task whose record says already that it has ended."""
         running = self._running.get(task_id)
         if running is not None:
+            self._aborted.add(task_id)
             running.cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
@@ -119,6 +125,7 @@ class Runs:
             def forget(result: Any) -> Any:
                 if self._running.get(task_id) is done:
                     del self._running[task_id]
+                    self._aborted.discard(task_id)
                 return result
 
             done.addBoth(forget)
@@ -142,6 +149,12 @@ class Runs:
         except PutBack:
             await self._store.requeue(task.id, sink.task.attempt)
             return None
+        except _EndedElsewhere:
+            return None
+        except CancelledError:
+            if task.id in self._aborted:
+                return None
+            raise
         except NgpuError as error:
             outcome = failed(error)
         after = ended(sink.task, outcome, self._clock.seconds())
@@ -160,7 +173,7 @@ class Runs:
             if attempt is None:
                 lease.release(CallResult.ABANDONED)
         if attempt is None:
-            raise CancelledError  # somebody ended the task meanwhile; there is nothing left to do
+            raise _EndedElsewhere
         return replace(task, attempt=attempt, placement=placement)
 
     async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:
