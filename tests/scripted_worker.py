@@ -12,6 +12,7 @@ By default it echoes a call as JSON. The query (of ``paramUrl``) may say otherwi
 ``location``        a Location field
 ``cut``             ``reset``: resets the connection in place of a reply; ``close``: closes it; ``middle``: closes it
                     in the middle of the reply's body; ``head``: in the middle of its head
+``once``            only the first call of this marker at any worker of the process is cut
 ``pace``            seconds between the pieces of the body
 ==================  ====================================================================================
 
@@ -30,7 +31,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
 import httptools
@@ -94,6 +95,8 @@ class ScriptedWorker:
     ``healthy`` is what health checks are told; ``defaults`` stand for what a call does not say itself.
     """
 
+    cut_once: ClassVar[set[str]] = set()
+
     def __init__(self) -> None:
         self.journal: list[Line] = []
         self.calls: list[Call] = []
@@ -126,6 +129,14 @@ class ScriptedWorker:
         """Close the port and every connection, as a killed process does."""
         self._do(self._refuse)
 
+    def stop_listening(self) -> None:
+        """Close the port and tell each connection after its next reply, as a graceful end does."""
+        self._do(self._stop_listening)
+
+    @property
+    def listening(self) -> bool:
+        return self._server is not None
+
     @property
     def most_at_once(self) -> int:
         return max((line.at_once for line in self.journal), default=0)
@@ -154,10 +165,15 @@ class ScriptedWorker:
             self._server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _refuse(self) -> None:
+    async def _stop_listening(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    async def _refuse(self) -> None:
+        await self._stop_listening()
         for connection in tuple(self.connections):
             connection.reset()
         await asyncio.sleep(0)
@@ -210,6 +226,10 @@ class _Connection(asyncio.Protocol):
         self._call.method = self._parser.get_method().decode()
         self._running = asyncio.get_running_loop().create_task(self._serve(self._call))
 
+    def close_if_idle(self) -> None:
+        if self._running is None or self._running.done():
+            self.transport.close()
+
     def reset(self) -> None:
         """End the connection with a RST."""
         sock: socket.socket = self.transport.get_extra_info("socket")
@@ -224,6 +244,9 @@ class _Connection(asyncio.Protocol):
             return
         orders = {**self._worker.defaults, **call.orders}
         marker = orders.get("marker", "")
+        if "once" in orders and marker in self._worker.cut_once:
+            del orders["cut"]
+        self._worker.cut_once.add(marker)
         self._worker.calls.append(call)
         self._worker.note(STARTED, marker)
         event = CUT
@@ -242,6 +265,8 @@ class _Connection(asyncio.Protocol):
 
     async def _reply(self, status: int, body: bytes, content_type: str, orders: dict[str, str]) -> None:
         head = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}"]
+        if not self._worker.listening:
+            head.append("Connection: close")
         if content_type:
             head.append(f"Content-Type: {content_type}")
         if "location" in orders:
@@ -260,7 +285,7 @@ class _Connection(asyncio.Protocol):
             if pace:
                 await asyncio.sleep(pace)
         await self._writable.wait()
-        if end < len(body):
+        if end < len(body) or not self._worker.listening:
             self.transport.close()
 
 
