@@ -23,6 +23,9 @@ from ngpu.settings import Settings
 DRAIN = 20.0
 """Seconds that running calls get to end in when the gateway stops; what is left is settled at the next start."""
 
+FLUSH = 5.0
+"""Seconds that replies then get to go out in; a connection cut before would take its client's result with it."""
+
 _LOOK_AGAIN = 0.05
 
 
@@ -101,8 +104,8 @@ class GatewayService(Service):
         for line in parts.lines.values():
             line.close()
         await parts.dispatcher.stop(DRAIN)
-        until = self._reactor.seconds() + 1.0
-        while parts.public.busy and self._reactor.seconds() < until:
+        until = self._reactor.seconds() + FLUSH
+        while parts.public.connections and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in (parts.public, parts.admin):
             site.abort_all()
