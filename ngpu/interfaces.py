@@ -144,6 +144,12 @@ class ITaskStore(Interface):
         :returns: the new fencing number, or ``None`` when ``attempt`` is no longer the current one.
         """
 
+    async def save_checkpoint(task_id: str, attempt: int, checkpoint: str) -> bool:
+        """Keep where a RUNNING task's conversation stands; another attempt and the queue forget it again.
+
+        :returns: false, and nothing kept, when it is not RUNNING or ``attempt`` is not the current one.
+        """
+
     async def requeue(task_id: str, attempt: int) -> bool:
         """Put a RUNNING task back where it was in the queue; false when ``attempt`` is no longer the current one."""
 

@@ -204,7 +204,9 @@ class Task:
     ``attempt`` is the fencing number: it grows with every attempt, and a write that carries an older one is refused.
     ``number`` is the store's running number (0 before it was added). ``user_key`` is a fingerprint of the credential,
     never the credential. ``request_text`` says that the request's bytes are UTF-8, ``direct``
-    that a client waits for it on its connection, so that it never waits in the queue.
+    that a client waits for it on its connection, so that it never waits in the queue. ``app`` names the app whose
+    adapter converses with workers for it ("": one call, passed through); ``checkpoint`` is where that conversation
+    stands, in JSON, once a worker has the job ("": not yet).
     """
 
     id: str
@@ -228,6 +230,8 @@ class Task:
     started_at: float | None = None
     ended_at: float | None = None
     outcome: Outcome | None = None
+    app: str = ""
+    checkpoint: str = ""
     number: int = 0
 
 

@@ -94,16 +94,24 @@ class MemoryTaskStore:
         record = self._current(task_id, attempt)
         if record is None:
             return None
-        record.task = replace(record.task, attempt=attempt + 1, placement=placement)
+        record.task = replace(record.task, attempt=attempt + 1, placement=placement, checkpoint="")
         record.pieces.clear()
         return attempt + 1
+
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str) -> bool:
+        """See ``ITaskStore.save_checkpoint``."""
+        record = self._current(task_id, attempt)
+        if record is not None:
+            record.task = replace(record.task, checkpoint=checkpoint)
+        return record is not None
 
     async def requeue(self, task_id: str, attempt: int) -> bool:
         """See ``ITaskStore.requeue``."""
         record = self._current(task_id, attempt)
         if record is None:
             return False
-        record.task = replace(record.task, status=TaskStatus.QUEUED, placement=Placement(), started_at=None)
+        waiting = replace(record.task, status=TaskStatus.QUEUED, placement=Placement(), started_at=None)
+        record.task = replace(waiting, checkpoint="")
         record.pieces.clear()
         return True
 

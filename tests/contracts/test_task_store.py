@@ -302,6 +302,47 @@ class TestAttempts:
             assert await whole(store.result_body(await store.get("t"))) == b"new"
 
 
+class TestCheckpoint:
+    @pytest_twisted.ensureDeferred
+    async def test_it_is_kept_across_a_restart(self, opener: Opener) -> None:
+        store = await opener()
+        task = await running(store, app="talker")
+        assert task.checkpoint == ""
+        assert await store.save_checkpoint("t", task.attempt, '{"job":"7"}')
+        assert await store.save_checkpoint("t", task.attempt, '{"job":"8"}')
+        await store.close()
+        store = await opener()
+        (orphan,) = await store.orphans()
+        assert orphan == replace(task, checkpoint='{"job":"8"}')
+        await store.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_older_attempt_keeps_nothing(self, store: Any) -> None:
+        task = await running(store)
+        fence = await store.reattempt("t", task.attempt, THERE)
+        assert not await store.save_checkpoint("t", task.attempt, "old")
+        assert (await store.get("t")).checkpoint == ""
+        assert await store.save_checkpoint("t", fence, "new")
+
+    @pytest_twisted.ensureDeferred
+    async def test_only_a_running_task_has_one_to_keep(self, store: Any) -> None:
+        await added(store, "queued")
+        await ended(store, "over", 1002.0)
+        for task_id, attempt in (("queued", 0), ("over", 1), ("nobody", 1)):
+            assert not await store.save_checkpoint(task_id, attempt, "x")
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_attempt_and_the_queue_forget_it(self, store: Any) -> None:
+        """It speaks of a job on a replica that the task is no longer on."""
+        task = await running(store)
+        await store.save_checkpoint("t", task.attempt, "x")
+        fence = await store.reattempt("t", task.attempt, THERE)
+        assert (await store.get("t")).checkpoint == ""
+        await store.save_checkpoint("t", fence, "y")
+        assert await store.requeue("t", fence)
+        assert (await store.get("t")).checkpoint == ""
+
+
 class TestFinish:
     @pytest_twisted.ensureDeferred
     async def test_it_ends_the_task_with_its_outcome(self, store: Any) -> None:

@@ -104,6 +104,10 @@ class SameAnswers(RuleBasedStateMachine):
     def requeue(self, task_id: str, attempt: int) -> None:
         self.ask(lambda store: store.requeue(task_id, attempt))
 
+    @rule(task_id=ids, attempt=attempts, checkpoint=st.sampled_from(["", '{"job":"7"}']))
+    def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str) -> None:
+        self.ask(lambda store: store.save_checkpoint(task_id, attempt, checkpoint))
+
     @rule(task_id=ids, attempt=attempts, filler=st.binary(min_size=1, max_size=1))
     def write_result(self, task_id: str, attempt: int, filler: bytes) -> None:
         self.ask(lambda store: store.write_result(task_id, attempt, 0, filler * CHUNK))

@@ -87,9 +87,23 @@ class TestFile:
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA user_version = 99")
         before = path.read_bytes()
-        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 1\)"):
+        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 2\)"):
             await opened(path)
         assert path.read_bytes() == before
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_of_the_first_version_is_brought_up_with_what_it_holds(self, path: Path) -> None:
+        store = await opened(path)
+        before = await store.add(sample(request_size=6), BytesBody(b"secret"))
+        await store.close()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("ALTER TABLE tasks DROP COLUMN checkpoint")
+            db.execute("PRAGMA user_version = 1")
+        for _ in range(2):
+            store = await opened(path)
+            assert await store.get(before.id) == before
+            assert await whole(store.request_body(before)) == b"secret"
+            await store.close()
 
     @pytest.mark.parametrize("where", ["folder", "file/ngpu.sqlite"])
     @pytest_twisted.ensureDeferred

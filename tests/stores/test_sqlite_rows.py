@@ -61,6 +61,8 @@ FIELDS = {
     "started_at": st.none() | times,
     "ended_at": st.none() | times,
     "outcome": st.none() | outcomes,
+    "app": text,
+    "checkpoint": well_formed,
 }
 
 
@@ -88,6 +90,7 @@ async def test_no_statement_looks_through_a_whole_table(tmp_path: Path) -> None:
         await lane.submit(lambda db: db.set_trace_callback(statements.append))
     task = await store.add(sample(request_size=CHUNK + 1), BytesBody(bytes(CHUNK + 1)), 10)
     await store.claim("w", HERE, 1001.0)
+    await store.save_checkpoint("t", 1, "{}")
     await store.reattempt("t", 1, THERE)
     await store.requeue("t", 2)
     await store.claim("w", HERE, 1001.0)

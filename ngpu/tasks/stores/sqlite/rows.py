@@ -12,14 +12,14 @@ to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 COLUMNS = (
     "number, id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, "
-    "submission, placement, outcome"
+    "submission, placement, outcome, checkpoint"
 )
 """What ``task_of`` reads, in its order."""
 
 INSERT = """
 INSERT INTO tasks (id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at,
-                   submission, placement, outcome, node, btc_address)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   submission, placement, outcome, checkpoint, node, btc_address)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 """Takes what ``row_of`` gives."""
 
@@ -35,6 +35,7 @@ _PLAIN = (
     "btc_address",
     "client_ip",
     "user_key",
+    "app",
 )
 
 
@@ -57,6 +58,7 @@ def row_of(task: Task) -> tuple[Any, ...]:
         submission_json(task),
         placement_json(task.placement),
         outcome_json(task.outcome) if task.outcome else None,
+        task.checkpoint,
         search_key(node_key(task.placement.node_address)),
         search_key(task.btc_address),
     )
@@ -65,7 +67,7 @@ def row_of(task: Task) -> tuple[Any, ...]:
 def task_of(row: tuple[Any, ...]) -> Task:
     """The task in a row of ``COLUMNS``."""
     number, task_id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, *documents = row
-    submission, placement, outcome = documents
+    submission, placement, outcome, checkpoint = documents
     return Task(
         number=number,
         id=task_id,
@@ -78,6 +80,7 @@ def task_of(row: tuple[Any, ...]) -> Task:
         ended_at=ended_at,
         placement=Placement(*json.loads(placement)),
         outcome=_outcome(json.loads(outcome)) if outcome else None,
+        checkpoint=checkpoint,
         **_submission(json.loads(submission)),
     )
 

@@ -12,7 +12,7 @@ from ngpu.errors import ConfigError, StoreUnavailable
 APPLICATION = 0x6E677075
 """SQLite's ``application_id`` of our files: "ngpu" in ASCII."""
 
-VERSION = 1
+VERSION = 2
 """``user_version`` of the tables below."""
 
 BUSY_TIMEOUT = 5000
@@ -41,7 +41,8 @@ CREATE TABLE tasks (
     btc_address TEXT NOT NULL,
     submission TEXT NOT NULL,    -- JSON: what never changes
     placement TEXT NOT NULL,     -- JSON
-    outcome TEXT                 -- JSON
+    outcome TEXT,                -- JSON
+    checkpoint TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX tasks_queued ON tasks (workspace, number, expires_at) WHERE status = 'queued';
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE status = 'queued';
@@ -80,6 +81,9 @@ CREATE TRIGGER queue_left AFTER UPDATE OF status ON tasks WHEN old.status = 'que
 END;
 """
 
+UPGRADES = {2: "ALTER TABLE tasks ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';"}
+"""From the version before each to it."""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection in autocommit mode, with the settings that all of ours share.
@@ -113,6 +117,7 @@ def prepare(path: Path) -> None:
             if _is_new(db, path):
                 _create(db)
             else:
+                _upgrade(db)
                 _forget_leftovers(db)
     except sqlite3.OperationalError as error:
         raise unavailable(path, error) from error
@@ -153,6 +158,13 @@ def _create(db: sqlite3.Connection) -> None:
     db.executescript(
         f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {TABLES} COMMIT;"
     )
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Bring an older file to these tables, one version after the other, each of them whole or not at all."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for step in range(version + 1, VERSION + 1):
+        db.executescript(f"BEGIN IMMEDIATE; {UPGRADES[step]} PRAGMA user_version = {step}; COMMIT;")
 
 
 def _forget_leftovers(db: sqlite3.Connection) -> None:

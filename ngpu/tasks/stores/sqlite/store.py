@@ -130,6 +130,11 @@ class SqliteTaskStore:
         fence: int | None = await self._write(writes.reattempt, task_id, attempt, placement)
         return fence
 
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str) -> bool:
+        """See ``ITaskStore.save_checkpoint``."""
+        kept: bool = await self._write(writes.save_checkpoint, task_id, attempt, checkpoint, size=len(checkpoint))
+        return kept
+
     async def requeue(self, task_id: str, attempt: int) -> bool:
         """See ``ITaskStore.requeue``."""
         done: bool = await self._write(writes.requeue, task_id, attempt)

@@ -87,7 +87,7 @@ def claim(db: sqlite3.Connection, workspace: str, placement: Placement, now: flo
 def reattempt(db: sqlite3.Connection, task_id: str, attempt: int, placement: Placement) -> int | None:
     """See ``ITaskStore.reattempt``."""
     changed = db.execute(
-        "UPDATE tasks SET attempt = attempt + 1, placement = ?, node = ? "
+        "UPDATE tasks SET attempt = attempt + 1, placement = ?, node = ?, checkpoint = '' "
         "WHERE id = ? AND attempt = ? AND status = 'running'",
         (placement_json(placement), search_key(node_key(placement.node_address)), task_id, attempt),
     ).rowcount
@@ -97,10 +97,19 @@ def reattempt(db: sqlite3.Connection, task_id: str, attempt: int, placement: Pla
     return attempt + 1
 
 
+def save_checkpoint(db: sqlite3.Connection, task_id: str, attempt: int, checkpoint: str) -> bool:
+    """See ``ITaskStore.save_checkpoint``."""
+    changed = db.execute(
+        "UPDATE tasks SET checkpoint = ? WHERE id = ? AND attempt = ? AND status = 'running'",
+        (checkpoint, task_id, attempt),
+    ).rowcount
+    return bool(changed)
+
+
 def requeue(db: sqlite3.Connection, task_id: str, attempt: int) -> bool:
     """See ``ITaskStore.requeue``."""
     changed = db.execute(
-        "UPDATE tasks SET status = 'queued', started_at = NULL, placement = ?, node = '' "
+        "UPDATE tasks SET status = 'queued', started_at = NULL, placement = ?, node = '', checkpoint = '' "
         "WHERE id = ? AND attempt = ? AND status = 'running'",
         (placement_json(Placement()), task_id, attempt),
     ).rowcount
