@@ -8,7 +8,8 @@ By default it echoes a call as JSON. The query (of ``paramUrl``) may say otherwi
 ``status``          the reply's status; default 200
 ``type``            its Content-Type; default application/json; empty: none
 ``body``            its body in base64url, in place of the echo
-``size``            a body of so many bytes of letters; with ``object=1`` as the one string of a JSON object
+``size``            a body of so many bytes of letters; with ``object=1`` as the one string of a JSON object,
+                    with ``binary=1`` in bytes of every value instead
 ``location``        a Location field
 ``cut``             ``reset``: resets the connection in place of a reply; ``close``: closes it; ``middle``: closes it
                     in the middle of the reply's body; ``head``: in the middle of its head
@@ -39,12 +40,13 @@ import httptools
 T = TypeVar("T")
 PIECE = 64 * 1024
 LETTERS = bytes(range(ord("a"), ord("z") + 1))
+EVERY_BYTE = bytes(range(256))
 STARTED, ENDED, CUT = "start", "end", "cut"
 
 
-def letters(size: int) -> bytes:
+def filled(size: int, pattern: bytes = LETTERS) -> bytes:
     """What a body of ``size`` holds."""
-    return (LETTERS * (size // len(LETTERS) + 1))[:size]
+    return (pattern * (size // len(pattern) + 1))[:size]
 
 
 def script(path: str = "act", **what: object) -> str:
@@ -293,7 +295,7 @@ def _body(call: Call, orders: dict[str, str]) -> bytes:
     if "body" in orders:
         return base64.urlsafe_b64decode(orders["body"])
     if "size" in orders:
-        body = letters(int(orders["size"]))
+        body = filled(int(orders["size"]), EVERY_BYTE if orders.get("binary") else LETTERS)
         return b'{"image":"' + body + b'"}' if orders.get("object") else body
     echo = {
         "method": call.method,
