@@ -105,7 +105,7 @@ class GatewayService(Service):
             line.close()
         await parts.dispatcher.stop(DRAIN)
         until = self._reactor.seconds() + FLUSH
-        while parts.public.connections and self._reactor.seconds() < until:
+        while parts.public.unfinished and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in (parts.public, parts.admin):
             site.abort_all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -196,6 +197,15 @@ def test_stopped_in_the_middle_of_work(rig: Rig) -> None:
         time.sleep(0.3)
     tally = settle(rig, customers.answered)
     assert tally["failed"] == tally["repeated"] == 0, tally
+
+
+def test_a_client_that_says_nothing_does_not_hold_up_the_end(rig: Rig) -> None:
+    with socket.create_connection(rig.address, 10) as sock:
+        sock.sendall(b"GET /half HT")
+        rig.client(ONCE).listed()
+        began = time.monotonic()
+        rig.gateway.stop()
+        assert time.monotonic() - began < 3
 
 
 def sync(client: Client, url: str) -> requests.Response:

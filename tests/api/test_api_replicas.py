@@ -12,7 +12,8 @@ import pytest
 from api_rig import Client, Rig, configuration, eventually, refused, rig_of, right, workspace
 from scripted_worker import ScriptedWorker, script
 
-CONNECT, IDEMPOTENT, NEVER, LEAST, TURNS, SLOW = "connect", "idempotent", "never", "least", "turns", "slow"
+ALL = "connect", "idempotent", "never", "least", "fast", "turns", "slow"
+CONNECT, IDEMPOTENT, NEVER, LEAST, FAST, TURNS, SLOW = ALL
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,13 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             workspace(IDEMPOTENT, first, second, slots=4, selection=turns, retry="idempotent", timeout="2s"),
             workspace(NEVER, first, second, slots=4, selection=turns, retry="never") | {"health": rarely},
             workspace(LEAST, first, second, third, slots=4, selection={"policy": "least_loaded"}),
+            workspace(FAST, first, second, third, slots=4, selection={"policy": "least_loaded"}),
             workspace(TURNS, first, second, third, slots=4, selection=turns),
             workspace(SLOW, first, second, slots=4, selection=turns) | {"health": rarely},
         )
 
     with rig_of(tmp_path_factory.mktemp("replicas"), 3, make) as one:
-        for name in (CONNECT, IDEMPOTENT, NEVER, LEAST, TURNS, SLOW):
+        for name in ALL:
             eventually(lambda name=name: all_up(one.client(name)), f"the replicas of {name} are up")
         yield one
 
@@ -148,11 +150,15 @@ def test_a_workers_500_is_an_answer_and_not_repeated(rig: Rig) -> None:
 
 def test_a_replica_that_fails_fast_is_rested_while_another_serves(rig: Rig) -> None:
     """It fails quicker than the other one works, so that least_loaded alone would send it everything."""
-    client, broken = rig.client(LEAST), rig.workers[0]
+    client, broken = rig.client(FAST), rig.workers[0]
+    warm = [client.submit(script(delay=0.2)) for _ in range(9)]
+    assert all(client.ended(task_id)["status"] == "finished" for task_id in warm)
+    for worker in rig.workers[1:]:
+        worker.defaults = {"delay": "0.1"}
     broken.defaults = {"status": "500"}
 
     def one(number: int) -> int:
-        return int(sync(rig.client(LEAST), script(marker=f"fast-{number}", delay=0.05)).status_code)
+        return int(sync(rig.client(FAST), script(marker=f"fast-{number}")).status_code)
 
     with ThreadPoolExecutor(4) as pool:
         answers = Counter(pool.map(one, range(60)))

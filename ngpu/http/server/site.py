@@ -79,6 +79,11 @@ class Site(Factory[Any]):
         """How many of them have a request that is being served."""
         return sum(channel.phase is Phase.REQUEST for channel in self._channels)
 
+    @property
+    def unfinished(self) -> int:
+        """How many of them have one, or still send their last reply."""
+        return sum(channel.phase is not Phase.HEAD for channel in self._channels)
+
     def close_idle(self) -> None:
         """Begin to drain: close connections that wait for a request, and let every other end with its next reply."""
         self.draining = True
