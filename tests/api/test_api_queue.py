@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from api_rig import Client, Rig, configuration, eventually, refused, rig_of, right, workspace
 from processes import find_free_port
-from scripted_worker import ScriptedWorker, script
+from scripted_worker import script
 
 WIDE, NARROW, BRIEF, DOWN, FOREIGN = "wide", "narrow", "brief", "down", "foreign"
 LIMIT = 5
@@ -238,4 +238,3 @@ def test_the_workers_never_saw_one_call_twice(rig: Rig) -> None:
     for worker in rig.workers:
         named: list[str] = [marker for marker in worker.markers() if marker]
         assert len(named) == len(set(named))
-        assert isinstance(worker, ScriptedWorker)
