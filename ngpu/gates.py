@@ -86,7 +86,7 @@ class Gate:
         asked = defer.Deferred.fromCoroutine(self._checker.holdings(address, self._settings.tickers))
         try:
             return await asked.addTimeout(CHECK_TIMEOUT, self._clock)
-        except NgpuError:
+        except (NgpuError, defer.CancelledError):
             raise
         except defer.TimeoutError:
             raise CheckerUnavailable(

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ngpu.calls import placement_of
-from ngpu.errors import Conflict, NgpuError, NotFound, QueueFull, Unavailable, UpstreamError
+from ngpu.errors import Conflict, NgpuError, NotFound, QueueFull, StoreUnavailable, Unavailable, UpstreamError
+from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
@@ -28,15 +30,14 @@ from ngpu.model import (
     TaskQuery,
     TaskStatus,
     UpstreamRequest,
-    node_key,
 )
-from ngpu.pool import CallResult, Health
+from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.lifecycle import ended, failed, placed, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
-from ngpu.waiting import shielded
+from ngpu.waiting import echo, shielded
 from ngpu.wire.times import new_task_id
 
 
@@ -98,12 +99,17 @@ class Gateway:
         """Take a task into the queue and wait for its end, but no longer than that."""
         task = await self.submit(submission)
         watch = self._runs.watch(task.id, seconds)
-        now = await self._store.get(task.id)
-        if now is not None and now.status.ended:
+        try:
+            now = await self._store.get(task.id)
+            if now is None or not now.status.ended:
+                await watch
+                now = await self._store.get(task.id)
+        except StoreUnavailable:
+            return task  # it was taken in, and its id is what the client needs most
+        finally:
+            watch.addErrback(lambda failure: failure.trap(CancelledError))
             watch.cancel()
-            return now
-        await watch
-        return await self._store.get(task.id) or task
+        return now or task
 
     async def call(self, submission: Submission) -> Ended:
         """Run a task while its client waits; cancelling this aborts the worker's call and cancels the task.
@@ -116,31 +122,33 @@ class Gateway:
         workspace = submission.access.workspace
         line = self._lines[workspace.id]
         await self._admit(submission)
-        if line.waiting >= workspace.queue.limit:
-            raise QueueFull(f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5)
         task, body = self._new_task(submission), BytesBody(submission.data)
-        self._metrics.accepted.labels(workspace.label).inc()
         selection = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
-        lease = await self._first_slot(line, selection, task, body)
+        lease = await self._first_slot(workspace, selection, task, body)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
+        adding = Deferred.fromCoroutine(self._store.add(started, body))
         try:
-            started = await shielded(Deferred.fromCoroutine(self._store.add(started, body)))
+            started = await shielded(adding)
         except BaseException as error:
             lease.release(CallResult.ABANDONED)
             if isinstance(error, CancelledError):
-                self._quietly(self._cancel(started))
+                self._quietly(self._withdraw(started, echo(adding)))
             raise
+        until: float | None = None
 
         async def next_lease(error: UpstreamError) -> Lease | None:
+            nonlocal until
+            now = self._clock.seconds()
+            until = now + workspace.timeout if until is None else until
             try:
-                return await line.slot(selection, workspace.timeout)
+                return await line.slot(selection, until - now) if until > now else None
             except Unavailable:
                 return None
 
         try:
             over = await self._runs.run(started, body, lease, workspace, next_lease)
         except CancelledError:
-            self._quietly(self._cancel(started))
+            self._quietly(self._withdraw(started))
             raise
         if over is None:
             raise Conflict("the task was cancelled while it ran")
@@ -182,7 +190,7 @@ class Gateway:
         :raises Conflict: it has ended already.
         """
         task = await self.task(task_id, access)
-        before = await self._cancel(task)
+        before = await shielded(Deferred.fromCoroutine(self._cancel(task)))
         if before is None or before.ended:
             raise Conflict(f"the task has ended already: it is {before or task.status}")
         return await self.task(task_id, access)
@@ -193,17 +201,13 @@ class Gateway:
 
     def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:
         """The nodes that hold the workspace's replicas, as queryNodes tells of them (wire contract §4)."""
-        status: dict[str, tuple[str, bool]] = {}
-        for member in self._lines[workspace.id].pool.members.values():
-            address = member.replica.node.address
-            up = status.get(node_key(address), ("", False))[1] or member.health is Health.UP
-            status[node_key(address)] = (address, up)
-        return [{"nodeAddr": address, "progress": 100, "status": int(up)} for address, up in status.values()]
+        serving = nodes_serving(self._lines[workspace.id].pool.members.values())
+        return [{"nodeAddr": address, "progress": 100, "status": int(up)} for address, up in serving.items()]
 
     async def holdings(self, address: str, gate: str | None) -> Holdings:
         """What an address holds, as the gate of that name sees it; the first one's view where none is named.
 
-        :raises NotFound: no gate is configured.
+        :raises Unavailable: no gate is configured.
         """
         chosen = self._gates.get(gate) if gate is not None else next(iter(self._gates.values()), None)
         if chosen is None:
@@ -259,13 +263,24 @@ class Gateway:
             user_key=submission.access.user_key,
         )
 
-    async def _first_slot(self, line: Line, selection: SelectionRequest, task: Task, body: Body) -> Lease:
+    async def _first_slot(self, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body) -> Lease:
+        line = self._lines[workspace.id]
+        lease = line.try_slot(selection)
+        if lease is None and line.waiting >= workspace.queue.limit:
+            raise QueueFull(f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5)
+        self._metrics.accepted.labels(workspace.label).inc()
         try:
-            return await line.slot(selection, task.timeout)
+            return lease or await line.slot(selection, task.timeout)
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
             self._quietly(self._store.add(over, body))
             raise
+
+    async def _withdraw(self, task: Task, added: Deferred[None] | None = None) -> None:
+        """Cancel a task whose client has gone, once its record is there."""
+        if added is not None:
+            await added
+        await self._runs.insist(task.id, "cancelling", lambda: self._cancel(task))
 
     async def _cancel(self, task: Task) -> TaskStatus | None:
         before = await self._store.cancel(task.id, self._clock.seconds())
@@ -276,10 +291,10 @@ class Gateway:
 
     def _quietly(self, work: Any) -> None:
         """Let a record be written that nobody waits for."""
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: (
-                self.log.error("not recorded: {error}", error=failure.getErrorMessage())
-                if failure.check(NgpuError)
-                else self.log.failure("not recorded", failure=failure)
-            )
-        )
+        Deferred.fromCoroutine(work).addErrback(self._not_recorded)
+
+    def _not_recorded(self, failure: Failure) -> None:
+        if failure.check(NgpuError):
+            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
+        elif not failure.check(CancelledError):  # which is how the gateway stops
+            self.log.failure("not recorded", failure=failure)

@@ -17,6 +17,9 @@ from ngpu.errors import NoReplica
 from ngpu.model import Replica, SelectionRequest
 from ngpu.pool import CallResult, Member, Pool
 
+SHORTEST_ALARM = 0.001
+"""Seconds: a sum of floats may fall short of the rest's end, and must not come due again within the same moment."""
+
 
 class Lease:
     """A slot of a replica, until it is released; releasing it again does nothing."""
@@ -60,6 +63,7 @@ class Line:
         self._grace = grace
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._alarm: IDelayedCall | None = None
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -80,10 +84,13 @@ class Line:
         :raises NoReplica: patience is over, or no replica is up and the line's grace is over.
         """
         lease = self.try_slot(request)
-        granted: Deferred[Lease] = Deferred(lambda _: self._leave(waiter))
+        granted: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
         waiter = _Waiter(request, granted)
         if lease is not None:
             granted.callback(lease)
+            return granted
+        if self._closed:
+            granted.errback(_stopping())
             return granted
         self._waiters[waiter] = None
         self._set_alarm()
@@ -105,9 +112,10 @@ class Line:
         self._set_alarm()
 
     def close(self) -> None:
-        """Stop the clock; whoever still waits is told that the gateway stops."""
+        """Stop the clock; whoever still waits, or comes to wait, is told that the gateway stops."""
+        self._closed = True
         while self._waiters:
-            self._refuse(next(iter(self._waiters)), lambda: NoReplica("the gateway is stopping; try again"))
+            self._refuse(next(iter(self._waiters)), _stopping)
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
 
@@ -117,12 +125,19 @@ class Line:
             if timer.active():
                 timer.cancel()
 
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._leave(waiter)
+        self.serve()  # a policy may have had no replica for this one, and have one for the next
+
     def _refuse(self, waiter: _Waiter, why: Callable[[], NoReplica]) -> None:
         self._leave(waiter)
         waiter.granted.errback(why())
+        self.serve()
 
     def _refuse_if_down(self, waiter: _Waiter) -> None:
-        if not self.pool.any_up:
+        if self.pool.any_up:
+            waiter.timers.append(self.clock.callLater(self._grace, self._refuse_if_down, waiter))
+        else:
             self._refuse(waiter, self._none_up)
 
     def _all_busy(self, patience: float) -> Callable[[], NoReplica]:
@@ -148,4 +163,8 @@ class Line:
         now = self.clock.seconds()
         wake = self.pool.next_wake(now) if self._waiters else None
         if wake is not None:
-            self._alarm = self.clock.callLater(wake - now, self.serve)
+            self._alarm = self.clock.callLater(max(wake - now, SHORTEST_ALARM), self.serve)
+
+
+def _stopping() -> NoReplica:
+    return NoReplica("the gateway is stopping; try again")

@@ -11,6 +11,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import Replica, SelectionRequest
 
@@ -71,6 +73,8 @@ class Member:
 class Pool:
     """The replicas of one workspace behind one selection policy."""
 
+    log = Logger("ngpu.pool")
+
     def __init__(self, replicas: Iterable[Replica], policy: ISelectionPolicy) -> None:
         self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
         self._policy = policy
@@ -94,16 +98,26 @@ class Pool:
     def take(self, request: SelectionRequest, now: float) -> Member | None:
         """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose."""
         self._wake(now)
-        if not self._available:
-            return None
-        seen: Sequence[Member] = self._available
-        chosen = self._policy.select(seen, request)
-        if chosen is None:
-            return None
-        member = self.members[chosen.replica.id]
-        member.in_flight += 1
-        self._place(member, now)
+        member = self._choose(request) if self._available else None
+        if member is not None:
+            member.in_flight += 1
+            self._place(member, now)
         return member
+
+    def _choose(self, request: SelectionRequest) -> Member | None:
+        """What the policy says; one that fails, or names what is not there to choose, is logged and overruled."""
+        seen: Sequence[Member] = self._available
+        try:
+            chosen = self._policy.select(seen, request)
+            if chosen is None:
+                return None
+            member = self.members[chosen.replica.id]
+            if member.place >= 0:
+                return member
+            self.log.critical("the selection policy chose {replica}, which is not available", replica=member.replica.id)
+        except Exception:
+            self.log.failure("the selection policy failed; it is overruled")
+        return self._available[0]
 
     def give_back(self, member: Member, result: CallResult, seconds: float, now: float) -> None:
         """Free the slot of a call that took ``seconds``, and let its result count."""
@@ -144,8 +158,10 @@ class Pool:
         )
 
     def _rest(self, member: Member, now: float) -> None:
-        member.rest(now)
-        heapq.heappush(self._resting, (member.resting_until, member.replica.id))
+        """Rest a member that does not rest yet: calls that fail side by side tell of one failure."""
+        if member.resting_until <= now:
+            member.rest(now)
+            heapq.heappush(self._resting, (member.resting_until, member.replica.id))
 
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:

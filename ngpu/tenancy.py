@@ -12,7 +12,7 @@ from ngpu.errors import Unauthorized
 from ngpu.settings import Workspace
 
 _NOBODY = "0" * 64
-_SCHEME = re.compile(r"bearer +", re.IGNORECASE)
+_SCHEME = re.compile(r"^bearer +", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

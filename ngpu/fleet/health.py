@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.errors import CallTimeout, DialFailed, NgpuError
@@ -82,6 +83,8 @@ class HealthChecks:
 
             def over(result: object) -> None:
                 self._checking.discard(check)
+                if isinstance(result, Failure) and result.check(CancelledError) is None:
+                    self.log.failure("a check of {replica} failed", failure=result, replica=member.replica.id)
 
             return check.addBoth(over)
 

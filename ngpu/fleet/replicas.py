@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ngpu.model import Gpus, Node, Replica, node_key
+from ngpu.pool import Health, Member
 from ngpu.settings import NodeSettings, Workspace
 
 
@@ -34,3 +35,13 @@ def upstream_replicas(workspace: Workspace, nodes: Mapping[str, Node]) -> list[R
         )
         for index, upstream in enumerate(workspace.upstream)
     ]
+
+
+def nodes_serving(members: Iterable[Member]) -> Mapping[str, bool]:
+    """The nodes that hold these replicas, each once and as configured: whether one of its replicas is up."""
+    serving: dict[str, tuple[str, bool]] = {}
+    for member in members:
+        address = member.replica.node.address
+        before = serving.get(node_key(address), (address, False))
+        serving[node_key(address)] = (before[0], before[1] or member.health is Health.UP)
+    return dict(serving.values())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ngpu.calls import placement_of
+from ngpu.calls import NextLease, placement_of
 from ngpu.errors import DialFailed, NoReplica, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
-from ngpu.model import SelectionRequest, TaskStatus
+from ngpu.model import SelectionRequest, Task, TaskStatus
 from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
@@ -23,6 +24,9 @@ from ngpu.waiting import echo
 
 SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 """Seconds between looks for tasks whose ttl, or whose retention, is over."""
+
+MOST_ATTEMPTS = 10
+"""Attempts after which a task that reached no replica fails: else one for a dead port would stand first for ever."""
 
 
 class Dispatcher:
@@ -76,10 +80,9 @@ class Dispatcher:
         """So many more tasks of the workspace wait."""
         self._queued[workspace] += count
         if self._queued[workspace] > 0 and workspace not in self._pumps and not self._stopping:
-            pump = Deferred.fromCoroutine(self._pump(self._workspaces[workspace]))
-            if not pump.called:
-                self._pumps[workspace] = pump
-                pump.addBoth(self._pumped, workspace)
+            self._pumps[workspace] = Deferred()  # while the pump takes its first steps, during which more may come
+            self._pumps[workspace] = pump = Deferred.fromCoroutine(self._pump(self._workspaces[workspace]))
+            pump.addBoth(self._pumped, workspace)
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what runs come to its end for so many seconds."""
@@ -107,7 +110,10 @@ class Dispatcher:
         request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
         while self._queued[workspace.id] > 0:
             lease = await line.slot(request, None)
-            self.queued(workspace.id, -1)
+            if self._queued[workspace.id] <= 0:  # an earlier claim found nothing more
+                lease.release(CallResult.ABANDONED)
+                return
+            self._queued[workspace.id] -= 1
             served = Deferred.fromCoroutine(self._serve(workspace, lease))
             self._serving.add(served)
             served.addErrback(self._stumbled, workspace.id)
@@ -121,31 +127,56 @@ class Dispatcher:
             lease.release(CallResult.ABANDONED)
             raise
         if task is None:
-            lease.release(CallResult.ABANDONED)
             self._queued[workspace.id] = 0
-            await self._recount(workspace.id)
+            self._doubtful.add(workspace.id)
+            lease.release(CallResult.ABANDONED)
             return
         if self._stopping:
             lease.release(CallResult.ABANDONED)
             await self._store.requeue(task.id, task.attempt)
             return
-        line = self._lines[workspace.id]
-
-        async def next_lease(error: UpstreamError) -> Lease | None:
-            request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
-            lease = line.try_slot(request)
-            if lease is None and isinstance(error, DialFailed):
-                raise PutBack(str(error))
-            return lease or await line.slot(request, None)
-
+        next_lease = self._next_lease(workspace, task)
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
+    def _next_lease(self, workspace: Workspace, task: Task) -> NextLease:
+        """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
+
+        A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
+        stays, since how often that happened is not known any more once it is back.
+        """
+        line = self._lines[workspace.id]
+        request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
+        sent = False
+        until: float | None = None
+
+        async def next_lease(error: UpstreamError) -> Lease | None:
+            nonlocal sent, until
+            sent = sent or not isinstance(error, DialFailed)
+            lease = line.try_slot(request)
+            if lease is not None:
+                return lease
+            if not sent:
+                if task.attempt >= MOST_ATTEMPTS:
+                    return None
+                raise PutBack(str(error))
+            until = self._clock.seconds() + workspace.timeout if until is None else until
+            left = until - self._clock.seconds()
+            if left <= 0:
+                return None
+            try:
+                return await line.slot(request, None).addTimeout(left, self._clock)
+            except defer.TimeoutError:
+                return None
+            except NoReplica as stopping:
+                raise PutBack(str(stopping)) from None
+
+        return next_lease
+
     async def _recount(self, workspace: str) -> None:
-        """Raise the count to what the store says."""
-        missing = await self._store.queued(workspace) - self._queued[workspace]
-        if missing > 0:
-            self.queued(workspace, missing)
+        """Raise the count to what the store says, and see that somebody works it off."""
+        waiting = await self._store.queued(workspace)
+        self.queued(workspace, max(0, waiting - self._queued[workspace]))
 
     def _stumbled(self, failure: Failure, workspace: str) -> None:
         if failure.check(CancelledError):
@@ -160,10 +191,14 @@ class Dispatcher:
         """End what waited too long, and count anew where a failure left doubt."""
         for workspace, task_id in await self._store.expire(self._clock.seconds()):
             self._runs.ended(workspace, task_id, TaskStatus.EXPIRED)
-        while self._doubtful and not self._stopping:
-            workspace = next(iter(self._doubtful))
-            await self._recount(workspace)
-            self._doubtful.discard(workspace)
+        doubtful, self._doubtful = self._doubtful, set()
+        try:
+            while doubtful and not self._stopping:
+                workspace = next(iter(doubtful))
+                await self._recount(workspace)
+                doubtful.discard(workspace)
+        finally:
+            self._doubtful |= doubtful
 
     async def _purge(self) -> None:
         now = self._clock.seconds()

@@ -17,9 +17,10 @@ def placed(task: Task, placement: Placement, now: float) -> Task:
     )
 
 
-def failed(error: NgpuError) -> Outcome:
-    """How a task ends whose call raised this."""
-    return Outcome(TaskStatus.FAILED, status_of(error), str(error))
+def failed(error: Exception) -> Outcome:
+    """How a task ends whose call raised this; what was not raised on purpose is for the log, not for its owner."""
+    reason = str(error) if isinstance(error, NgpuError) else "the gateway failed at this task; its log says why"
+    return Outcome(TaskStatus.FAILED, status_of(error), reason)
 
 
 def ended(task: Task, outcome: Outcome, now: float) -> Task:

@@ -47,9 +47,10 @@ class ResultSink:
 
     async def _flush(self) -> None:
         """Write all whole pieces but the last, which `finish` of the store takes."""
-        while len(self._buffer) > CHUNK:
-            piece = bytes(self._buffer[:CHUNK])
-            del self._buffer[:CHUNK]
+        buffer = self._buffer
+        while len(buffer) > CHUNK and buffer is self._buffer:  # a later attempt's bytes are not this write's to keep
+            piece = bytes(buffer[:CHUNK])
+            del buffer[:CHUNK]
             index, self._pieces = self._pieces, self._pieces + 1
             await self._store.write_result(self.task.id, self.task.attempt, index, piece)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ngpu.calls import Caller, NextLease, placement_of
 from ngpu.errors import NgpuError, StoreUnavailable, UpstreamError
@@ -30,10 +31,11 @@ RECORD_AGAIN = 1.0
 """Seconds between tries to record an end while the store refuses."""
 
 Last = tuple[int, bytes] | None
+T = TypeVar("T")
 
 
 class PutBack(NgpuError):
-    """Raised by a run's `NextLease`: nothing was sent, so the task goes back into the queue."""
+    """Raised by a run's `NextLease`: the task goes back into the queue, since nothing was sent or it may run twice."""
 
 
 class _EndedElsewhere(NgpuError):
@@ -72,7 +74,7 @@ class Runs:
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
         """
-        return self._track(task.id, self._run(task, body, lease, workspace, next_lease))
+        return self._track(task.id, self._run(task, body, lease, workspace, next_lease)).addBoth(self._over, task.id)
 
     def abort(self, task_id: str) -> None:
         """Stop the run of a task whose record says already that it has ended."""
@@ -81,8 +83,15 @@ class Runs:
             self._aborted.add(task_id)
             running.cancel()
 
+    def insist(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> Deferred[T]:
+        """Make a write that must be made: again and again while the store refuses, but for no longer than `stop` lets.
+
+        :param what: what is written, for the log.
+        """
+        return self._track(f"{task_id}/{what}", self._until_stored(task_id, what, write))
+
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
-        """Fires when the task has ended, or after so many seconds."""
+        """Fires when the task has ended, or after so many seconds; cancelling it stops the watch."""
         watcher: Deferred[None] = Deferred()
         self._watchers.setdefault(task_id, []).append(watcher)
         timer = self._clock.callLater(seconds, watcher.callback, None)
@@ -111,7 +120,7 @@ class Runs:
 
     async def stop(self, grace: float) -> None:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
-        over = DeferredList([echo(run) for run in self._running.values()])
+        over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
         over.addTimeout(grace, self._clock, lambda result, _: None)
         await over
         for running in tuple(self._running.values()):
@@ -125,7 +134,6 @@ class Runs:
             def forget(result: Any) -> Any:
                 if self._running.get(task_id) is done:
                     del self._running[task_id]
-                    self._aborted.discard(task_id)
                 return result
 
             done.addBoth(forget)
@@ -147,15 +155,15 @@ class Runs:
             await self._caller.call(lease, task.request, body, sink, task.timeout, workspace.retry, fenced_lease)
             outcome, last = sink.outcome(), sink.last
         except PutBack:
-            await self._store.requeue(task.id, sink.task.attempt)
+            await self.insist(task.id, "requeue", lambda: self._store.requeue(task.id, sink.task.attempt))
             return None
         except _EndedElsewhere:
             return None
         except CancelledError:
-            if task.id in self._aborted:
-                return None
             raise
-        except NgpuError as error:
+        except Exception as error:
+            if not isinstance(error, NgpuError):
+                self.log.failure("the run of {task_id} failed", task_id=task.id)
             outcome = failed(error)
         after = ended(sink.task, outcome, self._clock.seconds())
         if last is None:
@@ -179,15 +187,13 @@ class Runs:
     async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:
         try:
             return await self._finish(after, outcome, last)
-        except StoreUnavailable as error:
-            self._metrics.store_errors.inc()
-            self.log.error("the end of {task_id} is not recorded yet: {error}", task_id=after.id, error=str(error))
-            late = self._track(after.id + "/record", self._finish_at_last(after, outcome, last))
-            if not after.direct:
-                return bool(await late)
+        except StoreUnavailable:
+            late = self.insist(after.id, "end", lambda: self._finish(after, outcome, last))
+            if not after.direct or (last is not None and last[0] > 0):
+                return await late
             # The worker's answer is worth more than its record: the client that waits gets it now.
             late.addErrback(lambda failure: failure.trap(CancelledError))
-            return last is None or last[0] == 0
+            return True
 
     async def _finish(self, after: Task, outcome: Outcome, last: Last) -> bool:
         kept = await self._store.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
@@ -196,13 +202,28 @@ class Runs:
             self.ended(after.workspace, after.id, after.status)
         return kept
 
-    async def _finish_at_last(self, after: Task, outcome: Outcome, last: Last) -> bool:
+    async def _until_stored(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> T:
+        told = False
         while True:
-            await deferLater(self._clock, RECORD_AGAIN)
             try:
-                return await self._finish(after, outcome, last)
-            except StoreUnavailable:
-                continue
+                return await write()
+            except StoreUnavailable as error:
+                if not told:
+                    self.log.error(
+                        "the {what} of {task_id} is not recorded yet: {error}",
+                        what=what,
+                        task_id=task_id,
+                        error=str(error),
+                    )
+                    self._metrics.store_errors.inc()
+                told = True
+            await deferLater(self._clock, RECORD_AGAIN)
+
+    def _over(self, result: Any, task_id: str) -> Any:
+        """Whoever waits for a run that was aborted is not cancelled: the task was."""
+        aborted = task_id in self._aborted
+        self._aborted.discard(task_id)
+        return None if aborted and isinstance(result, Failure) and result.check(CancelledError) else result
 
     def _note(self, task: Task) -> None:
         if task.started_at is not None and task.ended_at is not None:

@@ -26,7 +26,8 @@ NO_ADDRESS = frozenset({"", "0000000000000000000000000GFg7xJaNVN2"})
 """What stands where no address is meant: no check is asked for."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+# A string without an end is taken up to the text's, or each quote in it would be looked at as another beginning.
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SHOWN = 40
 
 
@@ -82,7 +83,7 @@ def normal_address(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A member of the outermost object: its value, and the characters that it was written in."""
+    """A member of the outermost object: its value and, unless that is a string, the characters it was written in."""
 
     value: Any
     source: str
@@ -122,7 +123,7 @@ def _members(text: str) -> dict[str, Field]:
             _refuse_duplicate(name)
         start = _skip(text, _expect(text, _skip(text, at), ":"))
         value, end = _SCAN(text, start)
-        fields[name] = Field(value, text[start:end])
+        fields[name] = Field(value, "" if isinstance(value, str) else text[start:end])
         at = _skip(text, end)
     if (end := _skip(text, at + 1)) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)

@@ -8,7 +8,12 @@ from collections.abc import Generator
 
 import ijson
 
+from ngpu.wire.envelope import LONGEST_NUMBER
+
 _IN_STRING = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
+# What may stand outside strings: JSON's own space, and numbers of LONGEST_NUMBER characters at most.
+_OUTSIDE = re.compile(rb"(?:[^0-9eE+.\-\x0b\x0c]++|[0-9eE+.\-]{1,1000}+(?![0-9eE+.\-]))*+")
+_OF_NUMBERS = b"0123456789eE+.-"
 _LONGEST_ESCAPE = len(rb"\u0000")
 
 
@@ -24,6 +29,7 @@ class TextCheck:
         self._parser = ijson.basic_parse_coro(_nowhere()) if json else None
         self._inside = False
         self._rest = b""
+        self._number = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
@@ -39,7 +45,7 @@ class TextCheck:
                     self._parser = None
                 elif structure:
                     self._parser.send(structure)
-            except (ijson.JSONError, StopIteration):
+            except (ijson.JSONError, StopIteration, ArithmeticError):
                 self._parser = None
 
     def finish(self) -> tuple[bool, bool]:
@@ -52,12 +58,12 @@ class TextCheck:
         if self._parser is not None:
             try:
                 self._parser.close()
-            except ijson.JSONError:
+            except (ijson.JSONError, ArithmeticError):
                 self._parser = None
         return self._decoder is not None, self._parser is not None
 
     def _outside_strings(self, data: bytes) -> bytes | None:
-        """The piece with its strings emptied; ``None`` when a string is malformed."""
+        """The piece with its strings emptied; ``None`` when a string is malformed or a number endless."""
         data, self._rest = self._rest + data, b""
         kept = []
         at = 0
@@ -65,7 +71,10 @@ class TextCheck:
             if not self._inside:
                 quote = data.find(b'"', at)
                 end = len(data) if quote < 0 else quote + 1
-                kept.append(data[at:end])
+                piece = data[at:end]
+                if not self._is_sane(piece):
+                    return None
+                kept.append(piece)
                 self._inside = quote >= 0
             else:
                 matched = _IN_STRING.match(data, at)
@@ -81,6 +90,18 @@ class TextCheck:
                     return None
             at = end
         return b"".join(kept)
+
+    def _is_sane(self, piece: bytes) -> bool:
+        """Keeps from the parser what it takes wrongly: space that is not JSON's, and numbers that go on and on.
+
+        It begins a number anew with each piece, and fails in its own ways at those that Python does not read.
+        """
+        begun = len(piece) - len(piece.lstrip(_OF_NUMBERS))
+        if self._number + begun > LONGEST_NUMBER:
+            return False
+        self._number = len(piece) - len(piece.rstrip(_OF_NUMBERS)) + (self._number if begun == len(piece) else 0)
+        matched = _OUTSIDE.match(piece)
+        return matched is not None and matched.end() == len(piece)
 
 
 def _nowhere() -> Generator[None, object, None]:

@@ -36,7 +36,7 @@ def dump(value: Any) -> bytes:
 
 
 async def render(value: Any) -> AsyncIterator[bytes]:
-    """The document in pieces; `Embedded` values may stand in it and in the objects within it."""
+    """The document in pieces, none empty; `Embedded` values may stand in it and in the objects within it."""
     if isinstance(value, Embedded):
         async for piece in _render_body(value):
             yield piece
@@ -61,7 +61,8 @@ async def _render_body(embedded: Embedded) -> AsyncIterator[bytes]:
         yield b'"'
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         async for chunk in chunks:
-            yield encode_basestring(decoder.decode(chunk))[1:-1].encode()
+            if text := decoder.decode(chunk):
+                yield encode_basestring(text)[1:-1].encode()
         yield encode_basestring(decoder.decode(b"", final=True))[1:-1].encode() + b'"'
     else:
         yield b'"'
@@ -70,5 +71,6 @@ async def _render_body(embedded: Embedded) -> AsyncIterator[bytes]:
             data = rest + chunk
             whole = len(data) - len(data) % 3
             rest = data[whole:]
-            yield base64.b64encode(data[:whole])
+            if whole:
+                yield base64.b64encode(data[:whole])
         yield base64.b64encode(rest) + b'"'

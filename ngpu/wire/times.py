@@ -33,7 +33,7 @@ def parse_time(text: str, name: str, zone: ZoneInfo, end: bool) -> float:
         moment = datetime(*(int(part or 0) for part in found.groups()), tzinfo=zone)  # type: ignore[arg-type,misc]
         if end:
             moment += timedelta(days=1) if date_only else timedelta(seconds=1)
-            moment -= timedelta(microseconds=1)
+            moment = (moment - timedelta(microseconds=1)).replace(fold=1)  # of an hour that comes twice, the later
         return moment.timestamp()
     except (ValueError, OverflowError):
         raise BadRequest(f"{name} must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, not {text[:40]!r}") from None
