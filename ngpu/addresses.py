@@ -19,3 +19,8 @@ def is_address(text: str) -> bool:
         return b58.h160_from_address(text)[2] == "mainnet"
     except (BTClibValueError, ValueError):
         return False
+
+
+def address_key(address: str) -> str:
+    """The one spelling of a valid address in which two of them compare: BIP-173 has bech32 in lower case."""
+    return address.lower() if address[:3].lower() == "bc1" else address

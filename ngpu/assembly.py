@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 from ngpu.addresses import is_address
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
+from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
 from ngpu.forward import make_forwarder
@@ -46,6 +47,7 @@ class Parts:
 
     store: SqliteTaskStore
     connections: Connections
+    fetcher: Fetcher
     dispatcher: Dispatcher
     health: HealthChecks
     lines: Mapping[str, Line]
@@ -63,7 +65,8 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     settings = loaded.settings
     workspaces = {workspace.id: workspace for workspace in settings.workspaces}
     metrics = Metrics({workspace.id: workspace.label for workspace in settings.workspaces})
-    context = PluginContext(reactor, Random(), str(settings.folder))
+    fetcher = make_fetcher(reactor)
+    context = PluginContext(reactor, Random(), str(settings.folder), fetcher)
     lines = _lines(settings, plugins, context)
     if not isinstance(settings.store, SqliteStore):
         raise loaded.located(("store", "kind"), "this version keeps tasks in SQLite only")
@@ -89,6 +92,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     return Parts(
         store,
         connections,
+        fetcher,
         dispatcher,
         health,
         lines,

@@ -51,8 +51,12 @@ class Plugins:
             if option not in known:
                 takes = f"it takes {_list(known)}" if known else "it takes none"
                 raise ConfigError(f"{name} has no such option{_nearest(option, known)}; {takes}", ("options", option))
+
+        def make_other(family: str, name: str, options: Mapping[str, Any]) -> Any:
+            return self.make(family, name, options, context)
+
         try:
-            instance = factory.from_options(options, context)
+            instance = factory.from_options(options, context._replace(make=make_other))
         except ConfigError as error:
             raise ConfigError(str(error), ("options", *error.path)) from None
         try:

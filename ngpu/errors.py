@@ -18,16 +18,20 @@
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
     │   ├── CallCut                 bytes were sent, then the connection broke: the outcome is unknown
     │   ├── BadReply                the replica's reply is no HTTP that we pass on
+    │   ├── JobFailed               the worker says that its job failed, or would not take it
     │   └── CallTimeout        504  the replica took longer than the workspace's timeout
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
         ├── CheckerUnavailable      no source can tell what an address holds
+        ├── FetchFailed             a service outside the fleet gave no reply
         └── StoreUnavailable        the task store cannot read or write
 
 Which status each one becomes is said once, in ``ngpu.wire.codes``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class NgpuError(Exception):
@@ -116,6 +120,17 @@ class BadReply(UpstreamError):
     """The replica answered with something that cannot be passed on safely."""
 
 
+class JobFailed(UpstreamError):
+    """A worker's own failure, as an app's adapter understands it.
+
+    :param reply: what the worker said, kept as the task's result: an `ngpu.adapter.WorkerReply`, or ``None``.
+    """
+
+    def __init__(self, message: str, reply: Any = None) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
 class CallTimeout(UpstreamError):
     """The replica did not finish its reply in the workspace's ``timeout``."""
 
@@ -137,6 +152,10 @@ class NoReplica(Unavailable):
 
 class CheckerUnavailable(Unavailable):
     """No source can tell what an address holds."""
+
+
+class FetchFailed(Unavailable):
+    """A service outside the fleet gave no whole reply: no connection, an untrusted certificate, a cut, no time left."""
 
 
 class StoreUnavailable(Unavailable):

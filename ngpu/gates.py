@@ -5,25 +5,40 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from decimal import Decimal
+from typing import NamedTuple
 
 from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from ngpu.errors import BadRequest, CheckerUnavailable, Forbidden, NgpuError
+from ngpu.addresses import address_key
+from ngpu.brc20.checker import LONGEST_CHECK
+from ngpu.errors import BadRequest, CheckerUnavailable, Forbidden
 from ngpu.interfaces import IInscriptionChecker
 from ngpu.model import Holdings
 from ngpu.settings import Gate as GateSettings
 
-CHECK_TIMEOUT = 3.0
-"""Seconds that a checker may take."""
-
 MOST_CACHED = 10_000
-"""Addresses whose holdings are remembered at most, for the gate's ``cache`` time."""
+"""Addresses whose holdings are remembered at most; those that were asked for longest ago go first."""
+
+UNKNOWN_KEPT = 1.0
+"""Seconds for which it is remembered that nobody could tell, so that a crowd does not fall upon a source in trouble."""
+
+
+class _Known(NamedTuple):
+    """What was found out, and until when that is believed."""
+
+    until: float
+    found: Holdings | CheckerUnavailable
 
 
 class Gate:
     """One block of ``gates``: a checker, the tickers it is asked for, and the least that lets an address through.
+
+    Callers that ask for one address at one time share one question to the checker. It goes on when all of them have
+    left, and what it finds is remembered, that an address holds nothing too.
 
     :param is_address: whether a text is an address at all.
     """
@@ -41,7 +56,8 @@ class Gate:
         self._checker = checker
         self._clock = clock
         self._is_address = is_address
-        self._known: OrderedDict[str, tuple[float, Holdings]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._asking: dict[str, Deferred[_Known]] = {}
 
     async def holdings(self, address: str) -> Holdings:
         """What the address holds of the gate's tickers.
@@ -51,16 +67,15 @@ class Gate:
         """
         if not self._is_address(address):
             raise BadRequest("this is not a Bitcoin address of the main network (BIP-173, BIP-350 or base58check)")
-        now = self._clock.seconds()
-        known = self._known.get(address)
-        if known is not None and known[0] > now:
-            return known[1]
-        holdings = await self._ask(address)
-        self._known[address] = (now + self._settings.cache, holdings)
-        self._known.move_to_end(address)
-        if len(self._known) > MOST_CACHED:
-            self._known.popitem(last=False)
-        return holdings
+        key = address_key(address)
+        known = self._known.get(key)
+        if known is None or known.until <= self._clock.seconds():
+            known = await self._answer(key)
+        else:
+            self._known.move_to_end(key)
+        if isinstance(known.found, CheckerUnavailable):
+            raise CheckerUnavailable(str(known.found), known.found.retry_after)
+        return known.found
 
     async def admit(self, address: str) -> None:
         """Let an address through that holds enough of one of the tickers.
@@ -76,26 +91,60 @@ class Gate:
                 raise
             self.log.warn("let through unchecked: {error}", error=str(error))
             return
-        if not any(amount >= self._settings.minimum and amount > 0 for amount in holdings.balances.values()):
+        if not any(amount >= self._settings.minimum for amount in holdings.balances.values()):
             wanted = " or ".join(self._settings.tickers)
-            raise Forbidden(
-                f"this address does not hold the {_plain(self._settings.minimum)} {wanted} that is asked for"
-            )
+            raise Forbidden(f"this address does not hold the {self._settings.minimum:f} {wanted} that is asked for")
 
-    async def _ask(self, address: str) -> Holdings:
-        asked = defer.Deferred.fromCoroutine(self._checker.holdings(address, self._settings.tickers))
-        try:
-            return await asked.addTimeout(CHECK_TIMEOUT, self._clock)
-        except (NgpuError, defer.CancelledError):
-            raise
-        except defer.TimeoutError:
-            raise CheckerUnavailable(
-                f"the {self._settings.checker} checker gave no answer in time; try again"
-            ) from None
-        except Exception:
-            self.log.failure("the {checker} checker raised", checker=self._settings.checker)
-            raise CheckerUnavailable(f"the {self._settings.checker} checker failed; try again") from None
+    def _answer(self, key: str) -> Deferred[_Known]:
+        """One caller's share of the question; cancelling it leaves the others theirs."""
+        waiter: Deferred[_Known] = Deferred()
 
+        def tell(known: _Known) -> _Known:
+            if not waiter.called:
+                waiter.callback(known)
+            return known
 
-def _plain(amount: Decimal) -> str:
-    return f"{amount:f}"
+        (self._asking.get(key) or self._ask(key)).addCallback(tell)
+        return waiter
+
+    def _ask(self, key: str) -> Deferred[_Known]:
+        asked = Deferred.fromCoroutine(self._checker.holdings(key, self._settings.tickers))
+        known = asked.addTimeout(LONGEST_CHECK, self._clock).addCallback(self._checked).addErrback(self._unknown)
+        asking = known.addCallback(self._remember, key)
+        if not asking.called:
+            self._asking[key] = asking
+        return asking
+
+    def _remember(self, found: Holdings | CheckerUnavailable, key: str) -> _Known:
+        kept = (
+            min(self._settings.cache, UNKNOWN_KEPT) if isinstance(found, CheckerUnavailable) else self._settings.cache
+        )
+        known = _Known(self._clock.seconds() + kept, found)
+        self._asking.pop(key, None)
+        self._known[key] = known
+        self._known.move_to_end(key)
+        if len(self._known) > MOST_CACHED:
+            self._known.popitem(last=False)
+        return known
+
+    def _checked(self, found: Holdings) -> Holdings:
+        """What a checker returned, less what no gate should believe.
+
+        :raises ValueError: it holds what is no balance.
+        """
+        balances = {ticker: found.balances[ticker] for ticker in self._settings.tickers if ticker in found.balances}
+        for amount in balances.values():
+            if not isinstance(amount, Decimal) or not amount.is_finite() or amount < 0:
+                raise ValueError("the checker returned something that is no balance")
+        return Holdings({ticker: amount for ticker, amount in balances.items() if amount > 0}, found.height)
+
+    def _unknown(self, failure: Failure) -> CheckerUnavailable:
+        """Why nobody can tell."""
+        name, error = self._settings.checker, failure.value
+        if isinstance(error, CheckerUnavailable):
+            return error
+        if isinstance(error, defer.TimeoutError | defer.CancelledError):
+            self.log.warn("the {checker} checker gave no answer in time", checker=name)
+            return CheckerUnavailable(f"the {name} checker gave no answer in time; try again")
+        self.log.failure("the {checker} checker failed", failure=failure, checker=name)
+        return CheckerUnavailable(f"the {name} checker failed; try again")

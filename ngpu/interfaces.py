@@ -6,7 +6,7 @@ coroutines that await Deferreds only; any of them may be cancelled at an ``await
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zope.interface import Attribute, Interface
@@ -32,12 +32,16 @@ class PluginContext(NamedTuple):
     """What a plugin's instance may use of the process around it.
 
     ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, ``rng`` a ``random.Random``, ``folder`` the folder
-    that relative paths of its options are taken from.
+    that relative paths of its options are taken from, ``fetcher`` an `IFetcher`. ``make(family, name, options)`` makes
+    an instance of another plugin, for those that are built out of others; it raises ConfigError with the path ``()``
+    when there is no such plugin, else one that begins with ``"options"``. A test needs to give only what it uses.
     """
 
     clock: Any
     rng: Any
     folder: str
+    fetcher: Any = None
+    make: Callable[[str, str, Mapping[str, Any]], Any] | None = None
 
 
 class Option(NamedTuple):
@@ -51,7 +55,7 @@ class Option(NamedTuple):
 class IPluginFactory(Interface):
     """A named, stateless maker of instances; one instance is made for each configuration block that names it."""
 
-    family: str = Attribute("Which family it belongs to: `selection`, `checker`.")
+    family: str = Attribute("Which family it belongs to: `selection`, `checker`, `adapter`.")
     name: str = Attribute("The name that configuration blocks use, snake_case.")
     summary: str = Attribute("One line for `ngpu plugins`.")
     options: Sequence[Option] = Attribute("Every option it takes; a block with another one is refused.")
@@ -61,6 +65,43 @@ class IPluginFactory(Interface):
 
         :param options: the block's options, with known names only.
         :raises ConfigError: with the path of the option that is wrong.
+        """
+
+
+class FetchRequest(NamedTuple):
+    """A request to a service outside the fleet.
+
+    ``url`` is absolute and percent-encoded, its scheme http or https; ``headers`` come beside Host, Content-Length,
+    Accept-Encoding and User-Agent.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Fetched(NamedTuple):
+    """A reply, whole. ``retry_after`` is its Retry-After (RFC 9110 §10.2.3) in seconds, ``None`` where it has none."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+class IFetcher(Interface):
+    """Small requests to services outside the fleet."""
+
+    async def fetch(request: FetchRequest, timeout: float, limit: int = 1 << 20) -> Fetched:
+        """Send it and return the reply, whatever its status is.
+
+        Certificates are verified. No redirect is followed, no cookie kept, nothing unpacked. Cancelling aborts the call
+        and closes its connection.
+
+        :param timeout: seconds for the whole of it.
+        :param limit: the longest body in bytes, by default 1 MiB.
+        :raises PayloadTooLarge: the body is longer.
+        :raises FetchFailed: there was no whole reply.
         """
 
 
@@ -81,8 +122,10 @@ class IInscriptionChecker(Interface):
     async def holdings(address: str, tickers: Sequence[str]) -> Holdings:
         """The overall balances (available and transferable) of ``tickers`` at ``address``, those above zero.
 
-        :param address: valid, as the caller spelled it.
-        :param tickers: as the gate spells them; they compare in lower case.
+        A gate gives up after 10 seconds, and asks once however many callers wait for the same address.
+
+        :param address: valid; those that compare in any case (BIP-173) in lower case.
+        :param tickers: as the gate spells them, no two the same; they compare in lower case.
         :raises CheckerUnavailable: when the source cannot tell. Never a guess.
         """
 
@@ -210,7 +253,10 @@ class ITaskStore(Interface):
 
 __all__ = [
     "DataForm",
+    "FetchRequest",
+    "Fetched",
     "IBodySink",
+    "IFetcher",
     "IForwarder",
     "IInscriptionChecker",
     "IPluginFactory",

@@ -258,6 +258,10 @@ class TaskPage:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What an address holds: ticker (as the gate spells it) to overall balance. A ticker held by nobody is left out."""
+    """What an address holds: ticker (as the gate spells it) to overall balance; one that it has none of is left out.
+
+    ``height`` is the block up to which the source has counted; ``None`` where it does not say.
+    """
 
     balances: Mapping[str, Decimal]
+    height: int | None = None

@@ -110,4 +110,5 @@ class GatewayService(Service):
         for site in (parts.public, parts.admin):
             site.abort_all()
         await parts.connections.close()
+        await parts.fetcher.close()
         await parts.store.close()

@@ -16,6 +16,7 @@ from twisted.python import usage
 from ngpu.assembly import assemble
 from ngpu.discovery import discover
 from ngpu.errors import ConfigError
+from ngpu.fetch import make_fetcher
 from ngpu.interfaces import PluginContext
 from ngpu.service import GatewayService
 from ngpu.settings import CheckBlock, Loaded, load
@@ -65,7 +66,7 @@ def check(path: Path, clock: Any) -> Loaded:
 
     def find_plugins(folders: Sequence[Path]) -> CheckBlock:
         plugins = discover(folders)
-        context = PluginContext(clock, Random(), str(path.absolute().parent))
+        context = PluginContext(clock, Random(), str(path.absolute().parent), make_fetcher(clock))
         return lambda family, name, options: plugins.make(family, name, options, context)
 
     return load(path, find_plugins=find_plugins)

@@ -11,20 +11,28 @@ ROOMS = (
     "model",
     "interfaces",
     "plugin",
+    "adapter",
     "waiting",
     "addresses",
+    "egress",
     "settings",
+    "options",
+    "dialects",
+    "brc20",
     "wire",
+    "media",
     "metrics",
     "pool",
     "line",
     "upstream",
+    "fetch",
     "forward",
     "calls",
     "tasks",
     "fleet",
     "tenancy",
     "gates",
+    "submission",
     "gateway",
     "http",
     "discovery",
@@ -35,9 +43,9 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter"})
 SEES = {
-    "plugins": BASE,
+    "plugins": BASE | {"options", "brc20", "dialects"},
     "testing": BASE,
     "demo": frozenset[str](),
     "__init__": frozenset[str](),
