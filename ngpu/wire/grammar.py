@@ -10,7 +10,10 @@ import ijson
 
 from ngpu.wire.envelope import LONGEST_NUMBER
 
-_IN_STRING = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+')
+_CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+'
+_IN_STRING = re.compile(_CHARACTERS)
+_STRING = re.compile(b'"' + _CHARACTERS + b'"')
+_UP_TO_OPEN_STRING = re.compile(b'(?:[^"]++|"' + _CHARACTERS + b'")*+')
 # What may stand outside strings: JSON's own space, and numbers of LONGEST_NUMBER characters at most.
 _OUTSIDE = re.compile(rb"(?:[^0-9eE+.\-\x0b\x0c]++|[0-9eE+.\-]{1,1000}+(?![0-9eE+.\-]))*+")
 _OF_NUMBERS = b"0123456789eE+.-"
@@ -55,6 +58,8 @@ class TextCheck:
                 self._decoder.decode(b"", final=True)
             except UnicodeDecodeError:
                 self._decoder = self._parser = None
+        if self._inside:
+            self._parser = None  # yajl itself lets a string go that begins after the document's end
         if self._parser is not None:
             try:
                 self._parser.close()
@@ -69,19 +74,21 @@ class TextCheck:
         at = 0
         while at < len(data):
             if not self._inside:
-                quote = data.find(b'"', at)
-                end = len(data) if quote < 0 else quote + 1
-                piece = data[at:end]
+                end = _end(_UP_TO_OPEN_STRING, data, at)
+                piece = _STRING.sub(b'""', data[at:end])
                 if not self._is_sane(piece):
                     return None
                 kept.append(piece)
-                self._inside = quote >= 0
+                if end < len(data):
+                    kept.append(b'"')
+                    self._inside = True
+                    end += 1
             else:
-                matched = _IN_STRING.match(data, at)
-                end = len(data) if matched is None else matched.end()
+                end = _end(_IN_STRING, data, at)
                 if data[end : end + 1] == b'"':
                     kept.append(b'"')
                     self._inside = False
+                    self._number = 0
                     end += 1
                 elif data[end : end + 1] == b"\\" and len(data) - end < _LONGEST_ESCAPE:
                     self._rest = data[end:]
@@ -100,8 +107,13 @@ class TextCheck:
         if self._number + begun > LONGEST_NUMBER:
             return False
         self._number = len(piece) - len(piece.rstrip(_OF_NUMBERS)) + (self._number if begun == len(piece) else 0)
-        matched = _OUTSIDE.match(piece)
-        return matched is not None and matched.end() == len(piece)
+        return _end(_OUTSIDE, piece, 0) == len(piece)
+
+
+def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+    """Where what matches from there ends; all patterns here match nothing, too."""
+    matched = pattern.match(data, at)
+    return at if matched is None else matched.end()
 
 
 def _nowhere() -> Generator[None, object, None]:
