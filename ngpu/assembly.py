@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import IO, Any
 
+from twisted.internet import defer
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.resource import IResource
 
+from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
+from ngpu.egress import Egress, Resolve
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
@@ -29,16 +33,21 @@ from ngpu.http.server import Limits, NgpuRequest
 from ngpu.http.submitting import Submitting
 from ngpu.interfaces import PluginContext
 from ngpu.line import Line
+from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
 from ngpu.pool import Pool
-from ngpu.settings import Loaded, Settings, SqliteStore
+from ngpu.settings import AppRoute, Loaded, Settings, SqliteStore
+from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
 from ngpu.tenancy import Tenancy
 from ngpu.upstream.pool import Pool as Connections
-from ngpu.wire.envelope import Envelope, parse_envelope
+from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
+
+LOOKUP_TIMEOUT = 5.0
+"""Seconds that looking up the host of a customer's URL may take."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,20 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     store = SqliteTaskStore(settings.store.path, reactor)
     connections = Connections(reactor)
     forwarder = make_forwarder(reactor, connections)
-    runs = Runs(store, Caller(forwarder, reactor, metrics), reactor, metrics)
+    media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
+    caller = Caller(forwarder, reactor, metrics)
+    adapters = _adapters(settings, plugins, context)
+    conversations = Conversations(
+        adapters,
+        store=store,
+        caller=caller,
+        lines=lines,
+        workspaces=workspaces,
+        clock=reactor,
+        urls=Egress(settings.egress.allow, _resolver(reactor)),
+        publish=media.publish,
+    )
+    runs = Runs(store, caller, reactor, metrics, conversations)
     dispatcher = Dispatcher(store, runs, lines, workspaces, reactor)
     gateway = Gateway(
         store=store,
@@ -87,7 +109,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     )
     health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
     limits = Limits(**dict(settings.limits))
-    public = _public(settings, gateway, reactor)
+    public = _public(settings, gateway, adapters, media, reactor)
     admin = admin_resource(gateway, token, settings.admin.open_metrics)
     return Parts(
         store,
@@ -118,19 +140,45 @@ def _gates(settings: Settings, plugins: Plugins, context: PluginContext) -> dict
     }
 
 
-def _public(settings: Settings, gateway: Gateway, reactor: Any) -> IResource:
+def _adapters(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, IAppAdapter]:
+    return {
+        name: plugins.make("adapter", app.adapter, app.options, context)
+        for name, app in settings.apps.items()
+        if isinstance(app, AppRoute)
+    }
+
+
+def _resolver(reactor: Any) -> Resolve:
+    """Looks names up as the system does, in the reactor's threads."""
+
+    async def resolve(host: str) -> list[str]:
+        found = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None)
+        try:
+            return [str(info[4][0]) for info in await found.addTimeout(LOOKUP_TIMEOUT, reactor)]
+        except (UnicodeError, defer.TimeoutError) as error:
+            raise OSError(str(error)) from None
+
+    return resolve
+
+
+def _public(
+    settings: Settings, gateway: Gateway, adapters: Mapping[str, IAppAdapter], media: Media, reactor: Any
+) -> IResource:
     workspaces = {workspace.id: workspace for workspace in settings.workspaces}
     tenancy = Tenancy(settings.workspaces)
 
-    async def parse(body: bytes) -> Envelope:
+    async def parse(body: bytes, flat: bool) -> Envelope:
+        read = parse_flat if flat else parse_envelope
         if len(body) <= CHUNK:
-            return parse_envelope(body)
-        return await deferToThreadPool(reactor, reactor.getThreadPool(), parse_envelope, body)
+            return read(body)
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), read, body)
 
     def make_call(request: NgpuRequest) -> Call:
         call = Call(request, tenancy, settings.trusted_proxies)
         annotate(request, client=call.client_ip)
         return call
 
-    reading = Reading(gateway, workspaces)
-    return partner_resource(reading, Submitting(gateway, reading, workspaces, settings.apps, parse), make_call)
+    reading = Reading(gateway, workspaces, media)
+    return partner_resource(
+        reading, Submitting(gateway, reading, workspaces, settings.apps, adapters, parse), make_call
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ngpu.errors import BadReply, DialFailed, NgpuError, UpstreamError
 from ngpu.interfaces import IBodySink, IForwarder
-from ngpu.line import Lease
 from ngpu.metrics import Metrics
 from ngpu.model import Body, Placement, Replica, ReplyHead, UpstreamRequest
 from ngpu.pool import CallResult
@@ -18,7 +18,19 @@ from ngpu.pool import CallResult
 MOST_SENDS = 3
 """How often a call whose workspace says ``retry: idempotent`` is sent at most."""
 
-NextLease = Callable[[UpstreamError], Awaitable[Lease | None]]
+
+class Slot(Protocol):
+    """A slot as a call needs it: a `ngpu.line.Lease`, or what stands for one."""
+
+    @property
+    def replica(self) -> Replica:
+        """Whose slot this is."""
+
+    def release(self, result: CallResult) -> None:
+        """Give it back, with what the call says about the replica."""
+
+
+NextLease = Callable[[UpstreamError], Awaitable[Slot | None]]
 """Asked for a slot to try again on, after the failure given; ``None`` lets the call fail with it."""
 
 
@@ -45,7 +57,7 @@ class Caller:
 
     async def call(
         self,
-        lease: Lease,
+        lease: Slot,
         request: UpstreamRequest,
         body: Body,
         sink: IBodySink,
@@ -77,7 +89,7 @@ class Caller:
                 lease = again
 
     async def _send(
-        self, lease: Lease, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+        self, lease: Slot, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         replica = lease.replica
         began = self.clock.seconds()

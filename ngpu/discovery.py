@@ -20,10 +20,15 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 import ngpu.plugins
+from ngpu.adapter import IAppAdapter
 from ngpu.errors import ConfigError
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, PluginContext
 
-FAMILIES: Mapping[str, type[Interface]] = {"selection": ISelectionPolicy, "checker": IInscriptionChecker}
+FAMILIES: Mapping[str, type[Interface]] = {
+    "selection": ISelectionPolicy,
+    "checker": IInscriptionChecker,
+    "adapter": IAppAdapter,
+}
 """The families of plugins, and what their instances provide."""
 
 

@@ -22,6 +22,7 @@
     │   └── CallTimeout        504  the replica took longer than the workspace's timeout
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
+        ├── PolicyFailed            the selection policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
         └── StoreUnavailable        the task store cannot read or write
@@ -148,6 +149,10 @@ class Unavailable(NgpuError):
 
 class NoReplica(Unavailable):
     """No replica of the workspace is healthy and free."""
+
+
+class PolicyFailed(Unavailable):
+    """The workspace's selection policy raised, or chose something that was not there to choose; the log says which."""
 
 
 class CheckerUnavailable(Unavailable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,41 +22,22 @@ from ngpu.metrics import Metrics
 from ngpu.model import (
     Body,
     BytesBody,
-    DataForm,
     Holdings,
     SelectionRequest,
     Task,
     TaskPage,
     TaskQuery,
     TaskStatus,
-    UpstreamRequest,
 )
 from ngpu.pool import CallResult
 from ngpu.settings import Workspace
+from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.lifecycle import ended, failed, placed, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
 from ngpu.waiting import echo, shielded
 from ngpu.wire.times import new_task_id
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A request for a workspace's replicas, read and checked, and who sent it.
-
-    ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
-    """
-
-    access: Access
-    method: str
-    request: UpstreamRequest
-    data: bytes
-    form: DataForm
-    text: bool
-    btc_address: str
-    client_ip: str
-    request_url: str
 
 
 class Gateway:
@@ -116,6 +97,7 @@ class Gateway:
 
         :raises QueueFull: as many calls wait already as may.
         :raises NoReplica: no replica became free, or none is up.
+        :raises PolicyFailed: the selection policy could not choose one.
         :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
         :raises Conflict: the task was cancelled by somebody else meanwhile.
         """
@@ -166,9 +148,9 @@ class Gateway:
         return task
 
     async def standing(self, task: Task) -> dict[str, Any]:
-        """``queue_position`` and ``wait_estimate`` of a queued task; nothing for any other."""
+        """``queue_position`` and ``wait_estimate`` of a queued task, ``progress`` of one whose adapter tells it."""
         if task.status is not TaskStatus.QUEUED:
-            return {}
+            return self._runs.progress(task)
         position = await self._store.queue_position(task)
         line = self._lines.get(task.workspace)
         slots = line.pool.slots if line is not None else 0
@@ -242,6 +224,8 @@ class Gateway:
         gate = submission.access.workspace.gate
         if gate is not None and submission.btc_address:
             await self._gates[gate].admit(submission.btc_address)
+        if submission.app and self._runs.conversations is not None:
+            await self._runs.conversations.check(submission.app, submission.data)
 
     def _new_task(self, submission: Submission) -> Task:
         now = self._clock.seconds()
@@ -261,15 +245,18 @@ class Gateway:
             btc_address=submission.btc_address,
             client_ip=submission.client_ip,
             user_key=submission.access.user_key,
+            app=submission.app,
         )
 
     async def _first_slot(self, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body) -> Lease:
         line = self._lines[workspace.id]
-        lease = line.try_slot(selection)
-        if lease is None and line.waiting >= workspace.queue.limit:
-            raise QueueFull(f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5)
-        self._metrics.accepted.labels(workspace.label).inc()
         try:
+            lease = line.try_slot(selection)
+            if lease is None and line.waiting >= workspace.queue.limit:
+                raise QueueFull(
+                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
+                )
+            self._metrics.accepted.labels(workspace.label).inc()
             return lease or await line.slot(selection, task.timeout)
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)

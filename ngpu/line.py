@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ngpu.errors import NoReplica
+from ngpu.errors import NoReplica, PolicyFailed
 from ngpu.model import Replica, SelectionRequest
 from ngpu.pool import CallResult, Member, Pool
 
@@ -62,6 +62,7 @@ class Line:
         self.clock = clock
         self._grace = grace
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._returning: dict[Deferred[Lease], str] = {}
         self._alarm: IDelayedCall | None = None
         self._closed = False
 
@@ -71,7 +72,10 @@ class Line:
         return len(self._waiters)
 
     def try_slot(self, request: SelectionRequest) -> Lease | None:
-        """A slot, if nobody waits and one is free."""
+        """A slot, if nobody waits and one is free.
+
+        :raises PolicyFailed: see `Pool.take`.
+        """
         if self._waiters:
             return None
         member = self.pool.take(request, self.clock.seconds())
@@ -82,10 +86,15 @@ class Line:
 
         :param patience: seconds to wait at most; ``None`` waits as long as it takes, also while nothing is up.
         :raises NoReplica: patience is over, or no replica is up and the line's grace is over.
+        :raises PolicyFailed: it was this caller's turn, and the policy could not choose.
         """
-        lease = self.try_slot(request)
         granted: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
         waiter = _Waiter(request, granted)
+        try:
+            lease = self.try_slot(request)
+        except PolicyFailed as error:
+            granted.errback(error)
+            return granted
         if lease is not None:
             granted.callback(lease)
             return granted
@@ -100,11 +109,39 @@ class Line:
                 waiter.timers.append(self.clock.callLater(self._grace, self._refuse_if_down, waiter))
         return granted
 
+    def slot_on(self, replica_id: str) -> Deferred[Lease]:
+        """A slot of this very replica as soon as it has one, before anybody else gets it; cancelling leaves the line.
+
+        :raises NoReplica: the gateway stops.
+        :raises KeyError: there is no such replica.
+        """
+        granted: Deferred[Lease] = Deferred(lambda _: self._returning.__delitem__(granted))
+        member = self.pool.take_from(replica_id, self.clock.seconds())
+        if member is not None:
+            granted.callback(Lease(self, member))
+        elif self._closed:
+            granted.errback(_stopping())
+        else:
+            self._returning[granted] = replica_id
+        return granted
+
     def serve(self) -> None:
         """Hand out what is free; to be called whenever a slot or a replica may have become available."""
+        for granted, replica_id in tuple(self._returning.items()):
+            if granted not in self._returning:  # what was granted before it has made others go, or leave
+                continue
+            member = self.pool.take_from(replica_id, self.clock.seconds())
+            if member is not None:
+                del self._returning[granted]
+                granted.callback(Lease(self, member))
         while self._waiters:
             waiter = next(iter(self._waiters))
-            member = self.pool.take(waiter.request, self.clock.seconds())
+            try:
+                member = self.pool.take(waiter.request, self.clock.seconds())
+            except PolicyFailed as error:  # its own turn is over; those behind it may fare better
+                self._leave(waiter)
+                waiter.granted.errback(error)
+                continue
             if member is None:
                 break
             self._leave(waiter)
@@ -116,6 +153,8 @@ class Line:
         self._closed = True
         while self._waiters:
             self._refuse(next(iter(self._waiters)), _stopping)
+        while self._returning:
+            self._returning.popitem()[0].errback(_stopping())
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ngpu.errors import PolicyFailed
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import Replica, SelectionRequest
 
@@ -24,6 +27,10 @@ FAILURES_BEFORE_REST = 3
 
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds of the first rest, which doubles with each one that follows without a success between, up to the longest."""
+
+
+TRACEBACK_EVERY = 10.0
+"""Seconds between two tracebacks of a selection policy that raises."""
 
 
 class Health(enum.Enum):
@@ -70,6 +77,24 @@ class Member:
         self.failures = 0
 
 
+class Choice(Sequence[Member]):
+    """The available replicas, live and read-only: a policy that sorts or empties what it is given harms nobody."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: list[Member]) -> None:
+        self._members = members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._members[index]
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members)
+
+
 class Pool:
     """The replicas of one workspace behind one selection policy."""
 
@@ -79,6 +104,8 @@ class Pool:
         self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
         self._policy = policy
         self._available: list[Member] = []
+        self._choice = Choice(self._available)
+        self._next_traceback = 0.0
         self._resting: list[tuple[float, str]] = []
 
     @property
@@ -96,28 +123,52 @@ class Pool:
         return "; ".join(f"{m.replica.node.host}: {m.reason}" for m in self.members.values() if m.reason)
 
     def take(self, request: SelectionRequest, now: float) -> Member | None:
-        """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose."""
+        """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose.
+
+        :raises PolicyFailed: the policy raised, or chose something else.
+        """
         self._wake(now)
-        member = self._choose(request) if self._available else None
+        member = self._choose(request, now) if self._available else None
         if member is not None:
             member.in_flight += 1
             self._place(member, now)
         return member
 
-    def _choose(self, request: SelectionRequest) -> Member | None:
-        """What the policy says; one that fails, or names what is not there to choose, is logged and overruled."""
-        seen: Sequence[Member] = self._available
+    def take_from(self, replica_id: str, now: float) -> Member | None:
+        """Occupy a slot of this very replica, whether it rests or not; ``None`` while it has none free or is not up."""
+        member = self.members[replica_id]
+        if member.health is not Health.UP or member.in_flight >= member.replica.slots:
+            return None
+        member.in_flight += 1
+        self._place(member, now)
+        return member
+
+    def _choose(self, request: SelectionRequest, now: float) -> Member | None:
+        """What the policy says, as long as it is one of those that it was shown."""
         try:
-            chosen = self._policy.select(seen, request)
-            if chosen is None:
-                return None
-            member = self.members[chosen.replica.id]
-            if member.place >= 0:
-                return member
-            self.log.critical("the selection policy chose {replica}, which is not available", replica=member.replica.id)
-        except Exception:
-            self.log.failure("the selection policy failed; it is overruled")
-        return self._available[0]
+            chosen = self._policy.select(self._choice, request)
+        except (Exception, SystemExit):
+            self._tell_of(request.workspace, Failure(), now)
+            raise PolicyFailed("this workspace's selection policy failed; its operator can see why") from None
+        if chosen is None:
+            return None
+        if isinstance(chosen, Member) and chosen.place >= 0 and self.members.get(chosen.replica.id) is chosen:
+            return chosen
+        self.log.critical(
+            "the selection policy of {workspace} chose something that is not available: a {kind}",
+            workspace=request.workspace,
+            kind=type(chosen).__name__,
+        )
+        raise PolicyFailed("this workspace's selection policy chose no available replica; its operator can see why")
+
+    def _tell_of(self, workspace: str, failure: Failure, now: float) -> None:
+        """Each failure is a line; the whole traceback would be too much for a burst of them."""
+        if now >= self._next_traceback:
+            self._next_traceback = now + TRACEBACK_EVERY
+            self.log.failure("the selection policy of {workspace} raised", failure, workspace=workspace)
+        else:
+            error = failure.getErrorMessage()
+            self.log.critical("the selection policy of {workspace} raised: {error}", workspace=workspace, error=error)
 
     def give_back(self, member: Member, result: CallResult, seconds: float, now: float) -> None:
         """Free the slot of a call that took ``seconds``, and let its result count."""

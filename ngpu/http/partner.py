@@ -32,6 +32,7 @@ def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str,
         ("GET", "/user/getTasksFromNode", reading.get_tasks_from_node),
         ("GET", "/brc20/checkAddress", reading.check_address),
         ("GET", "/user/brc20/checkAddress", reading.check_address),
+        ("GET", "/media/<name>", reading.media),
         ("POST", "/user/<name>", submitting.submit_to_app),
         ("GET", "/user/<name>", submitting.query_app),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
+from ngpu.adapter import IAppAdapter
 from ngpu.errors import BadRequest, MethodNotAllowed, NotFound, Unauthorized
-from ngpu.gateway import Gateway, Submission
+from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
 from ngpu.http.reading import TASK_ID, Reading
 from ngpu.http.reply import Reply
 from ngpu.model import DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
+from ngpu.submission import Submission
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
 from ngpu.wire.envelope import Envelope, normal_address
@@ -21,13 +24,28 @@ from ngpu.wire.target import worker_target
 _RAW_FIELDS = (b"content-type", b"content-encoding", b"content-language")
 """What of a raw request's fields describes its body, and so goes with it to the worker."""
 
-ParseEnvelope = Callable[[bytes], Awaitable[Envelope]]
+ParseEnvelope = Callable[[bytes, bool], Awaitable[Envelope]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a call asks for: the name of the call or app, where on the worker, and the app that converses for it.
+
+    ``flat``: the body is the request itself, with ``btc_address`` among its members.
+    """
+
+    method: str
+    target: str
+    port: int
+    app: str = ""
+    flat: bool = False
 
 
 class Submitting:
     """The routes; each takes a `Call` and gives a `Reply`.
 
-    :param parse: reads an envelope, in a thread where it is large.
+    :param adapters: of the apps that call workers.
+    :param parse: reads a body as an envelope, or as a flat one where that is said, in a thread where it is large.
     """
 
     def __init__(
@@ -36,12 +54,14 @@ class Submitting:
         reading: Reading,
         workspaces: Mapping[str, Workspace],
         apps: Mapping[str, App],
+        adapters: Mapping[str, IAppAdapter],
         parse: ParseEnvelope,
     ) -> None:
         self._gateway = gateway
         self._reading = reading
         self._workspaces = workspaces
         self._apps = apps
+        self._adapters = adapters
         self._parse = parse
 
     async def scheduling_task(self, call: Call) -> Reply:
@@ -50,11 +70,13 @@ class Submitting:
         workspace = access.workspace
         url = call.param("paramUrl")
         path = workspace.path if url is None else url
-        app = self._apps.get(workspace.apps.get(path, ""))
+        name = workspace.apps.get(path.removeprefix("/"), "")
+        app = self._apps.get(name)
         if isinstance(app, AppRoute):
             path = app.path or path
         port = _port(call.param("paramPort"), workspace, app)
-        return await self._run(call, access, "schedulingTask", worker_target(path), port, call.param("taskMode"))
+        job = _Job("schedulingTask", worker_target(path), port, self._converses(name))
+        return await self._run(call, access, job, call.param("taskMode"))
 
     async def submit_to_app(self, call: Call, name: str) -> Reply:
         """An app: workspace, path, port and mode come from its configuration."""
@@ -64,13 +86,15 @@ class Submitting:
         access = call.shown_access() or self._open_app(app)
         port = _port(None, access.workspace, app)
         target = worker_target(app.path or access.workspace.path)
-        mode = call.param("taskMode") or (app.mode if app.mode == "sync" else None)
-        return await self._run(call, access, name, target, port, mode)
+        adapter = self._adapters[name]
+        mode = call.param("taskMode") or ("sync" if (app.mode or adapter.mode) == "sync" else None)
+        return await self._run(call, access, _Job(name, target, port, self._converses(name), adapter.flat), mode)
 
     async def query_app(self, call: Call, name: str) -> Reply:
-        """The same as queryTask, under an app's name."""
+        """The same as queryTask, under an app's name; or what the app's adapter makes of it."""
         self._app(name)
-        return await self._reading.query_task(call)
+        adapter = self._adapters.get(name)
+        return await (self._reading.query_task(call) if adapter is None else self._reading.query_app(call, adapter))
 
     async def cancel_task(self, call: Call) -> Reply:
         """End a task that is queued or running."""
@@ -85,6 +109,11 @@ class Submitting:
             raise NotFound("there is no such call and no such app")
         return app
 
+    def _converses(self, name: str) -> str:
+        """The app's name, if its adapter converses with workers; else ""."""
+        adapter = self._adapters.get(name)
+        return "" if adapter is None or adapter.direct else name
+
     def _open_app(self, app: AppRoute) -> Access:
         """An app's workspace, for callers without a credential: only where no keys guard it (wire contract §2)."""
         workspace = self._workspaces[app.workspace]
@@ -92,11 +121,11 @@ class Submitting:
             raise Unauthorized("this app needs a key of its workspace: Authorization: Bearer <key>")
         return Access(workspace)
 
-    async def _run(self, call: Call, access: Access, method: str, target: str, port: int, mode: str | None) -> Reply:
+    async def _run(self, call: Call, access: Access, job: _Job, mode: str | None) -> Reply:
         workspace = access.workspace
         annotate(call.request, workspace=workspace.label)
         sync = _is_sync(mode)
-        submission = await self._read(call, access, method, target, port)
+        submission = await self._read(call, access, job)
         if sync:
             over = await self._gateway.call(submission)
             annotate(call.request, task_id=over.task.id, node=over.task.placement.node_address)
@@ -114,7 +143,7 @@ class Submitting:
     def _submitted(self, task: Task) -> Mapping[str, object]:
         return task_reply(task, self._gateway.result_of(task))
 
-    async def _read(self, call: Call, access: Access, method: str, target: str, port: int) -> Submission:
+    async def _read(self, call: Call, access: Access, job: _Job) -> Submission:
         """The body, as an envelope or raw; it is read only now that all else is right."""
         request = call.request
         raw_address = call.header("BtcAddress")
@@ -122,7 +151,7 @@ class Submitting:
         fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
         text = True
         if raw_address is None:
-            envelope = await self._parse(body)
+            envelope = await self._parse(body, job.flat)
         else:
             envelope = Envelope(normal_address(raw_address), DataForm.RAW, body)
             sent = [(name, request.requestHeaders.getRawHeaders(name, [])) for name in _RAW_FIELDS]
@@ -131,14 +160,15 @@ class Submitting:
             text = _is_text(body)
         return Submission(
             access=access,
-            method=method,
-            request=UpstreamRequest("POST", target, port, fields),
+            method=job.method,
+            request=UpstreamRequest("POST", job.target, job.port, fields),
             data=envelope.data,
             form=envelope.form,
             text=text,
             btc_address=envelope.btc_address,
             client_ip=call.client_ip,
             request_url=request.uri.decode("latin-1"),
+            app=job.app,
         )
 
 

@@ -44,13 +44,16 @@ class QueryAlias(Block):
 
 
 class AppRoute(Block):
-    """What a request for the app becomes: ``path`` and ``port`` ``None`` or empty mean the workspace's first."""
+    """What a request for the app becomes: ``path`` and ``port`` ``None`` or empty mean the workspace's first.
+
+    ``mode`` ``None`` means the adapter's own.
+    """
 
     adapter: Name
     workspace: Name
     path: PathAndQuery = ""
     port: Port | None = None
-    mode: Literal["sync", "async"] = "sync"
+    mode: Literal["sync", "async"] | None = None
     options: Options = written({})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from ngpu.settings.plugin_blocks import FindPlugins, check_plugins
 from ngpu.settings.references import check_references
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.root import Settings
-from ngpu.settings.scope import ADAPTERS, check_scope, warnings
+from ngpu.settings.scope import check_scope, warnings
 from ngpu.settings.source import Source
 from ngpu.settings.wording import problem_of
 
@@ -42,11 +41,10 @@ class Loaded:
         return SettingsError(self._source, [Problem(self._document.spot(path).value, path, message)])
 
 
-def load(path: Path, adapters: Collection[str] = ADAPTERS, find_plugins: FindPlugins | None = None) -> Loaded:
+def load(path: Path, find_plugins: FindPlugins | None = None) -> Loaded:
     """Read a configuration file.
 
     :param find_plugins: finds the plugins, and so lets the blocks that name them be checked with all else.
-    :param adapters: the names that ``apps.*.adapter`` may have.
     :raises SettingsError: with everything that is wrong.
     """
     name = str(path)
@@ -67,14 +65,13 @@ def load(path: Path, adapters: Collection[str] = ADAPTERS, find_plugins: FindPlu
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _unusable(name, f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}") from None
-    return loads(text, name, path.absolute().parent, adapters, find_plugins)
+    return loads(text, name, path.absolute().parent, find_plugins)
 
 
 def loads(
     text: str,
     name: str,
     folder: Path,
-    adapters: Collection[str] = ADAPTERS,
     find_plugins: FindPlugins | None = None,
 ) -> Loaded:
     """Read a configuration.
@@ -92,7 +89,7 @@ def loads(
         raise SettingsError(Source(name, text), [*unreadable.found, unreadable.problem]) from None
     source = Source(name, text, document.secrets)
     settings, problems = _validated(document, folder)
-    problems += [*document.problems, *check_references(document), *check_scope(document, adapters)]
+    problems += [*document.problems, *check_references(document), *check_scope(document)]
     if find_plugins is not None:
         problems += check_plugins(document, folder, find_plugins)
     if problems or settings is None:

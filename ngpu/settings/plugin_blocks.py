@@ -8,6 +8,7 @@ from typing import Any
 
 from ngpu.errors import ConfigError
 from ngpu.settings.document import Document
+from ngpu.settings.references import peer_problems
 from ngpu.settings.report import Path, Problem
 
 CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
@@ -16,7 +17,11 @@ CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
 FindPlugins = Callable[[Sequence[FilePath]], CheckBlock]
 """Asked once, with the folders of ``plugins.path``; raises ConfigError when what is there cannot be used."""
 
-_BLOCKS = (("workspaces", "selection", "policy", "selection"), ("gates", None, "checker", "checker"))
+_BLOCKS = (
+    ("workspaces", "selection", "policy", "selection"),
+    ("gates", None, "checker", "checker"),
+    ("apps", None, "adapter", "adapter"),
+)
 
 
 def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> Iterator[Problem]:
@@ -45,9 +50,15 @@ def _check(
     if not isinstance(name, str) or not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
         return
     try:
-        check(family, name, options)
+        instance = check(family, name, options)
     except ConfigError as error:
         yield _problem(document, (*path, *error.path) if error.path else (*path, name_key), str(error))
+        return
+    for peer in getattr(instance, "peers", ()):
+        yield from peer_problems(document, (*path, "options", *peer.path), peer.workspace, peer.port)
+    if block.get("workspace") in [peer.workspace for peer in getattr(instance, "peers", ())]:
+        why = "the app calls its own workspace from within: a replica would wait for itself"
+        yield Problem(document.spot((*path, "options")).first, (*path, "options"), why)
 
 
 def _problem(document: Document, path: Path, message: str) -> Problem:

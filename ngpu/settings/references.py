@@ -72,6 +72,15 @@ def _apps(document: Document, ids: Sequence[tuple[Path, str]]) -> Iterator[Probl
             yield _no_port(document, (*path, "port"), port, tuple(map(str, declared)))
 
 
+def peer_problems(document: Document, path: Path, workspace: str, port: int | None) -> Iterator[Problem]:
+    """What is wrong with a workspace and port that stand in a block at ``path``, such as in a plugin's options."""
+    ids = _texts(document, "workspaces", "id")
+    yield from _unknown(document, (*path, "workspace"), _Names(text for _, text in ids), "there is no workspace")
+    declared = {text: _port_numbers(document.get(*at[:-1], "ports")) for at, text in ids}.get(workspace)
+    if port is not None and declared and port not in declared:
+        yield _no_port(document, (*path, "port"), port, tuple(map(str, declared)))
+
+
 def _no_port(document: Document, path: Path, port: Any, declared: Sequence[str]) -> Problem:
     spot = document.spot(path)
     place = spot.value if path[-1] == "port" else spot.first

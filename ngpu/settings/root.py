@@ -14,7 +14,7 @@ from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import NodeSettings
 from ngpu.settings.gate import Gate
 from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text
-from ngpu.settings.service import Admin, Cloud, Egress, Limits, Plugins, Store
+from ngpu.settings.service import Admin, Cloud, Egress, Limits, Media, Plugins, Store
 from ngpu.settings.workspace import Workspace
 
 
@@ -40,6 +40,7 @@ class Settings(Block):
     admin: Admin = written({})
     plugins: Plugins = written({})
     egress: Egress = written({})
+    media: Media = written({})
     node_grace: Duration = written("5m")
     trusted_proxies: tuple[NetworkRange, ...] = ()
     cloud: Cloud = written({})

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 from ngpu.settings.document import Document
-from ngpu.settings.report import Path, Problem, quoted
-
-ADAPTERS: Final = ("passthrough",)
-"""The app adapters that this version has."""
+from ngpu.settings.report import Path, Problem
 
 
-def check_scope(document: Document, adapters: Collection[str]) -> Iterator[Problem]:
+def check_scope(document: Document) -> Iterator[Problem]:
     """What is right but cannot be served by this version."""
     processes = document.get("processes")
     if type(processes) is int and processes > 1:
@@ -31,17 +28,11 @@ def check_scope(document: Document, adapters: Collection[str]) -> Iterator[Probl
             )
         else:
             yield _at(document, path, "has neither image: nor upstream: with replicas that run already")
-    for path, app in document.blocks("apps"):
-        adapter = app.get("adapter")
-        if isinstance(adapter, str) and adapter and adapter not in adapters:
-            at = (*path, "adapter")
-            why = f"there is no adapter {quoted(adapter)} in this version"
-            yield Problem(document.spot(at).value, at, why, adapter, tuple(sorted(adapters)))
 
 
 def warnings(document: Document) -> Iterator[Problem]:
     """What is accepted and has no effect in this version."""
-    unused: list[Path] = [("egress", "allow"), ("cloud", "accounts")]
+    unused: list[Path] = [("cloud", "accounts")]
     unused += [(*path, key) for path, _ in document.blocks("nodes") for key in ("engine", "tls")]
     unused += [(*path, key) for path, _ in document.blocks("workspaces") for key in ("image", "webhook_secret")]
     for path in unused:

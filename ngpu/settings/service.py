@@ -96,6 +96,15 @@ class Egress(Block):
     allow: tuple[NetworkRange, ...] = ()
 
 
+class Media(Block):
+    """Files that workers fetch from the gateway, at ``url`` as they see it, for ``ttl`` seconds."""
+
+    url: Annotated[
+        Text, matching(r"(https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9_.~/-]*)?)?", "must be http://host:port")
+    ] = ""
+    ttl: PositiveDuration = written("1h")
+
+
 class Account(Block):
     """A user of the published command-line client."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import NextLease, placement_of
-from ngpu.errors import DialFailed, NoReplica, StoreUnavailable, UpstreamError
+from ngpu.errors import DialFailed, NoReplica, PolicyFailed, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
 from ngpu.model import SelectionRequest, Task, TaskStatus
@@ -24,6 +25,9 @@ from ngpu.waiting import echo
 
 SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 """Seconds between looks for tasks whose ttl, or whose retention, is over."""
+
+CHOOSE_AGAIN = 1.0
+"""Seconds until the next try after a selection policy could not choose a replica for the queue."""
 
 MOST_ATTEMPTS = 10
 """Attempts after which a task that reached no replica fails: else one for a dead port would stand first for ever."""
@@ -55,7 +59,7 @@ class Dispatcher:
         self._queued = dict.fromkeys(workspaces, 0)
         self._pumps: dict[str, Deferred[None]] = {}
         self._stopping = False
-        self._serving: set[Deferred[None]] = set()
+        self._serving: set[Deferred[Any]] = set()
         self._doubtful: set[str] = set()
         self._tickers = [self._ticker(self._settle), self._ticker(self._purge)]
 
@@ -63,7 +67,11 @@ class Dispatcher:
         """Settle the tasks that a dead process was running, then begin to run what waits."""
         for task in await self._store.orphans():
             workspace = self._workspaces.get(task.workspace)
-            if workspace is not None and may_run_again(task, workspace.retry):
+            conversations = self._runs.conversations
+            if workspace is not None and conversations is not None and conversations.may_go_on(task):
+                self._go_on(workspace, task)
+                self.log.info("{task_id} was running when the gateway stopped; it goes on", task_id=task.id)
+            elif workspace is not None and may_run_again(task, workspace.retry):
                 await self._store.requeue(task.id, task.attempt)
                 self.log.warn("{task_id} was running when the gateway stopped; it runs again", task_id=task.id)
             else:
@@ -95,7 +103,7 @@ class Dispatcher:
         await self._runs.stop(grace)
         await DeferredList([echo(served) for served in self._serving])
 
-    def _served(self, result: object, served: Deferred[None]) -> None:
+    def _served(self, result: object, served: Deferred[Any]) -> None:
         self._serving.discard(served)
 
     def _pumped(self, result: object, workspace: str) -> None:
@@ -109,7 +117,11 @@ class Dispatcher:
         line = self._lines[workspace.id]
         request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
         while self._queued[workspace.id] > 0:
-            lease = await line.slot(request, None)
+            try:
+                lease = await line.slot(request, None)
+            except PolicyFailed:  # the tasks stay where they are
+                await deferLater(self._clock, CHOOSE_AGAIN)
+                continue
             if self._queued[workspace.id] <= 0:  # an earlier claim found nothing more
                 lease.release(CallResult.ABANDONED)
                 return
@@ -139,6 +151,14 @@ class Dispatcher:
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
+    def _go_on(self, workspace: Workspace, task: Task) -> None:
+        """Take a conversation further on the replica that has its job."""
+        slot = self._lines[workspace.id].slot_on(task.placement.replica)
+        served = self._runs.resume(task, self._store.request_body(task), slot, workspace)
+        self._serving.add(served)
+        served.addErrback(self._stumbled, workspace.id)
+        served.addBoth(self._served, served)
+
     def _next_lease(self, workspace: Workspace, task: Task) -> NextLease:
         """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
 
@@ -153,7 +173,10 @@ class Dispatcher:
         async def next_lease(error: UpstreamError) -> Lease | None:
             nonlocal sent, until
             sent = sent or not isinstance(error, DialFailed)
-            lease = line.try_slot(request)
+            try:
+                lease = line.try_slot(request)
+            except PolicyFailed:
+                lease = None
             if lease is not None:
                 return lease
             if not sent:
@@ -166,7 +189,7 @@ class Dispatcher:
                 return None
             try:
                 return await line.slot(request, None).addTimeout(left, self._clock)
-            except defer.TimeoutError:
+            except (defer.TimeoutError, PolicyFailed):
                 return None
             except NoReplica as stopping:
                 raise PutBack(str(stopping)) from None

@@ -23,6 +23,12 @@ def failed(error: Exception) -> Outcome:
     return Outcome(TaskStatus.FAILED, status_of(error), reason)
 
 
+def refused(outcome: Outcome, reason: str) -> Outcome:
+    """How a task ends whose worker says, whatever the status of its reply, that the job failed."""
+    code = outcome.worker_status if outcome.worker_status >= 400 else 502
+    return replace(outcome, status=TaskStatus.FAILED, code=code, reason=reason)
+
+
 def ended(task: Task, outcome: Outcome, now: float) -> Task:
     """The record of a task that ends now."""
     return replace(task, status=outcome.status, outcome=outcome, ended_at=now)

@@ -6,21 +6,24 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ngpu.calls import Caller, NextLease, placement_of
-from ngpu.errors import NgpuError, StoreUnavailable, UpstreamError
+from ngpu.calls import Caller, NextLease, Slot, placement_of
+from ngpu.errors import NgpuError, NoReplica, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease
 from ngpu.metrics import Metrics
 from ngpu.model import Body, BytesBody, Outcome, Task, TaskStatus
 from ngpu.pool import CallResult
 from ngpu.settings import Workspace
-from ngpu.tasks.lifecycle import ended, failed
+from ngpu.tasks.conversation import EndedElsewhere
+from ngpu.tasks.conversations import Conversations
+from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.result import ResultSink
 from ngpu.waiting import echo
 
@@ -38,10 +41,6 @@ class PutBack(NgpuError):
     """Raised by a run's `NextLease`: the task goes back into the queue, since nothing was sent or it may run twice."""
 
 
-class _EndedElsewhere(NgpuError):
-    """Somebody has ended the task meanwhile; there is nothing left to do."""
-
-
 @dataclass(frozen=True)
 class Ended:
     """A task after its run, and its result where there is one."""
@@ -51,11 +50,22 @@ class Ended:
 
 
 class Runs:
-    """Takes tasks that hold a slot to their end, and records it."""
+    """Takes tasks that hold a slot to their end, and records it.
+
+    :param conversations: of tasks that have an app.
+    """
 
     log = Logger("ngpu.tasks")
 
-    def __init__(self, store: ITaskStore, caller: Caller, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: ITaskStore,
+        caller: Caller,
+        clock: IReactorTime,
+        metrics: Metrics,
+        conversations: Conversations | None = None,
+    ) -> None:
+        self.conversations = conversations
         self._store = store
         self._caller = caller
         self._clock = clock
@@ -66,7 +76,7 @@ class Runs:
         self._averages: dict[str, float] = {}
 
     def run(
-        self, task: Task, body: Body, lease: Lease, workspace: Workspace, next_lease: NextLease
+        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
     ) -> Deferred[Ended | None]:
         """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
 
@@ -75,6 +85,13 @@ class Runs:
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
         """
         return self._track(task.id, self._run(task, body, lease, workspace, next_lease)).addBoth(self._over, task.id)
+
+    def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
+        """Go on with a task of an earlier process; as `run`, but for the slot, which is waited for until its deadline.
+
+        :param slot: of the replica that has the task's job.
+        """
+        return self._track(task.id, self._resume(task, body, slot, workspace)).addBoth(self._over, task.id)
 
     def abort(self, task_id: str) -> None:
         """Stop the run of a task whose record says already that it has ended."""
@@ -118,8 +135,15 @@ class Runs:
         """Seconds that the workspace's runs took lately; ``None`` before the first."""
         return self._averages.get(workspace)
 
+    def progress(self, task: Task) -> dict[str, str]:
+        """``progress`` of a running task, where its adapter tells one."""
+        told = self.conversations.progress if self.conversations is not None else {}
+        return {"progress": told[task.id]} if task.status is TaskStatus.RUNNING and task.id in told else {}
+
     async def stop(self, grace: float) -> None:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
+        for task_id in self.conversations.stop() if self.conversations else ():
+            self._running[task_id].cancel()
         over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
         over.addTimeout(grace, self._clock, lambda result, _: None)
         await over
@@ -140,11 +164,11 @@ class Runs:
         return done
 
     async def _run(
-        self, task: Task, body: Body, lease: Lease, workspace: Workspace, next_lease: NextLease
+        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
     ) -> Ended | None:
         sink = ResultSink(self._store, task, workspace.result_limit)
 
-        async def fenced_lease(error: UpstreamError) -> Lease | None:
+        async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)
             if again is not None:
                 sink.task = await self._next_attempt(sink.task, again)
@@ -152,12 +176,16 @@ class Runs:
 
         last: Last = None
         try:
-            await self._caller.call(lease, task.request, body, sink, task.timeout, workspace.retry, fenced_lease)
-            outcome, last = sink.outcome(), sink.last
+            if self.conversations is not None and task.app:
+                why = await self.conversations.run(body, lease, workspace, fenced_lease, sink)
+                outcome, last = refused(sink.outcome(), why) if why else sink.outcome(), sink.last
+            else:
+                await self._caller.call(lease, task.request, body, sink, task.timeout, workspace.retry, fenced_lease)
+                outcome, last = sink.outcome(), sink.last
         except PutBack:
             await self.insist(task.id, "requeue", lambda: self._store.requeue(task.id, sink.task.attempt))
             return None
-        except _EndedElsewhere:
+        except EndedElsewhere:
             return None
         except CancelledError:
             raise
@@ -172,7 +200,22 @@ class Runs:
             result = self._store.result_body(after) if sink.whole is None else BytesBody(sink.whole)
         return Ended(after, result) if await self._record(after, outcome, last) else None
 
-    async def _next_attempt(self, task: Task, lease: Lease) -> Task:
+    async def _resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Ended | None:
+        assert self.conversations is not None
+        try:
+            lease = await slot.addTimeout(self.conversations.time_left(task), self._clock)
+        except NoReplica:
+            return None  # the gateway stops, and the next start finds the task as this one did
+        except defer.TimeoutError:
+            after = ended(task, unknown_outcome(task), self._clock.seconds())
+            return Ended(after, None) if await self._record(after, unknown_outcome(task), None) else None
+
+        async def stay(error: UpstreamError) -> None:
+            return None
+
+        return await self._run(task, body, lease, workspace, stay)
+
+    async def _next_attempt(self, task: Task, lease: Slot) -> Task:
         placement = placement_of(lease.replica)
         attempt = None
         try:
@@ -181,7 +224,7 @@ class Runs:
             if attempt is None:
                 lease.release(CallResult.ABANDONED)
         if attempt is None:
-            raise _EndedElsewhere
+            raise EndedElsewhere
         return replace(task, attempt=attempt, placement=placement)
 
     async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:

@@ -61,6 +61,14 @@ def parse_envelope(body: bytes) -> Envelope:
     raise BadRequest('"data" must be a string or an object')
 
 
+def parse_flat(body: bytes) -> Envelope:
+    """Read a submission that has no envelope: ``btc_address`` stands among the members of the request itself.
+
+    :raises BadRequest: as `parse_envelope`; but for being no envelope.
+    """
+    return Envelope(btc_address(parse_object(body)), DataForm.OBJECT, body)
+
+
 def btc_address(fields: dict[str, Field]) -> str:
     """The address that a submission names, "" when it asks for no check.
 

@@ -25,7 +25,10 @@ STATES: Mapping[TaskStatus, int] = {
     TaskStatus.EXPIRED: -1,
     TaskStatus.CANCELLED: 5,
 }
-"""Task states in records (wire contract §4)."""
+"""Task states in records (wire contract §4), but for `AT_WORKER`."""
+
+AT_WORKER = 4
+"""The state of a running task whose worker has taken the job in, and is asked now and then how it stands."""
 
 _UNSERVED = {
     TaskStatus.CANCELLED: Outcome(TaskStatus.CANCELLED, 409, "the task was cancelled"),
@@ -122,7 +125,7 @@ def record(task: Task, request: Body, result: Body | None, zone: ZoneInfo) -> di
         "requesttime": format_time(task.submitted_at, zone),
         "responsetime": format_time(task.ended_at, zone),
         "request": Embedded(request, Spelling.TEXT if task.request_text else Spelling.BASE64),
-        "state": STATES[task.status],
+        "state": AT_WORKER if task.status is TaskStatus.RUNNING and task.checkpoint else STATES[task.status],
         "response": _response(task, result),
         "recordDursion": whole,
         "videodursion": 0,

@@ -15,7 +15,7 @@ from ngpu.settings.shape import keys_at
 EXAMPLE = Path(__file__).parents[2] / "config" / "ngpu.yaml"
 
 BLOCKS = [
-    *((), ("store", "<sqlite>"), ("admin",), ("limits",), ("plugins",), ("egress",), ("cloud",)),
+    *((), ("store", "<sqlite>"), ("admin",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
     *(("cloud", "accounts", 0),),
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),

@@ -213,6 +213,5 @@ apps:
         "f:11:5: nodes[0].address: is missing",
         "f:11:5: nodes[0].host: is missing",
         "f:11:5: nodes[0].hst: there is no such key here (did you mean 'host'?)",
-        "f:13:16: apps.a.adapter: there is no adapter 'magic' in this version; known here: passthrough",
         "f:13:34: apps.a.workspace: there is no workspace 'c'; known here: 04, b",
     ]

@@ -111,17 +111,8 @@ def test_images_are_not_deployed_yet() -> None:
     ]
 
 
-def test_adapters_are_those_that_the_caller_has() -> None:
-    text = fleet(serving("w"), apps="{a: {adapter: sad_talker, workspace: w}}")
-    assert heads(text) == [
-        "f:4:21: apps.a.adapter: there is no adapter 'sad_talker' in this version; known here: passthrough"
-    ]
-    assert loads(text, "f", Path("/"), adapters=["sad_talker"]).settings.apps["a"].adapter == "sad_talker"
-
-
 def test_what_has_no_effect_yet_is_a_warning() -> None:
     text = """\
-egress: {allow: [10.0.0.0/8]}
 cloud: {accounts: [{email: e, password: "scrypt$16384$8$1$00$00"}]}
 nodes: [{address: aa, host: h, engine: "unix:///run/docker.sock"}]
 workspaces:
@@ -132,10 +123,9 @@ workspaces:
   webhook_secret: whsec_AAAA
 """
     assert loads(text, "f", Path("/")).warnings == (
-        "f:1:10: egress.allow: has no effect in this version",
-        "f:2:9: cloud.accounts: has no effect in this version",
-        "f:3:32: nodes[0].engine: has no effect in this version",
-        "f:8:3: workspaces[0].image: has no effect in this version",
-        "f:9:3: workspaces[0].webhook_secret: has no effect in this version",
+        "f:1:9: cloud.accounts: has no effect in this version",
+        "f:2:32: nodes[0].engine: has no effect in this version",
+        "f:7:3: workspaces[0].image: has no effect in this version",
+        "f:8:3: workspaces[0].webhook_secret: has no effect in this version",
     )
     assert loads(fleet(serving("w")), "f", Path("/")).warnings == ()

@@ -1,0 +1,157 @@
+"""Workers with a queue of their own (wire contract §5): they take a job, give an id, and are asked until it ends.
+
+Their codes stand in replies that are mostly HTTP 200, and mean what the worker's table says: in most of them 100 is
+success and 200 an error. A code that is in no list counts as a failure, so that a job never hangs on a new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ngpu.adapter import JSON, IConversation, WorkerReply
+from ngpu.dialects.settings import member
+from ngpu.errors import BadRequest, JobFailed, UpstreamError
+
+LONGEST_SAID = 300
+"""Characters of a worker's own words that go into a record's reason."""
+
+_UNSURE = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of a poll's reply that say nothing about the job: it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """How a job is handed over. ``path`` "": the task's own target. ``accepted``: codes that mean that it was taken."""
+
+    method: str
+    path: str
+    ids: tuple[str, ...]
+    accepted: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How it is asked about: its id goes into the query as ``param``, or into a JSON body as ``field``; seconds."""
+
+    method: str
+    path: str
+    param: str
+    field: str
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """How it is taken back, where the worker can: ``{id}`` in the path stands for its id."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDialect:
+    """One worker's way.
+
+    :ivar name: in the reasons of records: "SadTalker".
+    :ivar code, said: the fields of a reply that hold its code, and what the worker says about it.
+    :ivar result: the field of the last reply that is the task's result, "" for all of it.
+    """
+
+    name: str
+    submit: Submit
+    poll: Poll
+    done: frozenset[int]
+    pending: frozenset[int]
+    code: str = "result_code"
+    said: str = "msg"
+    result: str = ""
+    cancel: Cancel | None = None
+
+    async def run(self, work: IConversation, body: bytes) -> WorkerReply:
+        """Hand the job over, unless the worker has it already, and follow it to its end.
+
+        :raises JobFailed: the worker says so, or would not take it.
+        :raises UpstreamError: the worker cannot be reached, or gave no id.
+        """
+        with work.part(self.name):
+            if work.checkpoint is None:
+                job = await self._hand_over(work, body)
+                await work.save({"job": job})
+            else:
+                job = str(work.checkpoint["job"])
+            reply = await work.poll_until(lambda: self._ask(work, job), self.poll.interval)
+        return self._result(reply)
+
+    async def withdraw(self, work: IConversation) -> None:
+        """Take the job back, where it is known and the worker can."""
+        if self.cancel is not None and work.checkpoint is not None:
+            path = self.cancel.path.replace("{id}", quote(str(work.checkpoint["job"]), safe=""))
+            await work.call(self.cancel.method, path, headers=JSON, body=b"{}")
+
+    async def _hand_over(self, work: IConversation, body: bytes) -> str:
+        target = self.submit.path or work.task.request.target
+        reply = await work.call(self.submit.method, target, headers=JSON, body=body)
+        document = reply.object()
+        code = member(document, self.code)
+        if reply.status >= 300 or (code is not None and code not in self.submit.accepted):
+            raise JobFailed(f"would not take the job: {self.words(reply)}", reply)
+        job = next((found for name in self.submit.ids if (found := member(document, name)) not in (None, "")), None)
+        if not isinstance(job, str | int) or isinstance(job, bool):
+            raise JobFailed(f"gave no task id: {self.words(reply)}", reply)
+        return str(job)
+
+    async def _ask(self, work: IConversation, job: str) -> WorkerReply | None:
+        """The reply once the job is done; ``None`` while it is not."""
+        target, body = self.poll.path, b""
+        if self.poll.param:
+            target = f"{target}?{quote(self.poll.param)}={quote(job, safe='')}"
+        if self.poll.field:
+            body = json.dumps({self.poll.field: job}).encode()
+        reply = await work.call(self.poll.method, target, headers=JSON if body else (), body=body)
+        if reply.status in _UNSURE:
+            raise UpstreamError(f"does not tell how the job stands: {self.words(reply)}")
+        code = member(reply.object(), self.code)
+        if reply.status >= 300 or code is None:
+            raise JobFailed(f"does not know the job any more: {self.words(reply)}", reply)
+        if code in self.done:
+            return reply
+        if code not in self.pending:
+            raise JobFailed(f"the job failed: {self.words(reply)}", reply)
+        work.progress(f"{self.name}: {member(reply.object(), self.said) or 'at work'}"[:LONGEST_SAID])
+        return None
+
+    def _result(self, reply: WorkerReply) -> WorkerReply:
+        if not self.result:
+            return reply
+        value = member(reply.object(), self.result)
+        if isinstance(value, str):
+            return WorkerReply(
+                200, ((b"Content-Type", b"text/plain; charset=utf-8"),), value.encode("utf-8", "replace")
+            )
+        return WorkerReply(200, JSON, json.dumps(value).encode())
+
+    def words(self, reply: WorkerReply) -> str:
+        """A worker's reply in a few words, for people."""
+        document = reply.object()
+        code, said = member(document, self.code), member(document, self.said) or document.get("detail")
+        told = said if isinstance(said, str) else json.dumps(said) if said else reply.body.decode("utf-8", "replace")
+        where = f"HTTP {reply.status}" if reply.status != 200 else f"code {code}" if code is not None else "no code"
+        return f"{where}: {told}"[:LONGEST_SAID]
+
+
+def object_of(request: bytes, what: str) -> dict[str, Any]:
+    """A request that must be a JSON object.
+
+    :raises BadRequest: it is none.
+    """
+    try:
+        value = json.loads(request)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, Mapping):
+        raise BadRequest(f"{what} takes a JSON object")
+    return dict(value)

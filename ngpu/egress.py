@@ -1,0 +1,76 @@
+"""Where URLs that customers send may lead: to the public internet, and to the networks of ``egress.allow``.
+
+Workers fetch these URLs from inside the operator's network. What a name resolves to is looked at when a request comes
+in; a name whose owner changes it between that and the worker's fetch is beyond what a gateway can see, so workers need
+rules of their own towards what they must not reach (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from zope.interface import implementer
+
+from ngpu.adapter import IUrlCheck
+from ngpu.errors import BadRequest
+
+LONGEST = 8192
+"""Characters that a URL may have."""
+
+_URL = re.compile(
+    r"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253})(:(?P<port>[0-9]{1,5}))?([/?#][^\x00-\x20\x7f\\]*)?",
+    re.IGNORECASE,
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+"""The addresses of a host name; raises OSError where it has none."""
+
+
+@implementer(IUrlCheck)
+class Egress:
+    """Judges URLs.
+
+    :param allow: private or loopback networks that they may lead to all the same.
+    """
+
+    def __init__(self, allow: Sequence[IPv4Network | IPv6Network], resolve: Resolve) -> None:
+        self._allow = allow
+        self._resolve = resolve
+
+    async def check(self, url: Any, name: str) -> None:
+        """See `IUrlCheck.check`."""
+        if not isinstance(url, str) or not url:
+            raise BadRequest(f"{name} must be the URL of a file: http://… or https://…")
+        matched = _URL.fullmatch(url) if len(url) <= LONGEST else None
+        if matched is None or int(matched["port"] or 80) > 65535:
+            raise BadRequest(f"{name} must be an http(s) URL without credentials, spaces or backslashes")
+        host = matched["host"].strip("[]")
+        try:
+            found = [str(ip_address(host))]
+        except ValueError:
+            try:
+                found = list(await self._resolve(host))
+            except OSError:
+                raise BadRequest(f"{name}: the host {host} cannot be found") from None
+        if not found or not all(self._is_open(address) for address in found):
+            raise BadRequest(f"{name}: the host {host} is not on the public internet, and not in egress.allow")
+
+    def _is_open(self, text: str) -> bool:
+        address = _real(ip_address(text.partition("%")[0]))
+        if any(address in network for network in self._allow if network.version == address.version):
+            return True
+        return address.is_global and not address.is_multicast
+
+
+def _real(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one leads to, where one is written into it."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

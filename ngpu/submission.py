@@ -1,0 +1,28 @@
+"""What a customer's request has become by the time the gateway looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ngpu.model import DataForm, UpstreamRequest
+from ngpu.tenancy import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request for a workspace's replicas, read and checked, and who sent it.
+
+    ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
+    ``app`` names the app whose adapter converses for it, "" where it is passed through.
+    """
+
+    access: Access
+    method: str
+    request: UpstreamRequest
+    data: bytes
+    form: DataForm
+    text: bool
+    btc_address: str
+    client_ip: str
+    request_url: str
+    app: str = ""

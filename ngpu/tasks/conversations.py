@@ -1,0 +1,194 @@
+"""The conversations of this process: begun with a slot, driven by their app's adapter, ended in time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ngpu.adapter import Headers, IAppAdapter, IUrlCheck, WorkerReply
+from ngpu.calls import Caller, NextLease, Slot
+from ngpu.errors import CallTimeout, JobFailed, NotFound, Unavailable, UpstreamError
+from ngpu.interfaces import ITaskStore
+from ngpu.line import Lease, Line
+from ngpu.model import CHUNK, Body, BytesBody, ReplyHead, SelectionRequest, Task, UpstreamRequest
+from ngpu.pool import CallResult
+from ngpu.settings import Workspace
+from ngpu.tasks.conversation import LARGEST_REPLY, Conversation, Whole
+from ngpu.tasks.result import ResultSink
+
+CANCEL_WITHIN = 5.0
+"""Seconds that an adapter gets to tell its worker that a job is not wanted any more."""
+
+Publish = Callable[[bytes, str], Awaitable[str]]
+
+
+class Conversations:
+    """Runs adapters for tasks that have an app.
+
+    :ivar progress: task id → what its adapter said last.
+    """
+
+    log = Logger("ngpu.apps")
+
+    def __init__(
+        self,
+        adapters: Mapping[str, IAppAdapter],
+        *,
+        store: ITaskStore,
+        caller: Caller,
+        lines: Mapping[str, Line],
+        workspaces: Mapping[str, Workspace],
+        clock: IReactorTime,
+        urls: IUrlCheck,
+        publish: Publish,
+    ) -> None:
+        self.store = store
+        self.caller = caller
+        self.clock = clock
+        self.publish = publish
+        self.progress: dict[str, str] = {}
+        self._adapters = adapters
+        self._lines = lines
+        self._workspaces = workspaces
+        self._urls = urls
+        self._open: dict[str, Conversation] = {}
+        self._withdrawing: set[Deferred[None]] = set()
+        self._stopping = False
+
+    async def check(self, app: str, request: bytes) -> None:
+        """Let the app's adapter look at a request.
+
+        :raises BadRequest: no worker could do anything with it.
+        """
+        await self._adapters[app].check(request, self._urls)
+
+    def may_go_on(self, task: Task) -> bool:
+        """Whether a task of an earlier process can be taken further, on the replica that has its job."""
+        line = self._lines.get(task.workspace)
+        known = line is not None and task.placement.replica in line.pool.members
+        return known and bool(task.checkpoint) and task.app in self._adapters
+
+    def time_left(self, task: Task) -> float:
+        """Seconds until a task's deadline."""
+        began = self.clock.seconds() if task.started_at is None else task.started_at
+        return max(0.0, began + self._adapters[task.app].deadline - self.clock.seconds())
+
+    async def run(self, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, sink: ResultSink) -> str:
+        """Take the sink's task to its end, and its result into the sink; the lease is given back whatever happens.
+
+        :returns: why it failed, or "".
+        :raises NgpuError: it failed without a word from a worker.
+        """
+        task = sink.task
+        try:
+            adapter = self._adapters.get(task.app)
+            if adapter is None:
+                raise NotFound(f"the app {task.app} is not configured any more")
+            request = b"".join([chunk async for chunk in body.chunks()])
+        except BaseException:
+            lease.release(CallResult.ABANDONED)
+            raise
+        work = Conversation(self, lambda: sink.task, request, lease, workspace, next_lease)
+        self._open[task.id] = work
+        try:
+            reply, reason = await self._talk(adapter, work), ""
+        except JobFailed as error:
+            if error.reply is None:
+                raise
+            reply, reason = error.reply, str(error)
+        finally:
+            self._open.pop(task.id, None)
+            self.progress.pop(task.id, None)
+        await _pour(reply, sink)
+        return reason
+
+    async def _talk(self, adapter: IAppAdapter, work: Conversation) -> WorkerReply:
+        unwanted = False
+        try:
+            talking = Deferred.fromCoroutine(adapter.run(work))
+            reply: WorkerReply = await talking.addTimeout(self.time_left(work.task), self.clock)
+        except defer.TimeoutError:
+            unwanted = True
+            raise CallTimeout(f"the job was not done within the app's deadline of {adapter.deadline:g} s") from None
+        except CancelledError:
+            unwanted = not self._stopping
+            raise
+        except SystemExit as error:
+            raise RuntimeError("the adapter tried to end the process") from error
+        except Exception:
+            if work.left is not None:
+                raise work.left from None
+            raise
+        finally:
+            if unwanted and work.spoken and work.left is None:
+                self._withdraw(adapter, work)
+            else:
+                work.release()
+        if work.left is not None:
+            raise work.left
+        return reply
+
+    def _withdraw(self, adapter: IAppAdapter, work: Conversation) -> None:
+        """Let the worker know, as long as the slot is still ours; nobody waits for this."""
+        telling = Deferred.fromCoroutine(adapter.cancel(work))
+        telling.addTimeout(CANCEL_WITHIN, self.clock)
+        self._withdrawing.add(telling)
+
+        def told(result: object) -> None:
+            self._withdrawing.discard(telling)
+            work.release()
+            if result is not None:
+                self.log.warn("{task_id} is not cancelled at its worker: {why}", task_id=work.task.id, why=result)
+
+        telling.addBoth(told)
+
+    async def call_elsewhere(
+        self,
+        workspace_id: str,
+        method: str,
+        target: str,
+        port: int | None,
+        headers: Headers,
+        body: bytes,
+        timeout: float | None,
+    ) -> WorkerReply:
+        """A call to another workspace, through its line."""
+        workspace, line = self._workspaces[workspace_id], self._lines[workspace_id]
+        request = UpstreamRequest(method, target, next(iter(workspace.ports)) if port is None else port, headers)
+        selection = SelectionRequest(workspace.id, request.port, request.target, request.headers)
+        until = self.clock.seconds() + workspace.timeout
+
+        async def next_lease(error: UpstreamError) -> Lease | None:
+            try:
+                left = until - self.clock.seconds()
+                return await line.slot(selection, left) if left > 0 else None
+            except Unavailable:
+                return None
+
+        lease = await line.slot(selection, workspace.timeout)
+        taken = Whole(min(workspace.result_limit, LARGEST_REPLY))
+        within = workspace.timeout if timeout is None else timeout
+        head = await self.caller.call(lease, request, BytesBody(body), taken, within, workspace.retry, next_lease)
+        return WorkerReply(head.status, head.headers, bytes(taken.data))
+
+    def stop(self) -> Iterable[str]:
+        """From now on what is cut is no longer cancelled at its worker.
+
+        :returns: the tasks that another process can go on with, so that nobody needs to wait for their end.
+        """
+        self._stopping = True
+        for telling in tuple(self._withdrawing):
+            telling.cancel()
+        return [task_id for task_id, work in self._open.items() if work.resumable and not work.task.direct]
+
+
+async def _pour(reply: WorkerReply, sink: ResultSink) -> None:
+    sink.start(ReplyHead(reply.status, reply.headers))
+    for start in range(0, len(reply.body), CHUNK):
+        taken = sink.write(reply.body[start : start + CHUNK])
+        if taken is not None:
+            await taken
