@@ -209,18 +209,6 @@ def test_a_cancelled_task_ends_once(moment: str) -> None:
     house.assert_at_rest()
 
 
-def test_a_policy_that_fails_stops_nothing(no_leaks: Any) -> None:
-    no_leaks.expect(ZeroDivisionError)
-
-    class Broken:
-        def select(self, replicas: Any, request: Any) -> Any:
-            raise ZeroDivisionError
-
-    house = House({18080: FakeReply()}, policy=Broken())
-    ids = [house.submit() for _ in range(3)]
-    assert [house.task(task_id).status for task_id in ids] == [TaskStatus.FINISHED] * 3
-
-
 def test_a_policy_that_chooses_nobody_lets_tasks_wait_until_it_does() -> None:
     class Picky:
         willing = False
