@@ -18,7 +18,7 @@ from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER, Envelope, parse_envelope
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
+    max_leaves=8,
 )
 MIB = 1024 * 1024
 SECONDS = 20.0
