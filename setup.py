@@ -46,6 +46,7 @@ setup(
             "pytest>=8",
             "pytest-twisted>=1.14",
             "hypothesis>=6",
+            "cog>=0.23",
             "requests>=2.32",
             "jsonschema>=4.18",
             "openapi-spec-validator>=0.7.1",

@@ -17,7 +17,7 @@ from stand_in import Answer, Line
 def documented(name: str) -> dict[str, Any]:
     """The block of that app in docs/plugins.md, made to ask often."""
     for text in (ROOT / "docs/plugins.md").read_text().split("```yaml")[1:]:
-        apps = (yaml.safe_load(text.partition("```")[0]) or {}).get("apps", {})
+        apps = yaml.safe_load(text.partition("\n")[2].partition("```")[0]).get("apps", {})
         if name in apps:
             app: dict[str, Any] = {**apps[name], "workspace": HEAD, "port": 8075}
             options = app.setdefault("options", {})
