@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ngpu.errors import PolicyFailed
 from ngpu.model import Node, Replica, SelectionRequest
 from ngpu.pool import FAILURES_BEFORE_REST, FIRST_REST, LONGEST_REST, CallResult, Member, Pool
 
@@ -114,24 +115,28 @@ def test_what_we_gave_up_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("choice", ["absent", "busy", "raises"])
-def test_a_policy_that_goes_wrong_is_overruled(choice: str, no_leaks: Any) -> None:
-    no_leaks.expect(ZeroDivisionError, KeyError)
+def test_a_policy_that_goes_wrong_takes_no_slot(choice: str, no_leaks: Any) -> None:
+    no_leaks.expect(ZeroDivisionError)
 
-    class Wrong:
-        taken: Any = None
+    class Wrong(First):
+        right = True
 
         def select(self, replicas: Any, request: Any) -> Any:
+            if self.right:
+                return super().select(replicas, request)
             if choice == "raises":
                 raise ZeroDivisionError
-            if choice == "absent":
-                return Member(Replica("elsewhere", "w", NODE, {}))
-            self.taken = self.taken or replicas[0]
-            return self.taken
+            return busy if choice == "busy" else Member(Replica("elsewhere", "w", NODE, {}))
 
-    pool = make_pool(3, policy=Wrong())
-    taken = [pool.take(REQUEST, 0.0) for _ in range(4)]
-    assert {member.replica.id for member in taken if member} == {"r0", "r1", "r2"} and taken[3] is None
-    assert all(member.in_flight == 1 for member in pool.members.values())
+    policy = Wrong()
+    pool = make_pool(2, policy=policy)
+    busy = pool.take(REQUEST, 0.0)
+    policy.right = False
+    with pytest.raises(PolicyFailed):
+        pool.take(REQUEST, 0.0)
+    assert [member.in_flight for member in pool.members.values()] == [1, 0]
+    policy.right = True
+    assert pool.take(REQUEST, 0.0) is pool.members["r1"]
 
 
 class Account:

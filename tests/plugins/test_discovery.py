@@ -1,0 +1,130 @@
+"""Finding plugins: what is broken or ambiguous stops the start, and says what there is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+import ngpu.plugins
+from ngpu.discovery import FAMILIES, discover
+from ngpu.errors import ConfigError
+from ngpu.interfaces import IPluginFactory, PluginContext
+
+CONTEXT = PluginContext(Clock(), Random(1), ".")
+PLUGIN = """
+from zope.interface import implementer
+from ngpu.interfaces import ISelectionPolicy, Option
+from ngpu.plugin import Factory
+
+@implementer(ISelectionPolicy)
+class Policy:
+    def select(self, replicas, request):
+        return replicas[0]
+
+def make(options, context):
+    return Policy()
+
+{binding} = Factory("selection", {name!r}, "A test's.", make, (Option("depth", "How far."),))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for `plugins.path`, forgotten with the test."""
+    before, modules = list(ngpu.plugins.__path__), set(sys.modules)
+    yield tmp_path
+    ngpu.plugins.__path__[:] = before
+    for module in set(sys.modules) - modules:
+        if module.startswith("ngpu.plugins."):
+            del sys.modules[module]
+            vars(ngpu.plugins).pop(module.rpartition(".")[2], None)
+
+
+def written(folder: Path, module: str, text: str) -> None:
+    (folder / f"{module}.py").write_text(text)
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ConfigError) as refused:
+        discover([folder])
+    assert refused.value.path[0] == "plugins"
+    return str(refused.value)
+
+
+def test_everything_that_is_found_keeps_its_promises() -> None:
+    found = discover([])
+    assert {"least_loaded", "round_robin"} <= set(found.names("selection")) and "static" in found.names("checker")
+    for (family, name), factory in found.factories.items():
+        assert verifyObject(IPluginFactory, factory)
+        assert (factory.family, factory.name) == (family, name) and family in FAMILIES
+        assert factory.summary and "\n" not in factory.summary
+        assert all(option.name.isidentifier() and option.meaning for option in factory.options)
+
+
+def test_a_folder_of_the_configuration_is_looked_into(folder: Path) -> None:
+    written(folder, "far_away", PLUGIN.format(binding="far_away", name="far_away"))
+    found = discover([folder])
+    assert "far_away" in found.names("selection")
+    assert verifyObject(FAMILIES["selection"], found.make("selection", "far_away", {"depth": 1}, CONTEXT))
+
+
+def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
+    assert "no folder" in refusal(folder / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("import nothing_like_this", "nothing_like_this"), ("def (", "SyntaxError"), ("1 / 0", "ZeroDivisionError")],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_its_error(folder: Path, text: str, said: str) -> None:
+    written(folder, "broken_one", text)
+    told = refusal(folder)
+    assert "ngpu.plugins.broken_one" in told and said in told
+
+
+def test_two_plugins_of_one_name_are_one_too_many(folder: Path) -> None:
+    written(folder, "another", PLUGIN.format(binding="another", name="round_robin"))
+    assert "two selection plugins are called 'round_robin'" in refusal(folder)
+
+
+def test_a_plugin_of_no_family_is_told(folder: Path) -> None:
+    text = PLUGIN.format(binding="lost", name="lost").replace('"selection"', '"selektion"')
+    written(folder, "lost", text)
+    assert "selektion" in refusal(folder)
+
+
+def test_an_unknown_name_is_told_with_the_nearest_and_all() -> None:
+    with pytest.raises(ConfigError) as refused:
+        discover([]).make("selection", "least_loded", {}, CONTEXT)
+    assert "did you mean 'least_loaded'?" in str(refused.value) and "round_robin" in str(refused.value)
+    assert refused.value.path == ()
+
+
+def test_an_unknown_option_is_told_with_its_path_and_the_nearest() -> None:
+    with pytest.raises(ConfigError) as refused:
+        discover([]).make("checker", "static", {"balance": {}}, CONTEXT)
+    assert "did you mean 'balances'?" in str(refused.value)
+    assert refused.value.path == ("options", "balance")
+
+
+def test_an_option_that_a_plugin_refuses_is_told_with_its_path() -> None:
+    with pytest.raises(ConfigError) as refused:
+        discover([]).make("checker", "static", {"balances": {"bc1": {"AINN": "many"}}}, CONTEXT)
+    assert refused.value.path == ("options", "balances", "bc1", "AINN")
+
+
+def test_a_plugin_that_makes_nothing_useful_is_told(folder: Path) -> None:
+    written(
+        folder,
+        "useless",
+        PLUGIN.format(binding="useless", name="useless").replace("return Policy()", "return object()"),
+    )
+    with pytest.raises(ConfigError) as refused:
+        discover([folder]).make("selection", "useless", {}, CONTEXT)
+    assert "useless" in str(refused.value)
