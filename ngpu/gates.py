@@ -41,6 +41,7 @@ class Gate:
     left, and what it finds is remembered, that an address holds nothing too.
 
     :param is_address: whether a text is an address at all.
+    :param most: addresses that are remembered at most.
     """
 
     log = Logger("ngpu.gate")
@@ -51,7 +52,9 @@ class Gate:
         checker: IInscriptionChecker,
         clock: IReactorTime,
         is_address: Callable[[str], bool],
+        most: int = MOST_CACHED,
     ) -> None:
+        self._most = most
         self._settings = settings
         self._checker = checker
         self._clock = clock
@@ -65,7 +68,7 @@ class Gate:
         :raises BadRequest: it is no address of Bitcoin's main network.
         :raises CheckerUnavailable: nobody can tell.
         """
-        if not self._is_address(address):
+        if address not in self._known and not self._is_address(address):
             raise BadRequest("this is not a Bitcoin address of the main network (BIP-173, BIP-350 or base58check)")
         key = address_key(address)
         known = self._known.get(key)
@@ -123,7 +126,7 @@ class Gate:
         self._asking.pop(key, None)
         self._known[key] = known
         self._known.move_to_end(key)
-        if len(self._known) > MOST_CACHED:
+        if len(self._known) > self._most:
             self._known.popitem(last=False)
         return known
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -130,7 +131,7 @@ class Quorum:
 
     def _understood(self, result: Holdings | Failure, name: str, tickers: Sequence[str]) -> Holdings | None:
         if isinstance(result, Failure):
-            if not result.check(CheckerUnavailable, CancelledError):
+            if not result.check(CheckerUnavailable, CancelledError, defer.TimeoutError):
                 self.log.failure("the {checker} checker of a quorum failed", failure=result, checker=name)
             return None
         if isinstance(result, Holdings) and all(map(_is_amount, result.balances.values())):

@@ -36,7 +36,7 @@ async def _listed(source: Source, address: str, ticker: str) -> Listing:
     """
     listing = Listing()
     for _ in range(PAGES):
-        query: Query = {"ticker": ticker, "offset": len(listing), "limit": PAGE}
+        query: Query = {"ticker": ticker.lower(), "offset": len(listing), "limit": PAGE}
         _, reply = await source.get(f"/v1/ordinals/address/{segment(address)}/brc20", query)
         new = listing.add((each["ticker"].text(), each["amount"].amount()) for each in reply["items"].items())
         if ticker in listing or len(listing) >= reply["total"].whole():
