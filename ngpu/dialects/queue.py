@@ -97,7 +97,7 @@ class QueueDialect:
         reply = await work.call(self.submit.method, target, headers=JSON, body=body)
         document = reply.object()
         code = member(document, self.code)
-        if reply.status >= 300 or (code is not None and code not in self.submit.accepted):
+        if reply.status >= 300 or (code is not None and not _among(code, self.submit.accepted)):
             raise JobFailed(f"would not take the job: {self.words(reply)}", reply)
         job = next((found for name in self.submit.ids if (found := member(document, name)) not in (None, "")), None)
         if not isinstance(job, str | int) or isinstance(job, bool):
@@ -114,14 +114,15 @@ class QueueDialect:
         reply = await work.call(self.poll.method, target, headers=JSON if body else (), body=body)
         if reply.status in _UNSURE:
             raise UpstreamError(f"does not tell how the job stands: {self.words(reply)}")
-        code = member(reply.object(), self.code)
+        document = reply.object()
+        code = member(document, self.code)
         if reply.status >= 300 or code is None:
             raise JobFailed(f"does not know the job any more: {self.words(reply)}", reply)
-        if code in self.done:
+        if _among(code, self.done):
             return reply
-        if code not in self.pending:
+        if not _among(code, self.pending):
             raise JobFailed(f"the job failed: {self.words(reply)}", reply)
-        work.progress(f"{self.name}: {member(reply.object(), self.said) or 'at work'}"[:LONGEST_SAID])
+        work.progress(f"{self.name}: {member(document, self.said) or 'at work'}"[:LONGEST_SAID])
         return None
 
     def _result(self, reply: WorkerReply) -> WorkerReply:
@@ -141,6 +142,11 @@ class QueueDialect:
         told = said if isinstance(said, str) else json.dumps(said) if said else reply.body.decode("utf-8", "replace")
         where = f"HTTP {reply.status}" if reply.status != 200 else f"code {code}" if code is not None else "no code"
         return f"{where}: {told}"[:LONGEST_SAID]
+
+
+def _among(code: Any, table: frozenset[int]) -> bool:
+    """Whether a worker's code, which may be anything, is one of these numbers."""
+    return type(code) is int and code in table
 
 
 def object_of(request: bytes, what: str) -> dict[str, Any]:

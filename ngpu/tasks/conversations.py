@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from ngpu.adapter import Headers, IAppAdapter, IUrlCheck, WorkerReply
 from ngpu.calls import Caller, NextLease, Slot
-from ngpu.errors import CallTimeout, JobFailed, NotFound, Unavailable, UpstreamError
+from ngpu.errors import CallTimeout, JobFailed, NotFound, PayloadTooLarge, Unavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
 from ngpu.model import CHUNK, Body, BytesBody, ReplyHead, SelectionRequest, Task, UpstreamRequest
@@ -19,6 +19,9 @@ from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 from ngpu.tasks.conversation import LARGEST_REPLY, Conversation, Whole
 from ngpu.tasks.result import ResultSink
+
+LARGEST_REQUEST = 16 * 1024 * 1024
+"""Bytes of a request that an adapter looks at: it is parsed between two turns of the reactor, and held in memory."""
 
 CANCEL_WITHIN = 5.0
 """Seconds that an adapter gets to tell its worker that a job is not wanted any more."""
@@ -63,7 +66,10 @@ class Conversations:
         """Let the app's adapter look at a request.
 
         :raises BadRequest: no worker could do anything with it.
+        :raises PayloadTooLarge: it is over `LARGEST_REQUEST`.
         """
+        if len(request) > LARGEST_REQUEST:
+            raise PayloadTooLarge(f"this app takes at most {LARGEST_REQUEST} bytes; send the URL of what is larger")
         await self._adapters[app].check(request, self._urls)
 
     def may_go_on(self, task: Task) -> bool:
