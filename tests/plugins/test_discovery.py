@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 import ngpu.plugins
 from ngpu.discovery import FAMILIES, discover
 from ngpu.errors import ConfigError
-from ngpu.interfaces import IPluginFactory, PluginContext
+from ngpu.interfaces import IPluginFactory, ISelectionPolicy, PluginContext
 
 CONTEXT = PluginContext(Clock(), Random(1), ".")
 PLUGIN = """
@@ -71,7 +71,7 @@ def test_a_folder_of_the_configuration_is_looked_into(folder: Path) -> None:
     written(folder, "far_away", PLUGIN.format(binding="far_away", name="far_away"))
     found = discover([folder])
     assert "far_away" in found.names("selection")
-    assert verifyObject(FAMILIES["selection"], found.make("selection", "far_away", {"depth": 1}, CONTEXT))
+    assert verifyObject(ISelectionPolicy, found.make("selection", "far_away", {"depth": 1}, CONTEXT))
 
 
 def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_that_is_not_there_is_told(folder: Path) -> None:
 def test_a_module_that_cannot_be_imported_is_named_with_its_error(folder: Path, text: str, said: str) -> None:
     written(folder, "broken_one", text)
     told = refusal(folder)
-    assert "ngpu.plugins.broken_one" in told and said in told
+    assert "broken_one" in told and said in told
 
 
 def test_two_plugins_of_one_name_are_one_too_many(folder: Path) -> None:
