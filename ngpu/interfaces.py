@@ -45,11 +45,15 @@ class PluginContext(NamedTuple):
 
 
 class Option(NamedTuple):
-    """One option of a plugin, for ``ngpu plugins`` and for the check of a block's keys."""
+    """One option of a plugin, for ``ngpu plugins`` and for the check of a block's keys.
+
+    ``unit`` says what a number counts ("blocks"), or what a text is ("URL", "duration", "file").
+    """
 
     name: str
     meaning: str
     default: Any = None
+    unit: str = ""
 
 
 class IPluginFactory(Interface):

@@ -12,6 +12,7 @@ ROOMS = (
     "interfaces",
     "plugin",
     "adapter",
+    "families",
     "waiting",
     "addresses",
     "egress",
@@ -35,6 +36,7 @@ ROOMS = (
     "submission",
     "gateway",
     "http",
+    "origin",
     "discovery",
     "assembly",
     "service",
@@ -43,7 +45,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "families"})
 SEES = {
     "plugins": BASE | {"options", "brc20", "dialects"},
     "testing": BASE,

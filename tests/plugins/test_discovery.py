@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 import ngpu.plugins
-from ngpu.discovery import FAMILIES, discover
+from ngpu.discovery import discover
 from ngpu.errors import ConfigError
+from ngpu.families import FAMILIES
 from ngpu.interfaces import IPluginFactory, ISelectionPolicy, PluginContext
 
 CONTEXT = PluginContext(Clock(), Random(1), ".")
@@ -128,3 +130,89 @@ def test_a_plugin_that_makes_nothing_useful_is_told(folder: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         discover([folder]).make("selection", "useless", {}, CONTEXT)
     assert "useless" in str(refused.value)
+
+
+def test_a_plugin_that_breaks_while_it_is_made_is_told(folder: Path) -> None:
+    """A mistake in somebody's plugin is a line in the report of `ngpu check`, beside the others, and no traceback."""
+    written(folder, "clumsy", PLUGIN.format(binding="clumsy", name="clumsy").replace("return Policy()", "1 / 0"))
+    with pytest.raises(ConfigError) as refused:
+        discover([folder]).make("selection", "clumsy", {"depth": 1}, CONTEXT)
+    assert "'clumsy' is broken: making one raised ZeroDivisionError" in str(refused.value)
+    assert refused.value.path == ("options",)
+
+
+def test_a_module_that_wants_to_end_the_process_is_only_broken(folder: Path) -> None:
+    written(folder, "leaver", "import sys\n\nsys.exit('no licence')\n")
+    told = refusal(folder)
+    assert f"{folder / 'leaver.py'}:3 cannot be imported: SystemExit: no licence" in told
+
+
+def test_a_file_that_another_one_would_hide_is_told(folder: Path) -> None:
+    """Python would import the first of that name and never look at the second."""
+    written(folder, "round_robin", PLUGIN.format(binding="mine", name="mine"))
+    told = refusal(folder)
+    assert "have one name; rename one of them" in told and str(folder / "round_robin.py") in told
+
+
+def test_a_file_that_cannot_be_a_module_is_told_with_a_name_that_can(folder: Path) -> None:
+    """twisted.plugin would pass over it without a word."""
+    written(folder, "far-away", PLUGIN.format(binding="far_away", name="far_away"))
+    assert "call it far_away.py" in refusal(folder)
+
+
+def test_a_file_in_which_the_factory_was_forgotten_is_told_when_it_is_wanted(folder: Path) -> None:
+    written(folder, "forgetful", "class Policy: pass\n")
+    with pytest.raises(ConfigError) as refused:
+        discover([folder]).make("selection", "forgetful", {}, CONTEXT)
+    assert f"{folder / 'forgetful.py'} holds no plugin: it needs a Factory" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "instead", "flaw"),
+    [
+        ("'flawed'", "'Flawed One'", "not in snake_case"),
+        ("'flawed'", "None", "not in snake_case"),
+        ('"A test\'s."', '""', "summary"),
+        ('"A test\'s."', '"two\\nlines"', "summary"),
+        ('Option("depth", "How far.")', '("depth", "How far.")', "no Option"),
+        ('Option("depth", "How far.")', 'Option("How far", "depth")', "no Option"),
+        (', (Option("depth", "How far."),)', ", 7", "no list"),
+        ('Option("depth", "How far."),', 'Option("depth", "a"), Option("depth", "b")', "called 'depth'"),
+    ],
+)
+def test_what_a_plugin_says_of_itself_is_looked_at(folder: Path, said: str, instead: str, flaw: str) -> None:
+    """A name that no configuration could write, or an option that is none, would only show once it is used."""
+    whole = PLUGIN.format(binding="flawed", name="flawed")
+    assert said in whole
+    written(folder, "flawed", whole.replace(said, instead))
+    assert flaw in refusal(folder)
+
+
+def test_folders_of_an_earlier_configuration_are_forgotten(folder: Path) -> None:
+    for part in ("one", "two"):
+        (folder / part).mkdir()
+        written(folder / part, "same_file", PLUGIN.format(binding="policy", name=part))
+    assert "one" in discover([folder / "one"]).names("selection")
+    assert not {"one", "two"} & set(discover([]).names("selection"))
+    names = discover([folder / "two"]).names("selection")
+    assert "two" in names and "one" not in names
+
+
+def test_a_folder_that_is_named_twice_counts_once(folder: Path) -> None:
+    mine = folder / "mine"
+    mine.mkdir()
+    written(mine, "far_away", PLUGIN.format(binding="far_away", name="far_away"))
+    (folder / "again").symlink_to(mine)
+    built_in = Path(ngpu.plugins.__file__ or "").parent
+    assert "far_away" in discover([mine, folder / "again", built_in.resolve()]).names("selection")
+
+
+def test_a_stale_cache_hides_no_plugin(folder: Path) -> None:
+    """twisted.plugin goes by the age of files: one that was copied with its old date counts as known."""
+    written(folder, "far_away", "")
+    discover([folder])
+    assert (folder / "dropin.cache").exists()
+    written(folder, "far_away", PLUGIN.format(binding="far_away", name="far_away"))
+    os.utime(folder / "far_away.py", (1, 1))
+    del sys.modules["ngpu.plugins.far_away"]
+    assert "far_away" in discover([folder]).names("selection")

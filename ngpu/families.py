@@ -1,0 +1,68 @@
+"""The families of plugins, and what is asked of every plugin, whatever its family is."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from zope.interface import Interface
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from ngpu.adapter import IAppAdapter
+from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
+LONGEST_NAME = 40
+
+
+class Family(NamedTuple):
+    """What a family's instances provide, and where a configuration names its plugins."""
+
+    interface: type[Interface]
+    key: str
+
+
+FAMILIES: Mapping[str, Family] = {
+    "selection": Family(ISelectionPolicy, "workspaces[].selection.policy"),
+    "checker": Family(IInscriptionChecker, "gates.<name>.checker"),
+    "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
+}
+
+
+def is_name(text: object) -> bool:
+    """Whether a plugin or an option may be called so: snake_case, in ASCII."""
+    return isinstance(text, str) and len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
+
+
+def is_module_name(text: str) -> bool:
+    """Whether a plugin of that name can stand in a file of that name."""
+    return is_name(text) and not keyword.iskeyword(text)
+
+
+def flaws(factory: Any) -> Iterator[str]:
+    """What is wrong with a plugin before anything is made of it, a clause each, first what matters most."""
+    try:
+        verifyObject(IPluginFactory, factory)
+    except Invalid as error:
+        yield " ".join(str(error).split())
+        return
+    if factory.family not in FAMILIES:
+        yield f"its family is {factory.family!r}; there are {', '.join(FAMILIES)}"
+    if not is_name(factory.name):
+        yield f"its name is {factory.name!r}, which is not in snake_case, or over {LONGEST_NAME} characters long"
+    if not isinstance(factory.summary, str) or not factory.summary.strip() or "\n" in factory.summary:
+        yield "its summary is not one line of text"
+    if isinstance(factory.options, str) or not isinstance(factory.options, list | tuple):
+        yield "its options are no list"
+        return
+    named = set()
+    for option in factory.options:
+        if not isinstance(option, Option) or not is_name(option.name) or not isinstance(option.meaning, str):
+            yield f"an option of it is {option!r}, and no Option(name, meaning, …)"
+        elif option.name in named:
+            yield f"it has two options that are called {option.name!r}"
+        else:
+            named.add(option.name)
