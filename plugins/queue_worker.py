@@ -81,9 +81,11 @@ def _from_options(options: Mapping[str, Any], context: PluginContext) -> QueueWo
         _cancel(read.block(options, "cancel", ("method", "path"))) if "cancel" in options else None,
     )
     rename = settings.mapping(options, "rename")
+    with read.within("rename"):
+        renamed = {theirs: settings.field(rename, theirs) for theirs in rename}
     return QueueWorker(
         dialect,
-        {theirs: settings.field(rename, theirs) for theirs in rename},
+        renamed,
         settings.mapping(options, "defaults"),
         settings.fields(options, "urls", ()),
         read.duration(options, "deadline", "30m"),

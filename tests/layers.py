@@ -38,6 +38,7 @@ ROOMS = (
     "http",
     "origin",
     "discovery",
+    "authoring",
     "assembly",
     "service",
     "tap",
@@ -49,6 +50,7 @@ BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "familie
 SEES = {
     "plugins": BASE | {"options", "brc20", "dialects"},
     "testing": BASE,
+    "sketches": BASE | {"options", "brc20", "testing"},
     "demo": frozenset[str](),
     "__init__": frozenset[str](),
 }

@@ -1,1 +1,29 @@
-"""Fakes of the ports, for the tests of ngpu and of plugins; they pass the same contract suites as the real ones."""
+"""For the tests of plugins: fakes of the ports, and the contract of each family, in one call.
+
+::
+
+    verify_plugin(my_policy, options={"sample": 3})
+
+The fakes pass the same contract suites as the real things.
+"""
+
+from ngpu.testing.candidates import FakeCandidate, candidate, request
+from ngpu.testing.checkers import HOLDER, NOBODY
+from ngpu.testing.conversation import AdapterCall, FakeConversation
+from ngpu.testing.fetcher import FakeFetcher
+from ngpu.testing.making import load_plugin, make_plugin
+from ngpu.testing.verifying import verify_plugin
+
+__all__ = [
+    "HOLDER",
+    "NOBODY",
+    "AdapterCall",
+    "FakeCandidate",
+    "FakeConversation",
+    "FakeFetcher",
+    "candidate",
+    "load_plugin",
+    "make_plugin",
+    "request",
+    "verify_plugin",
+]

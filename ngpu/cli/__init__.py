@@ -9,6 +9,7 @@ import click
 from twisted.internet import task
 
 import ngpu
+from ngpu.cli.plugins import plugins
 from ngpu.errors import ConfigError
 from ngpu.tap import WRONG_CONFIGURATION
 from ngpu.tap import check as check_configuration
@@ -65,9 +66,8 @@ def check(path: Path) -> None:
     )
 
 
+main.add_command(plugins)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-if __name__ == "__main__":
-    main()
