@@ -137,7 +137,7 @@ class Submitting:
         else:
             task = await self._gateway.submit_and_wait(submission, wait)
         annotate(call.request, task_id=task.id)
-        headers = {} if preferred is None else {"Preference-Applied": f"wait={preferred}"}
+        headers = {} if preferred is None else {"Preference-Applied": f"wait={wait:g}"}
         return Reply(self._submitted(task), headers=headers)
 
     def _submitted(self, task: Task) -> Mapping[str, object]:
