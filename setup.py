@@ -39,6 +39,7 @@ setup(
         "ijson>=3.3",
         "tzdata",
     ],
+    package_data={"ngpu": ["py.typed"]},
     extras_require={
         "demo": ["pillow>=11"],
         "dev": [

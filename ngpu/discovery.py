@@ -177,7 +177,8 @@ def _import(name: str, file: Path) -> ModuleType:
     try:
         return importlib.import_module(full)
     except Broken as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
         where = f"{file}:{lines[-1]}" if lines else str(file)
         raise ConfigError(
             f"the plugin {where} cannot be imported: {type(error).__name__}: {error}; mend or remove it"

@@ -16,7 +16,7 @@ from ngpu.plugin import Factory
 
 OPTIONS = (
     *source_options("https://api.bestinslot.xyz/v3"),
-    Option("key_file", "the file that holds the API key"),
+    Option("key_file", "the file that holds the API key", unit="file"),
 )
 
 

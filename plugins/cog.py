@@ -109,6 +109,6 @@ cog = Factory(
     (
         Option("result", "prediction: cog's whole reply; output: its output alone", "prediction"),
         Option("urls", "fields of the input with URLs, which may not lead into your network (egress.allow)", []),
-        Option("deadline", "how long a prediction may take", "30m"),
+        Option("deadline", "how long a prediction may take", "30m", "duration"),
     ),
 )

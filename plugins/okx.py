@@ -23,9 +23,9 @@ from ngpu.plugin import Factory
 
 OPTIONS = (
     *source_options("https://web3.okx.com"),
-    Option("key_file", "the file that holds the API key"),
-    Option("secret_file", "the file that holds its secret"),
-    Option("passphrase_file", "the file that holds its passphrase"),
+    Option("key_file", "the file that holds the API key", unit="file"),
+    Option("secret_file", "the file that holds its secret", unit="file"),
+    Option("passphrase_file", "the file that holds its passphrase", unit="file"),
     Option("chain", "the chainIndex of Bitcoin", "0"),
     Option("prefix", "what a token's address begins with, before the ticker", "btc-brc20-"),
 )

@@ -140,6 +140,6 @@ queue_worker = Factory(
         Option("defaults", "what the worker gets where the customer says nothing", {}),
         Option("urls", "fields with URLs, which may not lead into your network (egress.allow)", []),
         Option("name", "what the records' reasons call it", "the worker"),
-        Option("deadline", "how long a job may take", "30m"),
+        Option("deadline", "how long a job may take", "30m", "duration"),
     ),
 )

@@ -23,8 +23,8 @@ from ngpu.plugin import Factory
 
 OPTIONS = (
     Option("checkers", "those to ask, each {checker: name, options: {…}}"),
-    Option("agree", "how many have to say the same of a ticker, more than half of them", "more than half"),
-    Option("lag", "blocks that one may be behind the others and still count", 3),
+    Option("agree", "how many have to say the same of a ticker, more than half of them", "more than half", "checkers"),
+    Option("lag", "how far one may be behind the others and still count", 3, "blocks"),
 )
 
 

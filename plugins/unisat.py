@@ -17,7 +17,7 @@ from ngpu.plugin import Factory
 
 OPTIONS = (
     *source_options("https://open-api.unisat.io", {"per_second": 5, "per_day": 2000}),
-    Option("key_file", "the file that holds the API key"),
+    Option("key_file", "the file that holds the API key", unit="file"),
 )
 PAGE, PAGES = 200, 10
 ALL_TICKERS = 24

@@ -17,7 +17,7 @@ from ngpu.plugin import Factory
 
 OPTIONS = (
     *source_options("https://api.secretkeylabs.io"),
-    Option("key_file", "the file that holds the API key"),
+    Option("key_file", "the file that holds the API key", unit="file"),
 )
 PAGE, PAGES = 60, 10
 

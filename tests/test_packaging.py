@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def expected() -> set[str]:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert {name for name in names(wheel) if name.endswith(".py")} == expected()
     assert not {name for name in names(wheel) if name.split("/")[0] not in ("ngpu", "twisted")}
+    assert "ngpu/py.typed" in names(wheel)  # whoever writes plugins has them checked against our types
 
 
 def test_the_source_distribution_makes_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Path) -> None:
@@ -102,10 +104,10 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def check_installed(python: Path, cwd: Path, where: Path) -> None:
+def check_installed(python: Path, cwd: Path, where: Path, more: Collection[str] = ()) -> None:
     found = json.loads(run(python, "-c", DISCOVER, cwd=cwd).splitlines()[-1])
     assert Path(found["file"]).is_relative_to(where)
-    assert found["plugins"] == PLUGINS
+    assert found["plugins"] == sorted({*PLUGINS, *more})
     assert found["twistd"] == ["ngpu"]
     twistd = run(python, "-c", "from twisted.scripts.twistd import run; run()", "--help", cwd=cwd)
     assert "ngpu" in twistd
@@ -122,6 +124,9 @@ def test_an_installation_finds_its_plugins_and_is_a_twistd_command(
     run(*pip, "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", *what, cwd=tmp_path)
     check_installed(python, tmp_path, source if form == "editable" else tmp_path / "venv")
     assert (tmp_path / "venv/bin/ngpu").exists()
+    example = shutil.copytree(ROOT / "docs/examples/ngpu-example-plugin", tmp_path / "example")
+    run(*pip, "--no-deps", "--no-index", "--no-build-isolation", example, cwd=tmp_path)
+    check_installed(python, tmp_path, source if form == "editable" else tmp_path / "venv", {"nearest", "guest_list"})
 
 
 def test_a_checkout_runs_without_an_installation(source: Path, tmp_path: Path) -> None:

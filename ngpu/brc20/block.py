@@ -22,8 +22,8 @@ def source_options(url: str, rate: Mapping[str, int] | None = None) -> tuple[Opt
     :param rate: its default.
     """
     return (
-        Option("url", "where the source is, without the path that the checker adds", url or None),
-        Option("timeout", f"how long one request may take, at most {LONGEST_CHECK:g}s", "3s"),
+        Option("url", "where the source is, without the path that the checker adds", url or None, "URL"),
+        Option("timeout", f"how long one request may take, at most {LONGEST_CHECK:g}s", "3s", "duration"),
         Option("rate", "how often it may be asked: {per_second: n, per_day: n}, none for a limit left out", rate or {}),
         Option(
             "breaker",

@@ -35,8 +35,8 @@ OPTIONS = (
         "tts", "who makes speech: {workspace, port, kind: edge_tts or openai_speech, voices, model, format, deliver}"
     ),
     Option("defaults", "what the worker gets beside the two URLs, where the customer says nothing"),
-    Option("interval", "how often the worker is asked", "2s"),
-    Option("deadline", "how long a job may take, speech included", "30m"),
+    Option("interval", "how often the worker is asked", "2s", "duration"),
+    Option("deadline", "how long a job may take, speech included", "30m", "duration"),
 )
 
 

@@ -1,4 +1,4 @@
-"""App adapter ``example``: a worker that takes a job, gives an id, and is asked until it is done."""
+"""App adapter ``example``: a worker that takes a job and is asked until it is done."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PLUGIN = load_plugin(Path(__file__).parents[1] / "example.py")
 
 def worker(call: AdapterCall) -> dict[str, Any]:
     """What the worker answers: it takes every job, and has done it at once."""
-    return {"id": "7"} if call.method == "POST" else {"state": "done", "url": "http://worker.example/7.png"}
+    return {"id": "7"} if call.method == "POST" else {"state": "done", "url": "http://worker/7.png"}
 
 
 def test_it_keeps_the_contract() -> None:

@@ -1,4 +1,4 @@
-"""Inscription checker ``example``: a service of one's own that lists what an address holds."""
+"""Inscription checker ``example``: a service of one's own that lists balances."""
 
 from __future__ import annotations
 
@@ -27,4 +27,10 @@ def _make(options: Mapping[str, Any], context: PluginContext) -> SourceChecker:
     return SourceChecker(make_source("example", options, context, OPTIONS), look_up)
 
 
-example = Factory("checker", "example", "A service of one's own that lists balances.", _make, OPTIONS)
+example = Factory(
+    "checker",
+    "example",
+    "A service of one's own that lists balances.",
+    _make,
+    OPTIONS,
+)

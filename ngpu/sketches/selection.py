@@ -1,4 +1,4 @@
-"""Selection policy ``example``: the least busy of a few replicas that are drawn at random."""
+"""Selection policy ``example``: the least busy of a few replicas, drawn at random."""
 
 from __future__ import annotations
 
