@@ -43,7 +43,9 @@ async def answer(request: NgpuRequest, route: Awaitable[Reply]) -> bytes | None:
             raise CancelledError from None
         reply = refusal(error)
     except CancelledError:
-        raise
+        if client_gone(request):
+            raise
+        reply = refusal(Unavailable("the gateway is stopping, and this call with it; try again"))
     except Exception:
         log.failure("a request failed", path=request.path)
         reply = Reply(failure(500, "the gateway failed at this request; its log says why"), 500)

@@ -128,8 +128,7 @@ class Runs:
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
         """Count an end and wake whoever watches for it."""
         self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
-        for watcher in self._watchers.pop(task_id, ()):
-            watcher.callback(None)
+        self._wake(task_id)
 
     def average(self, workspace: str) -> float | None:
         """Seconds that the workspace's runs took lately; ``None`` before the first."""
@@ -144,11 +143,17 @@ class Runs:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
+        for task_id in tuple(self._watchers):
+            self._wake(task_id)  # with the id in hand, its client can ask the next process
         over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
         over.addTimeout(grace, self._clock, lambda result, _: None)
         await over
         for running in tuple(self._running.values()):
             running.cancel()
+
+    def _wake(self, task_id: str) -> None:
+        for watcher in self._watchers.pop(task_id, ()):
+            watcher.callback(None)
 
     def _track(self, task_id: str, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
         done: Deferred[Any] = Deferred.fromCoroutine(work)

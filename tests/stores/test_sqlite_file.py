@@ -54,6 +54,9 @@ class TestFile:
             await opened(path)
         other = subprocess.run([sys.executable, CHILD, "open", path], capture_output=True, text=True, timeout=60)
         assert f"pid {os.getpid()};" in other.stdout
+        (path.parent.parent / "other.sqlite").symlink_to(path)
+        with pytest.raises(ConfigError, match=f"in use by the gateway with pid {os.getpid()};"):
+            await opened(path.parent.parent / "other.sqlite")
         await store.add(sample(), BytesBody(b"x"))
         await store.close()
         await (await opened(path)).close()

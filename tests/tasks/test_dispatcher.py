@@ -285,6 +285,15 @@ def test_a_stop_waits_for_what_runs_and_claims_nothing_more() -> None:
     assert house.in_flight == 0
 
 
+def test_a_stop_answers_those_who_watch_a_task_at_once() -> None:
+    """They have the id, and can ask the next process."""
+    house = House({18080: FakeReply(wait=Deferred())})
+    watch = house.runs.watch(house.submit(), 60)
+    begun(house.dispatcher.stop(20))
+    assert watch.called
+    house.pass_time(21)
+
+
 def test_a_stop_cuts_what_does_not_end_and_the_next_start_settles_it() -> None:
     house = House({18080: FakeReply(wait=Deferred())})
     task_id = house.submit()

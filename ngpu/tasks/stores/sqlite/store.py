@@ -40,6 +40,7 @@ class SqliteTaskStore:
     """
 
     def __init__(self, path: Path, reactor: IReactorFromThreads) -> None:
+        path = path.resolve()  # another name of a file that a gateway has is that file
         self._path = path
         self._lock: FileLock | None = None
         self._group: GroupCommit | None = None
