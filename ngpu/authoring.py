@@ -28,6 +28,8 @@ def write_plugin(family: str, name: str, folder: Path, taken: Collection[str] = 
     """
     if family not in FAMILIES:
         raise Refused(f"there is no family {family!r}; there are {', '.join(FAMILIES)}")
+    if not (_SKETCHES / f"{family}.py").exists():
+        raise Refused(f"there is no short {family} plugin to begin with; docs/plugins.md says how to write one")
     if not is_module_name(name):
         raise Refused(
             f"a plugin cannot be called {name!r}; a name is snake_case, such as newest or my_policy, at most "

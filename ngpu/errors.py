@@ -25,6 +25,9 @@
         ├── PolicyFailed            the selection policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
+        ├── EngineError             a machine's container engine
+        │   ├── EngineUnreachable       gave no answer in time: what was asked may have happened
+        │   └── EngineRefused           will not do it until somebody changes something
         └── StoreUnavailable        the task store cannot read or write
 
 Which status each one becomes is said once, in ``ngpu.wire.codes``.
@@ -161,6 +164,18 @@ class CheckerUnavailable(Unavailable):
 
 class FetchFailed(Unavailable):
     """A service outside the fleet gave no whole reply: no connection, an untrusted certificate, a cut, no time left."""
+
+
+class EngineError(Unavailable):
+    """A machine's container engine did not do what it was asked for; the message is a sentence for the operator."""
+
+
+class EngineUnreachable(EngineError):
+    """It gave no answer, or none in time: what was asked may have happened or not."""
+
+
+class EngineRefused(EngineError):
+    """It answered no, and will go on doing so until somebody changes something: the message says what."""
 
 
 class StoreUnavailable(Unavailable):

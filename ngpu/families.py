@@ -12,7 +12,9 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from ngpu.adapter import IAppAdapter
+from ngpu.containers import IContainerEngine
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
+from ngpu.placing import IPlacementPolicy
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST_NAME = 40
@@ -29,6 +31,8 @@ FAMILIES: Mapping[str, Family] = {
     "selection": Family(ISelectionPolicy, "workspaces[].selection.policy"),
     "checker": Family(IInscriptionChecker, "gates.<name>.checker"),
     "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
+    "placement": Family(IPlacementPolicy, "workspaces[].placement.policy"),
+    "engine": Family(IContainerEngine, "nodes[].engine"),
 }
 
 

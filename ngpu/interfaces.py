@@ -255,11 +255,30 @@ class ITaskStore(Interface):
         """Finish what was begun and let go of files and threads."""
 
 
+class IDocuments(Interface):
+    """Small JSON documents that outlive the process: what is wanted of the fleet, and where its copies are.
+
+    Each call is durable when its Deferred fires, and atomic.
+
+    :raises StoreUnavailable: from each of them, when the store cannot read or write, or is closed.
+    """
+
+    async def put(collection: str, key: str, document: Mapping[str, Any]) -> None:
+        """Keep a document; one of that key is replaced."""
+
+    async def delete(collection: str, key: str) -> bool:
+        """Forget a document; false when there is none."""
+
+    async def documents(collection: str) -> Mapping[str, Mapping[str, Any]]:
+        """All documents of a collection, by key and in the order of their keys."""
+
+
 __all__ = [
     "DataForm",
     "FetchRequest",
     "Fetched",
     "IBodySink",
+    "IDocuments",
     "IFetcher",
     "IForwarder",
     "IInscriptionChecker",

@@ -12,6 +12,8 @@ ROOMS = (
     "interfaces",
     "plugin",
     "adapter",
+    "containers",
+    "placing",
     "families",
     "waiting",
     "addresses",
@@ -46,7 +48,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "families"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
 SEES = {
     "plugins": BASE | {"options", "brc20", "dialects"},
     "testing": BASE,

@@ -1,14 +1,15 @@
 """The configuration: YAML text → frozen settings, or a report of everything that is wrong, each with its place."""
 
 from ngpu.settings.app import App, AppRoute, QueryAlias
-from ngpu.settings.fleet import NodeSettings
+from ngpu.settings.container import ContainerSettings, PlacementSettings
+from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
 from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
 from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.root import Settings
 from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
-from ngpu.settings.workspace import HealthCheck, Queue, Selection, Upstream, Workspace
+from ngpu.settings.workspace import HealthCheck, Image, Queue, Selection, Upstream, Workspace
 
 __all__ = [
     "MAX_FILE",
@@ -16,16 +17,21 @@ __all__ = [
     "App",
     "AppRoute",
     "CheckBlock",
+    "ContainerSettings",
     "FindPlugins",
+    "FleetSettings",
     "Gate",
     "HealthCheck",
+    "Image",
     "Limits",
     "Loaded",
     "NodeSettings",
+    "PlacementSettings",
     "Problem",
     "QueryAlias",
     "Queue",
     "RedisStore",
+    "Registry",
     "Selection",
     "Settings",
     "SettingsError",

@@ -43,6 +43,7 @@ _IN_PLAIN_ENGLISH = (
         "did not find expected key",
         "this fits no key: check the indentation, and that every bracket and quote is closed",
     ),
+    ("maximum nesting depth", f"lists and mappings stand more than {MAX_DEPTH} deep in each other"),
     ("did not find expected '-' indicator", "a '- ' is missing here: check the indentation"),
 )
 

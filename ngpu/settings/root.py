@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, PrivateAttr
 from ngpu.settings.app import App, AppName
 from ngpu.settings.block import Block, FrozenMap, refusal, written
 from ngpu.settings.endpoint import Endpoint
-from ngpu.settings.fleet import NodeSettings
+from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
-from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text
+from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, matching
 from ngpu.settings.service import Admin, Cloud, Egress, Limits, Media, Plugins, Store
 from ngpu.settings.workspace import Workspace
 
@@ -30,6 +30,11 @@ def _zone_name(text: str) -> str:
     return text
 
 
+RegistryHost = Annotated[
+    Name, matching(r"[A-Za-z0-9.\[\]_-]+(:[0-9]{1,5})?", "must be a registry's host, with its port where it has one")
+]
+
+
 class Settings(Block):
     """Everything that the configuration says. Paths are absolute, durations seconds, sizes bytes."""
 
@@ -41,6 +46,8 @@ class Settings(Block):
     plugins: Plugins = written({})
     egress: Egress = written({})
     media: Media = written({})
+    fleet: FleetSettings = written({})
+    registries: FrozenMap[RegistryHost, Registry] = written({})
     node_grace: Duration = written("5m")
     trusted_proxies: tuple[NetworkRange, ...] = ()
     cloud: Cloud = written({})

@@ -16,25 +16,19 @@ def check_scope(document: Document) -> Iterator[Problem]:
         yield _at(document, ("processes",), "this version runs one process: set it to 1")
     if document.get("store", "kind") == "redis":
         yield _at(document, ("store", "kind"), "this version keeps tasks in SQLite only: set it to sqlite")
+    engines = any(node.get("engine") for _, node in document.blocks("nodes"))
     for path, workspace in document.blocks("workspaces"):
-        if workspace.get("upstream"):
-            continue
-        if workspace.get("image"):
-            yield _at(
-                document,
-                (*path, "image"),
-                "this version does not deploy images yet: list the replicas that run already under upstream:",
-                at_key=True,
-            )
-        else:
+        if workspace.get("upstream") and workspace.get("image") is not None:
+            yield _at(document, (*path, "image"), "stands beside upstream: leave out one of them", at_key=True)
+        elif workspace.get("image") and not engines:
+            yield _at(document, (*path, "image"), "no node has an engine: to deploy it with", at_key=True)
+        elif workspace.get("image") is None and not workspace.get("upstream"):
             yield _at(document, path, "has neither image: nor upstream: with replicas that run already")
 
 
 def warnings(document: Document) -> Iterator[Problem]:
     """What is accepted and has no effect in this version."""
-    unused: list[Path] = [("cloud", "accounts")]
-    unused += [(*path, key) for path, _ in document.blocks("nodes") for key in ("engine", "tls")]
-    unused += [(*path, key) for path, _ in document.blocks("workspaces") for key in ("image", "webhook_secret")]
+    unused: list[Path] = [(*path, "webhook_secret") for path, _ in document.blocks("workspaces")]
     for path in unused:
         if document.get(*path):
             yield _at(document, path, "has no effect in this version", at_key=True)

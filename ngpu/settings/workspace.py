@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from ngpu.settings.block import Block, FrozenMap, concealed, refusal, written
+from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import Address
 from ngpu.settings.kinds import (
     Count,
@@ -85,10 +86,11 @@ class Image(Block):
 
 
 class WorkspaceGpus(Block):
-    """The GPUs that one replica needs; ``count`` 0: none."""
+    """The GPUs that one replica needs, and the bytes of memory each of them must have; ``count`` 0: none."""
 
     type: Text = ""
     count: Count = 1
+    memory: Size = 0
 
 
 class Upstream(Block):
@@ -132,6 +134,8 @@ class Workspace(Block):
     env: FrozenMap[Annotated[Text, AfterValidator(_environment_name)], Text] = concealed({})
     gpus: WorkspaceGpus = written({})
     replicas: Count = 2
+    container: ContainerSettings = written({})
+    placement: PlacementSettings = written({})
     ports: PortMap
     upstream: tuple[Upstream, ...] = ()
     health: HealthCheck = written({})

@@ -77,7 +77,10 @@ DEPTH = (Option("depth", "how far", 1),)
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
-        (policy(first, family="policy"), "its family is 'policy'; there are selection, checker, adapter"),
+        (
+            policy(first, family="policy"),
+            "its family is 'policy'; there are selection, checker, adapter, placement, engine",
+        ),
         (policy(first, name="My Own"), "not in snake_case"),
         (policy(first, summary=""), "its summary is not one line of text"),
         (policy(first, options=["depth"]), "no Option(name, meaning, …)"),

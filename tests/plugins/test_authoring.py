@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 from processes import ROOT
 
 from ngpu.cli import main
-from ngpu.families import FAMILIES
 
 LONG = "a_name_of_forty_characters_is_just_right"
 
@@ -47,7 +46,7 @@ CONFIG = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CONFIG)
 def test_what_is_written_works_as_it_stands(family: str, tmp_path: Path) -> None:
     """Its test passes, `ngpu check` takes it, and `ngpu plugins` lists it."""
     folder = tmp_path / "mine"
@@ -69,7 +68,7 @@ def test_what_is_written_works_as_it_stands(family: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["x", "my_own", LONG])
 def test_what_is_written_has_no_fault_of_style_and_nothing_of_the_sketch(name: str, tmp_path: Path) -> None:
-    for family in FAMILIES:
+    for family in CONFIG:
         assert new(family, name, "--into", tmp_path / family).exit_code == 0
     files = list(tmp_path.rglob("*.py"))
     assert len(files) == 6 and not [file for file in files if "xample" in file.read_text()]
@@ -80,7 +79,7 @@ def test_what_is_written_has_no_fault_of_style_and_nothing_of_the_sketch(name: s
 
 
 def test_what_is_written_is_typed(tmp_path: Path) -> None:
-    for family in FAMILIES:
+    for family in CONFIG:
         assert new(family, f"my_{family}", "--into", tmp_path).exit_code == 0
     files = sorted(tmp_path.rglob("*.py"))
     assert len(files) == 6
@@ -92,7 +91,8 @@ def test_what_is_written_is_typed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "name", "said"),
     [
-        ("policy", "mine", "there is no family 'policy'; there are selection, checker, adapter"),
+        ("engine", "mine", "there is no short engine plugin to begin with"),
+        ("policy", "mine", "there is no family 'policy'; there are selection, checker, adapter, placement, engine"),
         ("selection", "My-Policy", "a plugin cannot be called 'My-Policy'; a name is snake_case"),
         ("selection", "../mine", "cannot be called"),
         ("selection", "", "cannot be called"),

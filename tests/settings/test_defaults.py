@@ -16,7 +16,8 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "ngpu.yaml"
 
 BLOCKS = [
     *((), ("store", "<sqlite>"), ("admin",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
-    *(("cloud", "accounts", 0),),
+    *(("cloud", "accounts", 0), ("fleet",), ("registries", "r"), ("workspaces", 0, "container")),
+    *(("workspaces", 0, "placement"), ("workspaces", 0, "container", "mounts", 0)),
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
@@ -27,7 +28,7 @@ BLOCKS = [
 def uncommented() -> str:
     """The example file with its examples in use, and the empty blocks that stand for them away."""
     text = re.sub(r"(?m)^##.*$", "", EXAMPLE.read_text())
-    text = re.sub(r"(?m)^( *(?:nodes|workspaces|accounts|gates|apps):) (?:\[\]|\{\})$", r"\1", text)
+    text = re.sub(r"(?m)^( *(?:nodes|workspaces|accounts|gates|apps|registries):) (?:\[\]|\{\})$", r"\1", text)
     return re.sub(r"(?m)^( *)# ", r"\1  ", text)
 
 
@@ -68,7 +69,7 @@ def test_examples_in_it_say_the_defaults() -> None:
         "f",
         EXAMPLE.parent,
     ).settings.workspaces[0]
-    examples = {"image", "command"}
+    examples = {"command"}
     for key in keys_at(("workspaces", 0)):
         if key not in examples:
             assert getattr(workspace, key) == getattr(minimal, key), key

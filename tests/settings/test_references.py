@@ -104,28 +104,38 @@ def test_the_id_of_a_workspace_with_keys_opens_nothing_and_may_be_anothers_key()
     assert heads(fleet(serving("b", f"keys: ['{of_id}']"), serving("c", f"keys: ['{KEY}']"))) == []
 
 
-def test_images_are_not_deployed_yet() -> None:
-    assert heads(fleet("id: w, ports: {80: 1}, image: {reference: r}")) == [
-        "f:3:27: workspaces[0].image: this version does not deploy images yet: list the replicas that run already "
-        "under upstream:"
+def test_an_image_needs_an_engine_and_stands_alone() -> None:
+    image = "id: w, ports: {80: 1}, image: {reference: r}"
+    assert heads(fleet(image)) == ["f:3:27: workspaces[0].image: no node has an engine: to deploy it with"]
+    engine = 'nodes: [{address: aa, host: h, engine: "unix:///run/docker.sock"}]'
+    assert heads(f"{engine}\nworkspaces: [{{{image}}}]") == []
+    assert heads(f"{engine}\nworkspaces: [{{{image}, upstream: [{{node: aa, ports: {{80: 1}}}}]}}]") == [
+        "f:2:38: workspaces[0].image: stands beside upstream: leave out one of them"
     ]
+
+
+@pytest.mark.parametrize("engine", ["swarm+tcp://h:2376", "ssh://root@h", "ssh://h:22", "unix:///run/docker.sock"])
+def test_the_ways_in_which_an_engine_is_reached(engine: str) -> None:
+    loads(f'nodes: [{{address: aa, host: h, engine: "{engine}"}}]', "f", Path("/"))
+
+
+@pytest.mark.parametrize("engine", ["http://h", "tcp://h", "ssh://a:b@h", "unix://run/docker.sock", "Swarm+unix:///a"])
+def test_other_ways_are_refused(engine: str) -> None:
+    assert (
+        "must be unix:///run/docker.sock, tcp://" in heads(f'nodes: [{{address: aa, host: h, engine: "{engine}"}}]')[0]
+    )
 
 
 def test_what_has_no_effect_yet_is_a_warning() -> None:
     text = """\
-cloud: {accounts: [{email: e, password: "scrypt$16384$8$1$00$00"}]}
-nodes: [{address: aa, host: h, engine: "unix:///run/docker.sock"}]
+nodes: [{address: aa, host: h}]
 workspaces:
 - id: w
   ports: {80: 1}
   upstream: [{node: aa, ports: {80: 1}}]
-  image: {reference: r}
   webhook_secret: whsec_AAAA
 """
     assert loads(text, "f", Path("/")).warnings == (
-        "f:1:9: cloud.accounts: has no effect in this version",
-        "f:2:32: nodes[0].engine: has no effect in this version",
-        "f:7:3: workspaces[0].image: has no effect in this version",
-        "f:8:3: workspaces[0].webhook_secret: has no effect in this version",
+        "f:6:3: workspaces[0].webhook_secret: has no effect in this version",
     )
     assert loads(fleet(serving("w")), "f", Path("/")).warnings == ()
