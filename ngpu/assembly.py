@@ -25,6 +25,7 @@ from ngpu.gates import Gate
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import AccessLog, annotate
 from ngpu.http.admin import admin_resource
+from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
 from ngpu.http.partner import partner_resource
@@ -108,7 +109,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         metrics=metrics,
     )
     health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
-    limits = Limits(**dict(settings.limits))
+    limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
     public = _public(settings, gateway, adapters, media, reactor)
     admin = admin_resource(gateway, token, settings.admin.open_metrics)
     return Parts(
@@ -179,6 +180,6 @@ def _public(
         return call
 
     reading = Reading(gateway, workspaces, media)
-    return partner_resource(
-        reading, Submitting(gateway, reading, workspaces, settings.apps, adapters, parse), make_call
-    )
+    budget = BodyBudget(settings.limits.body_memory, reactor)
+    submitting = Submitting(gateway, reading, workspaces, settings.apps, adapters, parse, budget)
+    return partner_resource(reading, submitting, make_call)
