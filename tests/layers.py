@@ -18,11 +18,14 @@ ROOMS = (
     "egress",
     "settings",
     "options",
+    "selection",
     "dialects",
     "brc20",
     "wire",
     "media",
     "metrics",
+    "standing",
+    "chooser",
     "pool",
     "line",
     "upstream",
@@ -48,9 +51,9 @@ ROOMS = (
 
 BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "families"})
 SEES = {
-    "plugins": BASE | {"options", "brc20", "dialects"},
+    "plugins": BASE | {"options", "selection", "brc20", "dialects"},
     "testing": BASE,
-    "sketches": BASE | {"options", "brc20", "testing"},
+    "sketches": BASE | {"options", "selection", "brc20", "testing"},
     "demo": frozenset[str](),
     "__init__": frozenset[str](),
 }
