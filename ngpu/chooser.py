@@ -9,8 +9,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.errors import PolicyFailed
-from ngpu.interfaces import IAffinePolicy, IObservingPolicy, ISelectionPolicy
+from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import CHUNK, Candidate, SelectionRequest
+from ngpu.policy import IAffinePolicy, IObservingPolicy
 
 TRACEBACK_EVERY = 10.0
 """Seconds between two tracebacks of a selection policy that raises."""

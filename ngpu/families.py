@@ -12,14 +12,8 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from ngpu.adapter import IAppAdapter
-from ngpu.interfaces import (
-    IAffinePolicy,
-    IInscriptionChecker,
-    IObservingPolicy,
-    IPluginFactory,
-    ISelectionPolicy,
-    Option,
-)
+from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
+from ngpu.policy import IAffinePolicy, IObservingPolicy
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST_NAME = 40
@@ -39,7 +33,7 @@ class Family(NamedTuple):
         """
         verifyObject(self.interface, instance)
         for interface in self.beside:
-            if interface.providedBy(instance):  # type: ignore[attr-defined]
+            if interface.providedBy(instance):
                 verifyObject(interface, instance)
 
 

@@ -1,8 +1,8 @@
 """Which replica of a workspace is available: health, slots in use, standing, and rest after failures.
 
 Nothing here waits or does I/O, and every method that depends on the time takes ``now``. A replica is *available* when
-its health checks pass, it has a free slot, it is not resting, and its node is one that the workspace's ``require`` takes.
-Those that are suspect are shown to the policy only while no other is available. Waiting for one is the line's business.
+its health checks pass, it has a free slot, it is not resting, and its node is one that the workspace's ``require``
+takes. Suspect ones are shown to the policy only while no other is available. Waiting for one is the line's business.
 """
 
 from __future__ import annotations

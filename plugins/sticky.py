@@ -12,9 +12,10 @@ from typing import Any
 from zope.interface import implementer
 
 from ngpu.errors import ConfigError
-from ngpu.interfaces import IAffinePolicy, Option, PluginContext
+from ngpu.interfaces import Option, PluginContext
 from ngpu.model import Candidate, SelectionRequest
 from ngpu.plugin import Factory
+from ngpu.policy import IAffinePolicy
 from ngpu.selection import Ranked, Ring
 
 MOST_POINTS = 8

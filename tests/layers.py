@@ -12,6 +12,7 @@ ROOMS = (
     "interfaces",
     "plugin",
     "adapter",
+    "policy",
     "families",
     "waiting",
     "addresses",
@@ -49,7 +50,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "families"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "policy", "families"})
 SEES = {
     "plugins": BASE | {"options", "selection", "brc20", "dialects"},
     "testing": BASE,

@@ -8,8 +8,8 @@ from typing import Any
 
 from zope.interface import implementer
 
-from ngpu.interfaces import IObservingPolicy
 from ngpu.model import Candidate, SelectionRequest
+from ngpu.policy import IObservingPolicy
 from ngpu.selection.ranking import Ranking
 
 

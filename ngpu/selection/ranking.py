@@ -1,7 +1,7 @@
 """Things in the order of their ranks: each change costs O(log n), the first one O(1), ties are broken at random.
 
-Things of one rank stand together in a bucket, and a heap holds each bucket's rank once. A random number as the last part
-of a rank would not do: whoever drew a high one would stay behind those that come and go, and draw anew, for ever.
+Things of one rank stand together in a bucket, and a heap holds each bucket's rank once. A random number as the last
+part of a rank would not do: whoever drew a high one would stay behind those that come and go, and draw anew, for ever.
 """
 
 from __future__ import annotations

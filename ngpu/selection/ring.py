@@ -1,8 +1,8 @@
 """A consistent hash of keys to whatever of it is there, for policies that keep requests together.
 
 Each thing has a few points on a circle, and a key has several probes: the point that follows one of these most closely
-wins (multi-probe consistent hashing, Appleton and O'Reilly 2015), which spreads keys as evenly as hundreds of points for
-each thing do. When the winner leaves, its keys go elsewhere, each to the next closest; all other keys stay.
+wins (multi-probe consistent hashing, Appleton and O'Reilly 2015), which spreads keys as evenly as hundreds of points
+for each thing do. When the winner leaves, its keys go elsewhere, each to the next closest; all other keys stay.
 """
 
 from __future__ import annotations
