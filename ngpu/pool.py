@@ -225,7 +225,7 @@ class Pool:
         self.chooser.finished(member, counted, now)
 
     def _takes(self, member: Member) -> bool:
-        return self._require is ANY or self._require.met_by(member.replica.node)
+        return self._require.met_by(member.replica.node)
 
     def _serves(self, member: Member) -> bool:
         return member.health is Health.UP and self._takes(member)

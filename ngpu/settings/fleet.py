@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ngpu.settings.block import Block, FrozenMap, written
-from ngpu.settings.kinds import Count, CountFrom1, FilePath, Host, Name, Size, Text, matching
+from ngpu.settings.block import Block, written
+from ngpu.settings.kinds import Count, CountFrom1, FilePath, Host, Labels, Name, Size, Text, matching
 
 Address = Annotated[Name, matching(r"\S+", "must be a node's address, without spaces")]
 Engine = Annotated[
@@ -41,5 +41,5 @@ class NodeSettings(Block):
     engine: Engine | None = None
     tls: EngineTls | None = None
     gpus: NodeGpus = written({})
-    labels: FrozenMap[Text, Text] = written({})
+    labels: Labels = written({})
     weight: CountFrom1 = 1
