@@ -1,8 +1,8 @@
-"""A fleet and its gateways in simulated time: the real pools with the real policies, and jobs that last as long as drawn.
+"""A fleet and its gateways in simulated time: the real pools with the real policies, and jobs of random length.
 
-A gateway gives a job to its pool; where that has nothing to give, the job waits in the gateway's line, first come, first
-served, as `ngpu.line` does it. A machine works on as many jobs as it has slots, and keeps what else it gets in a queue
-of its own, which only happens where several gateways use it without knowing of each other.
+A gateway gives a job to its pool; where that has nothing to give, the job waits in the gateway's line, first come,
+first served, as `ngpu.line` does it. A machine works on as many jobs as it has slots, and keeps what else it gets in a
+queue of its own, which only happens where several gateways use it without knowing of each other.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def machines(kinds: Sequence[Kind], failing: Failing | None) -> list[Machine]:
     """A fleet; its first machine is the one that fails."""
     numbers = count()
     fleet = [
-        Machine(Replica(f"r{number}", "w", Node(f"0x{number}", "h", weight=round(kind.speed * 4)), {}, kind.slots), speed)
+        Machine(
+            Replica(f"r{number}", "w", Node(f"0x{number}", "h", weight=round(kind.speed * 4)), {}, kind.slots), speed
+        )
         for kind in kinds
         for number, speed in ((next(numbers), kind.speed) for _ in range(kind.count))
     ]
@@ -162,7 +164,9 @@ def simulate(
         world.gateways.append(Gateway(pool))
     world.run(jobs(Random(seed), number, MEAN_JOB / (load * capacity)))
     measured = [(seconds, good) for at, seconds, good in sorted(world.ended)[int(WARM_UP * number) :]]
-    return Result(sorted(seconds for seconds, good in measured if good), 1 - sum(good for _, good in measured) / len(measured))
+    return Result(
+        sorted(seconds for seconds, good in measured if good), 1 - sum(good for _, good in measured) / len(measured)
+    )
 
 
 class _World:

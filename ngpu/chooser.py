@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ngpu.errors import PolicyFailed
+from ngpu.errors import BadRequest, PolicyFailed
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import CHUNK, Candidate, SelectionRequest
 from ngpu.policy import IAffinePolicy, IObservingPolicy
@@ -79,13 +79,18 @@ class Chooser:
                 self._tell_of(Failure(), now)
 
     def affinity(self, header: Callable[[str], str | None], body: bytes, now: float) -> str:
-        """What a request has in common with others; "" where the policy does not ask."""
+        """What a request has in common with others; "" where the policy does not ask.
+
+        :raises BadRequest: a header field that it asks for was sent twice.
+        """
         if self._affine is None:
             return ""
         try:
             found = self._affine.affinity(header, body if len(body) <= CHUNK else b"")
             if not isinstance(found, str):
                 raise TypeError(f"affinity must return a str, not a {type(found).__name__}")
+        except BadRequest:
+            raise
         except Broken:
             self._tell_of(Failure(), now)
             return ""

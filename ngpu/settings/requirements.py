@@ -16,7 +16,7 @@ def check_requirements(document: Document) -> Iterator[Problem]:
 
     Of a workspace with ``upstream`` only the nodes there count. What is wrong in other ways is told of elsewhere.
     """
-    nodes = {node_key(each["address"]): each for _, each in document.blocks("nodes") if _is_text(each.get("address"))}
+    nodes = {node_key(_text(each.get("address"))): each for _, each in document.blocks("nodes")}
     for path, workspace in document.blocks("workspaces"):
         selection = workspace.get("selection")
         require = selection.get("require") if isinstance(selection, dict) else None
@@ -38,9 +38,9 @@ def _unmet(
     """First what no node has by itself, with what there is; else that no node has all of it."""
     gpus, labels = _mapping(require.get("gpus")), _mapping(require.get("labels"))
     nodes = [_node(each) for each in known]
-    kind, memory = gpus.get("type"), _bytes(gpus.get("memory"))
+    kind, memory = _text(gpus.get("type")), _bytes(gpus.get("memory"))
     parts: list[tuple[Path, Requirement, str, Sequence[str]]] = []
-    if _is_text(kind):
+    if kind:
         types = tuple(dict.fromkeys(each.gpus.type for each in nodes if each.gpus.type))
         parts.append(((*path, "gpus", "type"), Requirement(gpu=kind), kind, types))
     if memory:
@@ -62,9 +62,8 @@ def _unmet(
 
 def _node(values: Mapping[str, Any]) -> Node:
     gpus = _mapping(values.get("gpus"))
-    kind = gpus.get("type")
     labels = {name: value for name, value in _mapping(values.get("labels")).items() if isinstance(value, str)}
-    return Node("", "", Gpus(kind if _is_text(kind) else "", 0, _bytes(gpus.get("memory"))), labels)
+    return Node("", "", Gpus(_text(gpus.get("type")), 0, _bytes(gpus.get("memory"))), labels)
 
 
 def _mapping(value: Any) -> Mapping[Any, Any]:
@@ -78,5 +77,5 @@ def _bytes(value: Any) -> int:
         return 0
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -19,7 +19,8 @@ BLOCKS = [
     *(("cloud", "accounts", 0),),
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
-    *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus"), ("gates", "x"), ("apps", "x", "<route>")),
+    *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
+    *(("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus")),
     *(("apps", "x", "<query>"), ("store", "<redis>")),
 ]  # fmt: skip
 
