@@ -17,7 +17,7 @@ from typing import Any
 from ngpu.chooser import Chooser
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import Replica, Requirement, SelectionRequest
-from ngpu.standing import Median, Standing
+from ngpu.standing import REST_ABOVE, Median, Standing
 
 FAILURES_BEFORE_REST = 3
 """How many calls in a row must fail after they were sent before a replica is rested; a failed dial rests it at once."""
@@ -196,7 +196,9 @@ class Pool:
             member.failures += 1
             # A server error may be the request's fault: it rests a replica only while another one is there to serve.
             tired = member.failures >= FAILURES_BEFORE_REST
-            if tired and (result is CallResult.BROKE or self._others_serve(member, now)):
+            if (tired and result is CallResult.BROKE) or (
+                (tired or member.standing.errors > REST_ABOVE) and self._others_serve(member, now)
+            ):
                 self._rest(member, now)
         self._place(member, now)
 

@@ -14,7 +14,7 @@ from ngpu.errors import PolicyFailed
 from ngpu.model import Gpus, Node, Replica, Requirement, SelectionRequest
 from ngpu.policy import IObservingPolicy
 from ngpu.pool import FAILURES_BEFORE_REST, FIRST_REST, LONGEST_REST, CallResult, Member, Pool
-from ngpu.standing import FIRST_SUSPICION, LONGEST_SUSPICION, SUSPECT_ABOVE, UNKNOWN_PENALTY
+from ngpu.standing import FIRST_SUSPICION, LONGEST_SUSPICION, REST_ABOVE, SUSPECT_ABOVE, UNKNOWN_PENALTY
 
 NODE = Node("0x1", "h")
 REQUEST = SelectionRequest("w", 8080, "/")
@@ -118,10 +118,20 @@ def test_failures_in_a_row_rest_a_replica(result: CallResult) -> None:
 
 def test_a_success_between_failures_rests_nobody() -> None:
     pool = make_pool(2)
-    for _ in range(3):
-        for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED):
-            give(pool, result, 0.0)
+    for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED, CallResult.ANSWERED) * 2:
+        fail(pool, "r0", 0.0, result)
     assert pool.next_wake(0.0) is None
+
+
+@pytest.mark.parametrize("result", [CallResult.BROKE, CallResult.ERRED])
+def test_one_that_fails_mostly_rests_though_it_succeeds_now_and_then_unless_it_is_alone(result: CallResult) -> None:
+    for alone in (True, False):
+        pool = make_pool(2)
+        pool.checked("r1", not alone, "down", 0.0)
+        for each in (result, result, CallResult.ANSWERED) * 6:
+            fail(pool, "r0", 0.0, each)
+        assert pool.members["r0"].standing.errors > REST_ABOVE / 2
+        assert (pool.next_wake(0.0) is None) is alone
 
 
 def test_server_errors_never_rest_the_only_one_that_serves() -> None:
@@ -291,12 +301,14 @@ class Account:
         self.slots, self.in_flight, self.up = slots, 0, False
         self.failures, self.rests, self.until = 0, 0, 0.0
         self.ends: list[bool] = []
+        self.often = False
         self.suspect_until, self.suspicions = 0.0, 0
 
     def ended(self, failed: bool, now: float) -> None:
         """The share of failures, each call of before weighing four fifths of the one after it."""
         self.ends.append(failed)
         share = sum(0.2 * 0.8**age for age, bad in enumerate(reversed(self.ends)) if bad)
+        self.often = share > REST_ABOVE
         if share <= SUSPECT_ABOVE:
             self.suspect_until = 0.0
             self.suspicions *= failed
@@ -352,6 +364,7 @@ class PoolMachine(RuleBasedStateMachine):
             one.failures += result is not CallResult.UNREACHED
             others = any(other is not one and other.up and other.until <= self.now for other in self.accounts.values())
             tired = one.failures >= FAILURES_BEFORE_REST and (result is CallResult.BROKE or others)
+            tired = tired or (one.often and others)
             if (result is CallResult.UNREACHED or tired) and one.until <= self.now:
                 one.until = self.now + min(FIRST_REST * 2**one.rests, LONGEST_REST)
                 one.rests += 1
