@@ -17,7 +17,7 @@ from typing import Any
 from ngpu.chooser import Chooser
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import Replica, Requirement, SelectionRequest
-from ngpu.standing import REST_ABOVE, Median, Standing
+from ngpu.standing import REST_ABOVE, SUSPECT_ABOVE, Median, Standing
 
 FAILURES_BEFORE_REST = 3
 """How many calls in a row must fail after they were sent before a replica is rested; a failed dial rests it at once."""
@@ -196,8 +196,8 @@ class Pool:
             member.failures += 1
             # A server error may be the request's fault: it rests a replica only while another one is there to serve.
             tired = member.failures >= FAILURES_BEFORE_REST
-            if (tired and result is CallResult.BROKE) or (
-                (tired or member.standing.errors > REST_ABOVE) and self._others_serve(member, now)
+            if (tired and (result is CallResult.BROKE or self._others_serve(member, now))) or (
+                member.standing.errors > REST_ABOVE and self._others_serve(member, now, SUSPECT_ABOVE)
             ):
                 self._rest(member, now)
         self._place(member, now)
@@ -232,9 +232,13 @@ class Pool:
     def _serves(self, member: Member) -> bool:
         return member.health is Health.UP and self._takes(member)
 
-    def _others_serve(self, member: Member, now: float) -> bool:
+    def _others_serve(self, member: Member, now: float, errors: float = 1.0) -> bool:
+        """Whether there is another one, with such a share of failed calls at most."""
         return any(
-            other is not member and other.resting_until <= now and self._serves(other)
+            other is not member
+            and other.resting_until <= now
+            and other.standing.errors <= errors
+            and self._serves(other)
             for other in self.members.values()
         )
 

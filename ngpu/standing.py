@@ -25,7 +25,10 @@ SUSPECT_ABOVE = 0.3
 """The share of failed calls from which a replica is suspect: two failures in a row, or one of three for long."""
 
 REST_ABOVE = 0.5
-"""The share of failed calls from which each failure rests it, while another replica is there to serve."""
+"""The share of failed calls from which each failure rests a replica, while another one is there that does well.
+
+Where none does well, it is the requests that are bad.
+"""
 
 FIRST_SUSPICION, LONGEST_SUSPICION = 5.0, 60.0
 """Seconds of the first suspicion; each that follows before a replica does well again is twice as long, up to these."""

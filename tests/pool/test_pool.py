@@ -98,6 +98,15 @@ def test_a_failed_dial_rests_at_once_and_longer_each_time() -> None:
     assert pool.next_wake(now) == now + FIRST_REST, "a success sets it back"
 
 
+def test_bad_requests_do_not_rest_half_of_the_fleet() -> None:
+    """Every replica fails them, so that none of them is worse than the others."""
+    pool = make_pool(4)
+    for turn in range(60):
+        fail(pool, f"r{turn % 4}", 0.0, CallResult.ANSWERED if turn // 4 % 3 == 2 else CallResult.ERRED)
+    assert min(member.standing.errors for member in pool.members.values()) > SUSPECT_ABOVE
+    assert pool.next_wake(0.0) is None
+
+
 def test_calls_that_fail_side_by_side_rest_a_replica_once() -> None:
     pool = make_pool(slots=4)
     members = [pool.take(REQUEST, 0.0) for _ in range(4)]
@@ -118,7 +127,7 @@ def test_failures_in_a_row_rest_a_replica(result: CallResult) -> None:
 
 def test_a_success_between_failures_rests_nobody() -> None:
     pool = make_pool(2)
-    for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED, CallResult.ANSWERED) * 2:
+    for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED, CallResult.BROKE):
         fail(pool, "r0", 0.0, result)
     assert pool.next_wake(0.0) is None
 
@@ -301,14 +310,14 @@ class Account:
         self.slots, self.in_flight, self.up = slots, 0, False
         self.failures, self.rests, self.until = 0, 0, 0.0
         self.ends: list[bool] = []
-        self.often = False
+        self.share = 0.0
         self.suspect_until, self.suspicions = 0.0, 0
 
     def ended(self, failed: bool, now: float) -> None:
         """The share of failures, each call of before weighing four fifths of the one after it."""
         self.ends.append(failed)
         share = sum(0.2 * 0.8**age for age, bad in enumerate(reversed(self.ends)) if bad)
-        self.often = share > REST_ABOVE
+        self.share = share
         if share <= SUSPECT_ABOVE:
             self.suspect_until = 0.0
             self.suspicions *= failed
@@ -364,7 +373,11 @@ class PoolMachine(RuleBasedStateMachine):
             one.failures += result is not CallResult.UNREACHED
             others = any(other is not one and other.up and other.until <= self.now for other in self.accounts.values())
             tired = one.failures >= FAILURES_BEFORE_REST and (result is CallResult.BROKE or others)
-            tired = tired or (one.often and others)
+            good = any(
+                other is not one and other.up and other.until <= self.now and other.share <= SUSPECT_ABOVE
+                for other in self.accounts.values()
+            )
+            tired = tired or (one.share > REST_ABOVE and good)
             if (result is CallResult.UNREACHED or tired) and one.until <= self.now:
                 one.until = self.now + min(FIRST_REST * 2**one.rests, LONGEST_REST)
                 one.rests += 1
