@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-LABELS, WIDTH, ROW, HEAD, FOOT, GAP = 110, 300, 18, 34, 24, 16
+LABELS, WIDTH, ROW, HEAD, FOOT, GAP = 110, 300, 18, 52, 28, 16
 INK, FAINT, MARK, BEST = "#6e7781", "#8b949e55", "#0969da", "#1a7f37"
 
 
 class Panel(NamedTuple):
-    """A title, and for each row a value with the least and most of it."""
+    """Titles, of its line of panels and its own; for each row a value with the least and most of it."""
 
+    line: str
     title: str
     values: Sequence[tuple[float, float, float]]
 
@@ -28,10 +29,11 @@ def draw(caption: str, rows: Sequence[str], panels: Sequence[Panel], columns: in
     height = HEAD + ROW * len(rows) + FOOT
     width = LABELS + columns * (WIDTH + GAP)
     lines = math.ceil(len(panels) / columns)
-    parts = [_text(LABELS, 16, caption, weight="bold")]
+    parts = [_text(8, 16, caption)]
     for number, panel in enumerate(panels):
         left, top = LABELS + number % columns * (WIDTH + GAP), 24 + number // columns * height
         if number % columns == 0:
+            parts.append(_text(8, top + 14, panel.line, weight="bold"))
             parts += [_text(LABELS - 8, top + HEAD + ROW * at + 4, name, "end") for at, name in enumerate(rows)]
         parts += _panel(panel, left, top, least, most)
     size = f'width="{width}" height="{24 + lines * height}" viewBox="0 0 {width} {24 + lines * height}"'
@@ -45,8 +47,7 @@ def _panel(panel: Panel, left: int, top: int, least: float, most: float) -> Iter
         return left + WIDTH * math.log(value / least) / math.log(most / least)
 
     bottom = top + HEAD + ROW * len(panel.values) - ROW // 2
-    head, _, tail = panel.title.rpartition(": ")
-    yield _text(left, top + 12, tail if left > LABELS else f"{head}: {tail}", weight="bold")
+    yield _text(left, top + 32, panel.title)
     for tick in (base * 10**power for power in range(-2, 6) for base in (1, 2, 5)):
         if least <= tick <= most:
             yield _line(place(tick), top + HEAD - ROW // 2, place(tick), bottom, FAINT)

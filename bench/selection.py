@@ -101,7 +101,8 @@ def plot(names: Sequence[str], found: Mapping[tuple[str, str, float], Figures]) 
     rows = sorted(names, key=order)
     panels = [
         Panel(
-            f"{scenario}: load {load:.0%}",
+            scenario,
+            f"load {load:.0%}",
             [(found[scenario, name, load].p99, found[scenario, name, load].least, found[scenario, name, load].most)
              for name in rows],
         )
