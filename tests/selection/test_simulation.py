@@ -11,9 +11,8 @@ from random import Random
 from xml.etree import ElementTree
 
 import pytest
-from processes import ROOT
-
 from crowd import PLUGINS
+from processes import ROOT
 from simulation import MEAN_JOB, UNEVEN, Failing, Kind, job_sizes, policy, simulate
 
 
