@@ -22,7 +22,7 @@ class IObservingPolicy(ISelectionPolicy):
         """It is available no more: all its slots are taken, it rests, is down or is removed."""
 
     def finished(candidate: Candidate, seconds: float) -> None:
-        """A call of it ended, available or not; `changed` or `unavailable` follows.
+        """A call of it ended, available or not, but for one that was given up, which says nothing.
 
         :param seconds: that it took; of one that failed, at least several times what is usual.
         """

@@ -83,8 +83,8 @@ class Sticky(Ranked):
 
     def select(self, replicas: Sequence[Candidate], request: SelectionRequest) -> Candidate | None:
         """See `ISelectionPolicy.select`."""
-        for suspect in (False, True) if request.affinity else ():
-            found = self._rings[suspect].find(request.affinity, self._has_room)
+        if request.affinity:
+            found = self._rings[replicas[0].suspect].find(request.affinity, self._has_room)
             if found is not None:
                 return found
         return super().select(replicas, request)

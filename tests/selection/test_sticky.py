@@ -67,6 +67,16 @@ def test_one_that_failed_often_loses_its_sessions_for_a_while() -> None:
     assert crowd.call(session=SESSIONS[0]) == home[SESSIONS[0]]
 
 
+def test_a_loud_session_overflows_to_whom_it_is_shown_and_not_to_suspects() -> None:
+    crowd = Crowd(policy("sticky"), 3, slots=20)
+    for _ in range(2):
+        suspect = crowd.pool.take_from("r1", 0.0)
+        assert suspect is not None
+        crowd.give(suspect, 0.01, CallResult.ERRED)
+    assert {crowd.take(asked_by("loud")).replica.id for _ in range(40)} == {"r0", "r2"}
+    assert {crowd.take(asked_by("loud")).replica.id for _ in range(20)} == {"r1"}, "there is nobody else"
+
+
 def test_requests_without_a_session_go_to_the_least_loaded() -> None:
     crowd = Crowd(policy("sticky"), 4, slots=2)
     assert len({crowd.take().replica.id for _ in range(4)}) == 4
