@@ -68,10 +68,11 @@ class _Watched:
         self._observes = IObservingPolicy.providedBy(self.policy)
         self._there: dict[str, Candidate] = {}
 
-    def offer(self, candidates: Sequence[Candidate]) -> None:
-        """These are available now, and no others."""
+    def offer(self, candidates: Sequence[Candidate], suspects: Sequence[Candidate] = ()) -> None:
+        """These are available now, and no others; suspects are, too, and are not offered beside those."""
         if not self._observes:
             return
+        candidates = [*candidates, *suspects]
         now = {each.replica.id: each for each in candidates}
         gone = [each for name, each in self._there.items() if name not in now]
         for number, each in enumerate(gone):
@@ -110,11 +111,15 @@ def _fleet(count: int) -> Iterator[Candidate]:
 
 
 def _choose(
-    contract: Contract, watched: _Watched, offered: Sequence[Candidate], asked: SelectionRequest
+    contract: Contract,
+    watched: _Watched,
+    offered: Sequence[Candidate],
+    asked: SelectionRequest,
+    suspects: Sequence[Candidate] = (),
 ) -> Candidate | None:
     """One choice, of one of those that were offered."""
     offer = Offer(offered)
-    watched.offer(offered)
+    watched.offer(offered, suspects)
     try:
         chosen = watched.policy.select(offer, asked)
     except (Exception, SystemExit) as error:
@@ -149,7 +154,16 @@ def _copes_with_change(contract: Contract, fleet: Sequence[Candidate]) -> None:
     rng, policy = Random(SEED), _Watched(contract)
     for turn in range(ROUNDS):
         there = [_moved_on(each, turn) for each in rng.sample(fleet, rng.randint(1, len(fleet)))]
-        _choose(contract, policy, there, REQUESTS[turn % len(REQUESTS)])
+        trusted = len(there) if turn % 3 else rng.randint(0, len(there))
+        suspects = [_suspect(each) for each in there[trusted:]]
+        if trusted:
+            _choose(contract, policy, there[:trusted], REQUESTS[turn % len(REQUESTS)], suspects)
+        else:
+            _choose(contract, policy, suspects, REQUESTS[turn % len(REQUESTS)])
+
+
+def _suspect(each: Candidate) -> Candidate:
+    return replace(each, suspect=True) if isinstance(each, FakeCandidate) else each
 
 
 def _moved_on(each: Candidate, turn: int) -> Candidate:

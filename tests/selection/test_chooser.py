@@ -136,6 +136,7 @@ def test_one_that_says_it_observes_and_does_not_is_refused_at_the_start() -> Non
     ("kind", "said"),
     [
         ("keeps", "which is none of"),
+        ("prefers suspects", "which is none of"),
         ("raises when told", "changed raised; it is told of what has happened already"),
         ("raises when asked", "affinity raised over a body"),
         ("number", "affinity returned 7; it must be a str"),
@@ -143,12 +144,22 @@ def test_one_that_says_it_observes_and_does_not_is_refused_at_the_start() -> Non
 )
 def test_the_contract_names_what_such_a_policy_breaks(kind: str, said: str) -> None:
     class Flawed(Asking):
+        def __init__(self, rng: Any) -> None:
+            super().__init__(rng)
+            self.suspects: dict[str, Any] = {}
+
         def changed(self, candidate: Any) -> None:
             if kind == "raises when told" and candidate.suspect is False:
                 raise KeyError(candidate.replica.id)
+            self.suspects[candidate.replica.id] = candidate
             super().changed(candidate)
 
+        def select(self, replicas: Any, request: Any) -> Any:
+            hidden = [each for each in self.suspects.values() if kind == "prefers suspects" and each.suspect]
+            return hidden[0] if hidden else super().select(replicas, request)
+
         def unavailable(self, candidate: Any) -> None:
+            self.suspects.pop(candidate.replica.id, None)
             if kind != "keeps":
                 super().unavailable(candidate)
 
