@@ -8,7 +8,8 @@ the job: its checkpoint, its deadline, its record.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -20,6 +21,9 @@ from ngpu.model import Task
 T = TypeVar("T")
 Headers = tuple[tuple[bytes, bytes], ...]
 JSON: Headers = ((b"Content-Type", b"application/json"),)
+
+DEEPEST = 200
+"""How deep a worker's JSON may be nested; what is deeper could be read here, and then be too deep for a customer."""
 
 DEADLINE = 1800.0
 """Seconds that a conversation may take unless its adapter says otherwise: half an hour."""
@@ -39,12 +43,40 @@ class WorkerReply:
         return next((value.decode("latin-1") for name, value in self.headers if name.lower() == b"content-type"), "")
 
     def object(self) -> Mapping[str, Any]:
-        """The body as a JSON object; an empty one where it is something else."""
+        """The body as a JSON object; an empty one where it is something else, or nested too deep."""
         try:
-            value = json.loads(self.body)
-        except (ValueError, RecursionError):
+            value = read_json(self.body)
+        except ValueError:
             return {}
         return value if isinstance(value, dict) else {}
+
+
+def read_json(data: bytes, constant: Callable[[str], Any] = lambda name: None) -> Any:
+    """A JSON document, as a worker writes it.
+
+    :param constant: what stands for NaN and Infinity, which workers write and JSON does not have; ``None`` does.
+    :raises ValueError: it is none, or nested more than `DEEPEST` deep.
+    """
+
+    def number(digits: str) -> Any:
+        value = float(digits)
+        return value if math.isfinite(value) else constant(digits)
+
+    try:
+        document = json.loads(data, parse_constant=constant, parse_float=number)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    level, depth = [document] if data.count(b"[") + data.count(b"{") > DEEPEST else [], 0
+    while level:
+        level = [inner for each in level for inner in _members(each) if isinstance(inner, dict | list)]
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError("nested too deep")
+    return document
+
+
+def _members(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 class Peer(NamedTuple):

@@ -19,7 +19,7 @@ from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.health import HealthChecks
-from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
+from ngpu.fleet.replicas import nodes_by_key, requirement, upstream_replicas
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
@@ -129,7 +129,7 @@ def _lines(settings: Settings, plugins: Plugins, context: PluginContext) -> dict
     lines = {}
     for workspace in settings.workspaces:
         policy = plugins.make("selection", workspace.selection.policy, workspace.selection.options, context)
-        pool = Pool(upstream_replicas(workspace, nodes), policy)
+        pool = Pool(upstream_replicas(workspace, nodes), policy, requirement(workspace), workspace.label)
         lines[workspace.id] = Line(pool, context.clock, workspace.health.interval)
     return lines
 

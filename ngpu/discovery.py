@@ -20,7 +20,6 @@ from typing import Any
 
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface.exceptions import Invalid
-from zope.interface.verify import verifyObject
 
 import ngpu.plugins
 from ngpu.errors import ConfigError
@@ -74,7 +73,7 @@ class Plugins:
             why = f"the plugin {name!r} is broken: making one raised {type(error).__name__}: {error}"
             raise ConfigError(why, ("options",) if options else ()) from error
         try:
-            verifyObject(FAMILIES[family].interface, instance)
+            FAMILIES[family].verify(instance)
         except Invalid as error:
             raise ConfigError(f"the plugin {name!r} is broken: {' '.join(str(error).split())}") from None
         return instance

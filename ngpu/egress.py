@@ -25,6 +25,8 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+_SPECIAL = tuple(map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")))
+"""What ``ipaddress`` calls global: IPv4 in IPv6 (RFC 4291 §2.5.5.1, RFC 7915, RFC 8215) and site-local (RFC 3879)."""
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -64,6 +66,8 @@ class Egress:
         address = _real(ip_address(text.partition("%")[0]))
         if any(address in network for network in self._allow if network.version == address.version):
             return True
+        if isinstance(address, IPv6Address) and any(address in network for network in _SPECIAL):
+            return False
         return address.is_global and not address.is_multicast
 
 

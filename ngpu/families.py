@@ -15,20 +15,32 @@ from ngpu.adapter import IAppAdapter
 from ngpu.containers import IContainerEngine
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
 from ngpu.placing import IPlacementPolicy
+from ngpu.policy import IAffinePolicy, IObservingPolicy
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST_NAME = 40
 
 
 class Family(NamedTuple):
-    """What a family's instances provide, and where a configuration names its plugins."""
+    """What a family's instances provide, where a configuration names its plugins, and what they may provide beside."""
 
     interface: type[Interface]
     key: str
+    beside: tuple[type[Interface], ...] = ()
+
+    def verify(self, instance: object) -> None:
+        """See that an instance is as its interfaces say.
+
+        :raises Invalid: it is not.
+        """
+        verifyObject(self.interface, instance)
+        for interface in self.beside:
+            if interface.providedBy(instance):
+                verifyObject(interface, instance)
 
 
 FAMILIES: Mapping[str, Family] = {
-    "selection": Family(ISelectionPolicy, "workspaces[].selection.policy"),
+    "selection": Family(ISelectionPolicy, "workspaces[].selection.policy", (IObservingPolicy, IAffinePolicy)),
     "checker": Family(IInscriptionChecker, "gates.<name>.checker"),
     "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
     "placement": Family(IPlacementPolicy, "workspaces[].placement.policy"),

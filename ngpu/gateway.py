@@ -33,6 +33,7 @@ from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tasks.foresight import Guess
 from ngpu.tasks.lifecycle import ended, failed, placed, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
@@ -105,7 +106,9 @@ class Gateway:
         line = self._lines[workspace.id]
         await self._admit(submission)
         task, body = self._new_task(submission), BytesBody(submission.data)
-        selection = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
+        selection = SelectionRequest(
+            workspace.id, task.request.port, task.request.target, task.request.headers, self._affinity(submission)
+        )
         lease = await self._first_slot(workspace, selection, task, body)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         adding = Deferred.fromCoroutine(self._store.add(started, body))
@@ -214,11 +217,16 @@ class Gateway:
         await self._store.get("")
 
     async def _enqueue(self, workspace: Workspace, submission: Submission) -> Task:
+        affinity = self._affinity(submission)
         task = self._new_task(submission)
         task = await self._store.add(task, BytesBody(submission.data), workspace.queue.limit)
         self._metrics.accepted.labels(workspace.label).inc()
-        self._dispatcher.queued(workspace.id)
+        self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
+
+    def _affinity(self, submission: Submission) -> str:
+        chooser = self._lines[submission.access.workspace.id].pool.chooser
+        return chooser.affinity(submission.header, submission.data, self._clock.seconds())
 
     async def _admit(self, submission: Submission) -> None:
         gate = submission.access.workspace.gate

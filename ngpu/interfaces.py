@@ -116,7 +116,8 @@ class ISelectionPolicy(Interface):
         """Choose one of ``replicas``, which are all healthy and have a free slot; ``None`` lets the request wait.
 
         Synchronous and without I/O. ``replicas`` is never empty, its order means nothing and changes between calls,
-        and it must not be changed. A choice that raises, or is none of ``replicas``, costs this request: PolicyFailed.
+        and it must not be changed. Replicas that failed often of late are among them only while there are no others.
+        A choice that raises, or is none of ``replicas``, costs this request: PolicyFailed.
         """
 
 

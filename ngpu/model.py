@@ -36,6 +36,21 @@ class Node:
     weight: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a node must have for a workspace's calls: a GPU type ("": any), memory of each GPU in bytes, labels."""
+
+    gpu: str = ""
+    memory: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def met_by(self, node: Node) -> bool:
+        """Whether the node has all of it. Types and labels compare as they are written."""
+        if (self.gpu and node.gpus.type != self.gpu) or node.gpus.memory < self.memory:
+            return False
+        return all(node.labels.get(name) == value for name, value in self.labels.items())
+
+
 def node_key(address: str) -> str:
     """A node address in the one spelling in which two of them compare (wire contract §4): lower case, no ``0x``."""
     return address.strip().lower().removeprefix("0x")
@@ -57,7 +72,10 @@ class Replica:
 
 
 class Candidate(Protocol):
-    """An available replica as a selection policy sees it, live: read it, never keep it between choices."""
+    """An available replica as a selection policy sees it, live: read it, and never keep it between choices.
+
+    Only an `ngpu.interfaces.IObservingPolicy` may keep it, until it is told that it is available no more.
+    """
 
     @property
     def replica(self) -> Replica:
@@ -69,21 +87,34 @@ class Candidate(Protocol):
 
     @property
     def latency(self) -> float | None:
-        """Moving average of its call times in seconds; ``None`` before its first call."""
+        """Moving average of its call times in seconds.
+
+        A call that failed counts as a slow one, however fast the failure came. A new replica has the median of the
+        others, until it has calls of its own; ``None``: nothing is known of any.
+        """
 
     @property
     def last_used(self) -> float | None:
         """When it last finished a call; ``None`` for a cold one."""
 
+    @property
+    def suspect(self) -> bool:
+        """Whether many of its calls failed of late. It is among the choices only while no other is available."""
+
 
 @dataclass(frozen=True, slots=True)
 class SelectionRequest:
-    """What a selection policy may know of the request it chooses for."""
+    """What a selection policy may know of the request it chooses for.
+
+    ``headers`` are the fields that go to the replica. ``affinity`` is what an `ngpu.interfaces.IAffinePolicy` made of
+    the customer's request as it came in, "" for none.
+    """
 
     workspace: str
     port: int
     path: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    affinity: str = ""
 
 
 class Body(Protocol):

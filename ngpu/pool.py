@@ -1,7 +1,8 @@
-"""Which replica of a workspace is available: health, slots in use, latency, and rest after failures.
+"""Which replica of a workspace is available: health, slots in use, standing, and rest after failures.
 
 Nothing here waits or does I/O, and every method that depends on the time takes ``now``. A replica is *available* when
-its health checks pass, it has a free slot, and it is not resting. Waiting for one is the line's business.
+its health checks pass, it has a free slot, it is not resting, and its node is one that the workspace's ``require``
+takes. Suspect ones are shown to the policy only while no other is available. Waiting for one is the line's business.
 """
 
 from __future__ import annotations
@@ -9,18 +10,14 @@ from __future__ import annotations
 import enum
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-
-from ngpu.errors import PolicyFailed
+from ngpu.chooser import Chooser
 from ngpu.interfaces import ISelectionPolicy
-from ngpu.model import Replica, SelectionRequest
-
-LATENCY_WEIGHT = 0.2
-"""Weight of the newest call in a replica's average latency."""
+from ngpu.model import Replica, Requirement, SelectionRequest
+from ngpu.standing import REST_ABOVE, SUSPECT_ABOVE, Median, Standing
 
 FAILURES_BEFORE_REST = 3
 """How many calls in a row must fail after they were sent before a replica is rested; a failed dial rests it at once."""
@@ -28,9 +25,8 @@ FAILURES_BEFORE_REST = 3
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds of the first rest, which doubles with each one that follows without a success between, up to the longest."""
 
-
-TRACEBACK_EVERY = 10.0
-"""Seconds between two tracebacks of a selection policy that raises."""
+ANY = Requirement()
+NOT_REQUIRED = "its node is none that selection.require of the workspace takes"
 
 
 class Health(enum.Enum):
@@ -68,7 +64,10 @@ class Member:
     failures: int = 0
     rests: int = 0
     resting_until: float = 0.0
-    place: int = -1  # its index among the available ones, -1 when it is not
+    suspect: bool = False
+    standing: Standing = field(default_factory=Standing)
+    tier: Tier | None = None  # the available ones that it is among
+    place: int = -1  # its index there, -1 when it is not available
 
     def rest(self, now: float) -> None:
         """Keep it out of the choice for a while, longer each time."""
@@ -95,32 +94,64 @@ class Choice(Sequence[Member]):
         return iter(self._members)
 
 
+class Tier:
+    """Available replicas that a policy is shown together."""
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+        self.choice = Choice(self._members)
+
+    def put(self, member: Member) -> None:
+        """Take it in, in constant time."""
+        member.tier, member.place = self, len(self._members)
+        self._members.append(member)
+
+    def drop(self, member: Member) -> None:
+        """Leave it out, in constant time: the last one fills its gap."""
+        last = self._members.pop()
+        if last is not member:
+            self._members[member.place] = last
+            last.place = member.place
+        member.tier, member.place = None, -1
+
+
 class Pool:
-    """The replicas of one workspace behind one selection policy."""
+    """The replicas of one workspace behind one selection policy.
 
-    log = Logger("ngpu.pool")
+    :param require: what a node must have for its replicas to be chosen.
+    :param label: what the log calls the workspace.
+    """
 
-    def __init__(self, replicas: Iterable[Replica], policy: ISelectionPolicy) -> None:
+    def __init__(
+        self,
+        replicas: Iterable[Replica],
+        policy: ISelectionPolicy,
+        require: Requirement = ANY,
+        label: str = "a workspace",
+    ) -> None:
         self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
-        self._policy = policy
-        self._available: list[Member] = []
-        self._choice = Choice(self._available)
-        self._next_traceback = 0.0
+        self.chooser = Chooser(policy, label)
+        self._require = require
+        self._trusted, self._suspects = Tier(), Tier()
+        self._typical = Median()
         self._resting: list[tuple[float, str]] = []
+        self._suspected: list[tuple[float, int, Member]] = []
+        self._numbers = count()
 
     @property
     def any_up(self) -> bool:
-        """Whether health checks pass for at least one replica, busy or not."""
-        return any(member.health is Health.UP for member in self.members.values())
+        """Whether health checks pass for at least one replica that can be chosen, busy or not."""
+        return any(self._serves(member) for member in self.members.values())
 
     @property
     def slots(self) -> int:
-        """How many calls the replicas that are up work on at once."""
-        return sum(member.replica.slots for member in self.members.values() if member.health is Health.UP)
+        """How many calls the replicas that are up, and can be chosen, work on at once."""
+        return sum(member.replica.slots for member in self.members.values() if self._serves(member))
 
     def trouble(self) -> str:
         """Why nothing is up, a clause per replica, for an error message."""
-        return "; ".join(f"{m.replica.node.host}: {m.reason}" for m in self.members.values() if m.reason)
+        reasons = ((m, m.reason if self._takes(m) else NOT_REQUIRED) for m in self.members.values())
+        return "; ".join(f"{m.replica.node.host}: {reason}" for m, reason in reasons if reason)
 
     def take(self, request: SelectionRequest, now: float) -> Member | None:
         """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose.
@@ -128,7 +159,8 @@ class Pool:
         :raises PolicyFailed: the policy raised, or chose something else.
         """
         self._wake(now)
-        member = self._choose(request, now) if self._available else None
+        choice = self._trusted.choice or self._suspects.choice
+        member = self._choose(choice, request, now) if choice else None
         if member is not None:
             member.in_flight += 1
             self._place(member, now)
@@ -143,48 +175,30 @@ class Pool:
         self._place(member, now)
         return member
 
-    def _choose(self, request: SelectionRequest, now: float) -> Member | None:
+    def _choose(self, choice: Choice, request: SelectionRequest, now: float) -> Member | None:
         """What the policy says, as long as it is one of those that it was shown."""
-        try:
-            chosen = self._policy.select(self._choice, request)
-        except (Exception, SystemExit):
-            self._tell_of(request.workspace, Failure(), now)
-            raise PolicyFailed("this workspace's selection policy failed; its operator can see why") from None
-        if chosen is None:
-            return None
-        if isinstance(chosen, Member) and chosen.place >= 0 and self.members.get(chosen.replica.id) is chosen:
+        chosen = self.chooser.choose(choice, request, now)
+        if chosen is None or (isinstance(chosen, Member) and chosen.tier is not None and chosen.tier.choice is choice):
             return chosen
-        self.log.critical(
-            "the selection policy of {workspace} chose something that is not available: a {kind}",
-            workspace=request.workspace,
-            kind=type(chosen).__name__,
-        )
-        raise PolicyFailed("this workspace's selection policy chose no available replica; its operator can see why")
-
-    def _tell_of(self, workspace: str, failure: Failure, now: float) -> None:
-        """Each failure is a line; the whole traceback would be too much for a burst of them."""
-        if now >= self._next_traceback:
-            self._next_traceback = now + TRACEBACK_EVERY
-            self.log.failure("the selection policy of {workspace} raised", failure, workspace=workspace)
-        else:
-            error = failure.getErrorMessage()
-            self.log.critical("the selection policy of {workspace} raised: {error}", workspace=workspace, error=error)
+        raise self.chooser.refuse(chosen)
 
     def give_back(self, member: Member, result: CallResult, seconds: float, now: float) -> None:
         """Free the slot of a call that took ``seconds``, and let its result count."""
         member.in_flight -= 1
+        if result is not CallResult.ABANDONED:
+            self._count(member, seconds, result is not CallResult.ANSWERED, now)
         if result is CallResult.ANSWERED:
             member.failures = member.rests = 0
             member.last_used = now
-            latency = member.latency
-            member.latency = seconds if latency is None else latency + LATENCY_WEIGHT * (seconds - latency)
         elif result is CallResult.UNREACHED:
             self._rest(member, now)
         elif result is not CallResult.ABANDONED:
             member.failures += 1
             # A server error may be the request's fault: it rests a replica only while another one is there to serve.
-            alone = result is CallResult.ERRED and not self._others_serve(member, now)
-            if member.failures >= FAILURES_BEFORE_REST and not alone:
+            tired = member.failures >= FAILURES_BEFORE_REST
+            if (tired and (result is CallResult.BROKE or self._others_serve(member, now))) or (
+                member.standing.errors > REST_ABOVE and self._others_serve(member, now, SUSPECT_ABOVE)
+            ):
                 self._rest(member, now)
         self._place(member, now)
 
@@ -202,9 +216,29 @@ class Pool:
             heapq.heappop(self._resting)
         return max(self._resting[0][0], now) if self._resting else None
 
-    def _others_serve(self, member: Member, now: float) -> bool:
+    def _count(self, member: Member, seconds: float, failed: bool, now: float) -> None:
+        """Let a call count in its replica's standing."""
+        standing, before, until = member.standing, member.standing.latency, member.standing.suspect_until
+        counted = standing.count(seconds, failed, member.latency, self._typical.value, now)
+        self._typical.replace(before, standing.latency)
+        member.latency = standing.latency
+        if standing.suspect_until > until:
+            heapq.heappush(self._suspected, (standing.suspect_until, next(self._numbers), member))
+        self.chooser.finished(member, counted, now)
+
+    def _takes(self, member: Member) -> bool:
+        return self._require.met_by(member.replica.node)
+
+    def _serves(self, member: Member) -> bool:
+        return member.health is Health.UP and self._takes(member)
+
+    def _others_serve(self, member: Member, now: float, errors: float = 1.0) -> bool:
+        """Whether there is another one, with such a share of failed calls at most."""
         return any(
-            other is not member and other.health is Health.UP and other.resting_until <= now
+            other is not member
+            and other.resting_until <= now
+            and other.standing.errors <= errors
+            and self._serves(other)
             for other in self.members.values()
         )
 
@@ -217,16 +251,24 @@ class Pool:
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:
             self._place(self.members[heapq.heappop(self._resting)[1]], now)
+        while self._suspected and self._suspected[0][0] <= now:
+            member = heapq.heappop(self._suspected)[2]
+            if self.members.get(member.replica.id) is member:
+                self._place(member, now)
 
     def _place(self, member: Member, now: float) -> None:
-        """Put the member in or out of the available ones, in constant time: the last one fills a gap."""
-        fits = member.health is Health.UP and member.in_flight < member.replica.slots and member.resting_until <= now
-        if fits and member.place < 0:
-            member.place = len(self._available)
-            self._available.append(member)
-        elif not fits and member.place >= 0:
-            last = self._available.pop()
-            if last is not member:
-                self._available[member.place] = last
-                last.place = member.place
-            member.place = -1
+        """Put the member among those that it belongs to now, and let the policy know; in constant time."""
+        busy = member.in_flight >= member.replica.slots or member.resting_until > now
+        fits = not busy and self._serves(member)
+        member.suspect = member.standing.suspect_until > now
+        before = member.tier
+        tier = (self._suspects if member.suspect else self._trusted) if fits else None
+        if fits and member.latency is None:
+            member.latency = self._typical.value  # a new one starts as what is usual
+        if tier is not before:
+            if before is not None:
+                before.drop(member)
+            if tier is not None:
+                tier.put(member)
+        if fits or before is not None:
+            self.chooser.show(member, fits, now)

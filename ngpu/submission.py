@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ngpu.model import DataForm, UpstreamRequest
 from ngpu.tenancy import Access
+
+
+def no_header(name: str) -> None:
+    """For a submission that came without header fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +19,7 @@ class Submission:
 
     ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
     ``app`` names the app whose adapter converses for it, "" where it is passed through.
+    ``header`` gives the first field of a name of the client's request, ``None`` where it has none.
     """
 
     access: Access
@@ -26,3 +32,4 @@ class Submission:
     client_ip: str
     request_url: str
     app: str = ""
+    header: Callable[[str], str | None] = no_header

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
-
-from zope.interface import implementer
-
-from ngpu.interfaces import ISelectionPolicy
-from ngpu.model import Candidate, SelectionRequest
+from ngpu.model import Candidate
 from ngpu.plugin import Factory
+from ngpu.selection import Ranked
 
 
-@implementer(ISelectionPolicy)
-class LeastLoaded:
+class LeastLoaded(Ranked):
     """Chooses the replica with the smallest share of its slots in use.
 
     The tie-break is random because many gateways, or many bursts, would otherwise favour whichever comes first.
     """
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-
-    def select(self, replicas: Sequence[Candidate], request: SelectionRequest) -> Candidate | None:
-        """See `ISelectionPolicy.select`."""
-        return min(replicas, key=self._cost)
-
-    def _cost(self, candidate: Candidate) -> tuple[float, bool, float]:
-        return candidate.in_flight / candidate.replica.slots, candidate.last_used is None, self._rng.random()
+    def rank(self, candidate: Candidate) -> tuple[float, bool]:
+        """See `Ranked.rank`."""
+        return candidate.in_flight / candidate.replica.slots, candidate.last_used is None
 
 
 least_loaded = Factory(

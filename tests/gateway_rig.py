@@ -164,7 +164,8 @@ class House:
             for index in range(replicas)
         ]
         context = PluginContext(self.clock, Random(1), ".")
-        self.pool = Pool(self.replicas, policy or discover(()).make("selection", "round_robin", {}, context))
+        chosen = policy or discover(()).make("selection", "round_robin", {}, context)
+        self.pool = Pool(self.replicas, chosen, label=self.workspace.label)
         self.line = Line(self.pool, self.clock, 10.0)
         self.metrics = Metrics({WORKSPACE: self.workspace.label})
         self.runs = Runs(self.store, Caller(self.forwarder, self.clock, self.metrics), self.clock, self.metrics)

@@ -14,17 +14,21 @@ ROOMS = (
     "adapter",
     "containers",
     "placing",
+    "policy",
     "families",
     "waiting",
     "addresses",
     "egress",
     "settings",
     "options",
+    "selection",
     "dialects",
     "brc20",
     "wire",
     "media",
     "metrics",
+    "standing",
+    "chooser",
     "pool",
     "line",
     "upstream",
@@ -48,11 +52,11 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "families"})
 SEES = {
-    "plugins": BASE | {"options", "brc20", "dialects"},
+    "plugins": BASE | {"options", "selection", "brc20", "dialects"},
     "testing": BASE,
-    "sketches": BASE | {"options", "brc20", "testing"},
+    "sketches": BASE | {"options", "selection", "brc20", "testing"},
     "demo": frozenset[str](),
     "__init__": frozenset[str](),
 }

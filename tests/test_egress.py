@@ -45,6 +45,7 @@ CLOSED = [
     *("http://0.0.0.0/", "http://100.64.0.1/", "http://224.0.0.1/", "http://255.255.255.255/", "http://[::]/"),
     *("http://[::1]/", "http://[fe80::1]/", "http://[fd00::1]/", "http://[ff02::1]/", "http://[::ffff:127.0.0.1]/"),
     *("http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::1]/", "http://[2001:0:7f00:1::1]/"),
+    *("http://[::127.0.0.1]/", "http://[::ffff:0:127.0.0.1]/", "http://[64:ff9b:1::7f00:1]/", "http://[fec0::1]/"),
     *("http://inside.example/", "http://both.example/", "http://none.example/", "http://nowhere.example/"),
     *("http://2130706433/", "http://0x7f.1/", "http://scoped.example/"),
 ]

@@ -7,17 +7,23 @@ success and 200 an error. A code that is in no list counts as a failure, so that
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ngpu.adapter import JSON, IConversation, WorkerReply
+from ngpu.adapter import DEEPEST, JSON, IConversation, WorkerReply, read_json
 from ngpu.dialects.settings import member
 from ngpu.errors import BadRequest, JobFailed, UpstreamError
 
 LONGEST_SAID = 300
 """Characters of a worker's own words that go into a record's reason."""
+
+LONGEST_ID = 500
+"""Characters of a worker's id of a job at most: it goes into URLs and into the record."""
+
+_URL = re.compile(r"(?i)https?://[^\s/]\S*")
 
 _UNSURE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of a poll's reply that say nothing about the job: it is asked again."""
@@ -59,6 +65,7 @@ class QueueDialect:
     :ivar name: in the reasons of records: "SadTalker".
     :ivar code, said: the fields of a reply that hold its code, and what the worker says about it.
     :ivar result: the field of the last reply that is the task's result, "" for all of it.
+    :ivar url: the field of the last reply without whose URL it is no result, "" for none.
     """
 
     name: str
@@ -70,6 +77,7 @@ class QueueDialect:
     said: str = "msg"
     result: str = ""
     cancel: Cancel | None = None
+    url: str = ""
 
     async def run(self, work: IConversation, body: bytes) -> WorkerReply:
         """Hand the job over, unless the worker has it already, and follow it to its end.
@@ -84,7 +92,7 @@ class QueueDialect:
             else:
                 job = str(work.checkpoint["job"])
             reply = await work.poll_until(lambda: self._ask(work, job), self.poll.interval)
-        return self._result(reply)
+            return self._result(reply)
 
     async def withdraw(self, work: IConversation) -> None:
         """Take the job back, where it is known and the worker can."""
@@ -102,6 +110,8 @@ class QueueDialect:
         job = next((found for name in self.submit.ids if (found := member(document, name)) not in (None, "")), None)
         if not isinstance(job, str | int) or isinstance(job, bool):
             raise JobFailed(f"gave no task id: {self.words(reply)}", reply)
+        if not is_text(str(job)) or len(str(job)) > LONGEST_ID:
+            raise JobFailed("gave a task id that cannot be asked for: too long, or no text", reply)
         return str(job)
 
     async def _ask(self, work: IConversation, job: str) -> WorkerReply | None:
@@ -126,9 +136,18 @@ class QueueDialect:
         return None
 
     def _result(self, reply: WorkerReply) -> WorkerReply:
+        """What of the last reply is the result.
+
+        :raises JobFailed: the worker says that it is done, and what it should have made is not there.
+        """
+        document = reply.object()
+        if self.url and url_in(document, self.url) is None:
+            raise JobFailed(f"says that the job is done, and gives no {self.url}: {self.words(reply)}", reply)
         if not self.result:
             return reply
-        value = member(reply.object(), self.result)
+        value = member(document, self.result)
+        if value is None:
+            raise JobFailed(f"says that the job is done, and gives no {self.result}: {self.words(reply)}", reply)
         if isinstance(value, str):
             return WorkerReply(
                 200, ((b"Content-Type", b"text/plain; charset=utf-8"),), value.encode("utf-8", "replace")
@@ -149,15 +168,34 @@ def _among(code: Any, table: frozenset[int]) -> bool:
     return type(code) is int and code in table
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8; JSON may hold halves of surrogate pairs, which cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def url_in(document: Mapping[str, Any], name: str) -> str | None:
+    """The http(s) URL under that name; ``None`` where something else stands there, or nothing."""
+    value = member(document, name)
+    return value if isinstance(value, str) and _URL.fullmatch(value) and is_text(value) else None
+
+
 def object_of(request: bytes, what: str) -> dict[str, Any]:
     """A request that must be a JSON object.
 
     :raises BadRequest: it is none.
     """
     try:
-        value = json.loads(request)
-    except (ValueError, RecursionError):
+        value = read_json(request, _refuse)
+    except ValueError:
         value = None
     if not isinstance(value, Mapping):
-        raise BadRequest(f"{what} takes a JSON object")
+        raise BadRequest(f"{what} takes a JSON object, nested no more than {DEEPEST} deep, without NaN")
     return dict(value)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ngpu import options as read
-from ngpu.adapter import JSON, IConversation, Peer, WorkerReply
+from ngpu.adapter import JSON, IConversation, Peer, WorkerReply, read_json
 from ngpu.dialects import settings
+from ngpu.dialects.queue import url_in
 from ngpu.errors import ConfigError, JobFailed
 
 PART = "text to speech"
@@ -75,8 +76,8 @@ class Speech:
         body = {"content": text, "voicer": await self._display_name(work, voice)}
         reply = await self._call(work, "POST", "/tts", body)
         document = reply.object()
-        url = document.get("result_url")
-        if reply.status != 200 or document.get("result_code") != 100 or not isinstance(url, str) or not url:
+        url = url_in(document, "result_url")
+        if reply.status != 200 or document.get("result_code") != 100 or url is None:
             raise JobFailed(_words(reply), reply)
         return url
 
@@ -86,8 +87,8 @@ class Speech:
             return voice
         reply = await self._call(work, "GET", "/ttsVoices", None)
         try:
-            listed = json.loads(reply.body)
-        except (ValueError, RecursionError):
+            listed = read_json(reply.body)
+        except ValueError:
             listed = None
         found = display_name(listed, voice) if reply.status == 200 else None
         if found is None:

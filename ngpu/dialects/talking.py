@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ngpu import options as read
 from ngpu.adapter import Adapter, IAppAdapter, Peer, WorkerReply
 from ngpu.dialects import settings
-from ngpu.dialects.queue import Poll, QueueDialect, Submit, object_of
+from ngpu.dialects.queue import Poll, QueueDialect, Submit, object_of, url_in
 from ngpu.dialects.speech import Speech, speech_of
 from ngpu.errors import BadRequest
 from ngpu.interfaces import Option
@@ -99,8 +99,13 @@ class TalkingHead(Adapter):
             return told | numbers
         if task.status is TaskStatus.FINISHED:
             said = WorkerReply(200, (), result).object()
-            told = {"result_url": said.get("result_url"), "result_code": DONE, "msg": str(said.get("msg") or "success")}
-            return told | {name: said.get(name) for name in NUMBERS}
+            words = said.get("msg")
+            told = {
+                "result_url": url_in(said, "result_url"),
+                "result_code": DONE,
+                "msg": words if isinstance(words, str) and words else "success",
+            }
+            return told | {name: _plain(said.get(name)) for name in NUMBERS}
         if task.status is TaskStatus.QUEUED:
             told |= {"result_code": WAITING, "msg": "waiting"}
         elif task.status is TaskStatus.RUNNING:
@@ -128,9 +133,15 @@ def talking_head(
         Poll("GET", path, "taskID", "", interval),
         frozenset({DONE}),
         frozenset({WAITING, RUNNING}),
+        url="result_url",
     )
     further = {**defaults, **settings.mapping(options, "defaults")}
     return TalkingHead(dialect, picture, further, speech_of(options), read.duration(options, "deadline", "30m"))
+
+
+def _plain(value: Any) -> str | int | float | None:
+    """A number or text of the worker; STATUS has nothing else."""
+    return value if isinstance(value, str | int | float) else None
 
 
 def _check_text(fields: Mapping[str, Any], name: str, longest: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ngpu.model import Gpus, Node, Replica, node_key
+from ngpu.model import Gpus, Node, Replica, Requirement, node_key
 from ngpu.pool import Health, Member
 from ngpu.settings import NodeSettings, Workspace
 
@@ -35,6 +35,12 @@ def upstream_replicas(workspace: Workspace, nodes: Mapping[str, Node]) -> list[R
         )
         for index, upstream in enumerate(workspace.upstream)
     ]
+
+
+def requirement(workspace: Workspace) -> Requirement:
+    """What a node must have for its replicas to get the workspace's calls."""
+    require = workspace.selection.require
+    return Requirement(require.gpus.type, require.gpus.memory, dict(require.labels))
 
 
 def nodes_serving(members: Iterable[Member]) -> Mapping[str, bool]:

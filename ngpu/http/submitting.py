@@ -184,6 +184,7 @@ class Submitting:
             client_ip=call.client_ip,
             request_url=request.uri.decode("latin-1"),
             app=job.app,
+            header=call.header,
         )
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ngpu.settings.block import Block, FrozenMap, written
+from ngpu.settings.block import Block, written
 from ngpu.settings.kinds import (
     Count,
     CountFrom1,
     FilePath,
     Host,
+    Labels,
     Name,
     Options,
     PositiveDuration,
@@ -64,7 +65,7 @@ class NodeSettings(Block):
     tls: EngineTls | None = None
     gpus: NodeGpus = written({})
     memory: Size = 0
-    labels: FrozenMap[Text, Text] = written({})
+    labels: Labels = written({})
     weight: CountFrom1 = 1
 
 

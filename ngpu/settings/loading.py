@@ -15,6 +15,7 @@ from ngpu.settings.document import Document, read_document
 from ngpu.settings.plugin_blocks import FindPlugins, check_plugins
 from ngpu.settings.references import check_references
 from ngpu.settings.report import Problem, SettingsError
+from ngpu.settings.requirements import check_requirements
 from ngpu.settings.root import Settings
 from ngpu.settings.scope import check_scope, warnings
 from ngpu.settings.source import Source
@@ -89,7 +90,8 @@ def loads(
         raise SettingsError(Source(name, text), [*unreadable.found, unreadable.problem]) from None
     source = Source(name, text, document.secrets)
     settings, problems = _validated(document, folder)
-    problems += [*document.problems, *check_references(document), *check_scope(document)]
+    problems += [*document.problems, *check_references(document), *check_requirements(document)]
+    problems += check_scope(document)
     if find_plugins is not None:
         problems += check_plugins(document, folder, find_plugins)
     if problems or settings is None:

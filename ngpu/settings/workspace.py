@@ -17,6 +17,7 @@ from ngpu.settings.kinds import (
     Count,
     CountFrom1,
     Duration,
+    Labels,
     Name,
     Options,
     PathAndQuery,
@@ -116,11 +117,26 @@ class Queue(Block):
     ttl: PositiveDuration = written("1d")
 
 
-class Selection(Block):
-    """The plugin that chooses a replica, and its options."""
+class RequiredGpus(Block):
+    """The GPUs that a node must have: of this type ("": any), each with so many bytes of memory at least."""
 
-    policy: Name = "least_loaded"
+    type: Text = ""
+    memory: Size = 0
+
+
+class Require(Block):
+    """What a node must have for its replicas to get calls."""
+
+    gpus: RequiredGpus = written({})
+    labels: Labels = written({})
+
+
+class Selection(Block):
+    """The plugin that chooses a replica, its options, and which nodes' replicas it may choose at all."""
+
+    policy: Name = "fastest"
     options: Options = written({})
+    require: Require = written({})
 
 
 class Workspace(Block):

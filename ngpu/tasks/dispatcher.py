@@ -19,6 +19,7 @@ from ngpu.line import Lease, Line
 from ngpu.model import SelectionRequest, Task, TaskStatus
 from ngpu.pool import CallResult
 from ngpu.settings import Workspace
+from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
 from ngpu.tasks.runs import PutBack, Runs
 from ngpu.waiting import echo
@@ -57,6 +58,7 @@ class Dispatcher:
         self._workspaces = workspaces
         self._clock = clock
         self._queued = dict.fromkeys(workspaces, 0)
+        self._foresight = {name: Foresight(workspace.queue.limit) for name, workspace in workspaces.items()}
         self._pumps: dict[str, Deferred[None]] = {}
         self._stopping = False
         self._serving: set[Deferred[Any]] = set()
@@ -84,8 +86,13 @@ class Dispatcher:
             ticker.clock = self._clock
             ticker.start(seconds)
 
-    def queued(self, workspace: str, count: int = 1) -> None:
-        """So many more tasks of the workspace wait."""
+    def queued(self, workspace: str, count: int = 1, guess: Guess | None = None) -> None:
+        """So many more tasks of the workspace wait.
+
+        :param guess: the task, where it is one that has an affinity.
+        """
+        if guess is not None:
+            self._foresight[workspace].queued(*guess)
         self._queued[workspace] += count
         if self._queued[workspace] > 0 and workspace not in self._pumps and not self._stopping:
             self._pumps[workspace] = Deferred()  # while the pump takes its first steps, during which more may come
@@ -109,14 +116,19 @@ class Dispatcher:
     def _pumped(self, result: object, workspace: str) -> None:
         del self._pumps[workspace]
         if isinstance(result, Failure) and result.check(CancelledError, NoReplica) is None:
-            self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=workspace)
+            label = self._workspaces[workspace].label
+            self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=label)
             self._doubtful.add(workspace)
 
     async def _pump(self, workspace: Workspace) -> None:
         """Take slots as long as tasks wait; what then happens on each of them is not waited for."""
         line = self._lines[workspace.id]
-        request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
+        foresight = self._foresight[workspace.id]
         while self._queued[workspace.id] > 0:
+            guess = foresight.guess()
+            request = SelectionRequest(
+                workspace.id, next(iter(workspace.ports)), workspace.path, affinity=guess.affinity
+            )
             try:
                 lease = await line.slot(request, None)
             except PolicyFailed:  # the tasks stay where they are
@@ -126,18 +138,20 @@ class Dispatcher:
                 lease.release(CallResult.ABANDONED)
                 return
             self._queued[workspace.id] -= 1
-            served = Deferred.fromCoroutine(self._serve(workspace, lease))
+            foresight.taken(guess)
+            served = Deferred.fromCoroutine(self._serve(workspace, lease, guess))
             self._serving.add(served)
             served.addErrback(self._stumbled, workspace.id)
             served.addBoth(self._served, served)
 
-    async def _serve(self, workspace: Workspace, lease: Lease) -> None:
+    async def _serve(self, workspace: Workspace, lease: Lease, guess: Guess) -> None:
         """Claim the oldest task for the slot and run it."""
         try:
             task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
         except BaseException:
             lease.release(CallResult.ABANDONED)
             raise
+        affinity = "" if task is None else self._foresight[workspace.id].claimed(guess, task.id)
         if task is None:
             self._queued[workspace.id] = 0
             self._doubtful.add(workspace.id)
@@ -147,7 +161,7 @@ class Dispatcher:
             lease.release(CallResult.ABANDONED)
             await self._store.requeue(task.id, task.attempt)
             return
-        next_lease = self._next_lease(workspace, task)
+        next_lease = self._next_lease(workspace, task, affinity)
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
@@ -159,14 +173,14 @@ class Dispatcher:
         served.addErrback(self._stumbled, workspace.id)
         served.addBoth(self._served, served)
 
-    def _next_lease(self, workspace: Workspace, task: Task) -> NextLease:
+    def _next_lease(self, workspace: Workspace, task: Task, affinity: str) -> NextLease:
         """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
 
         A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
         stays, since how often that happened is not known any more once it is back.
         """
         line = self._lines[workspace.id]
-        request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
+        request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers, affinity)
         sent = False
         until: float | None = None
 
@@ -207,7 +221,8 @@ class Dispatcher:
         if failure.check(StoreUnavailable):
             self.log.error("{error}", error=failure.getErrorMessage())
         else:
-            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=workspace)
+            label = self._workspaces[workspace].label
+            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=label)
         self._doubtful.add(workspace)
 
     async def _settle(self) -> None:

@@ -19,6 +19,7 @@ class FakeCandidate:
     in_flight: int = 0
     latency: float | None = None
     last_used: float | None = None
+    suspect: bool = False
 
 
 def candidate(
@@ -30,16 +31,20 @@ def candidate(
     weight: int = 1,
     gpu: str = "",
     labels: Mapping[str, str] | None = None,
+    suspect: bool = False,
 ) -> Candidate:
     """An available replica of that name, on a node of its own.
 
     :param latency: seconds; ``None`` before its first call.
     :param last_used: seconds since the epoch; ``None`` for a cold one.
+    :param suspect: whether many of its calls failed of late.
     """
     node = Node(f"0x{name}", "127.0.0.1", Gpus(gpu, 1 if gpu else 0), labels or {}, weight)
-    return FakeCandidate(Replica(name, WORKSPACE, node, {PORT: 18080}, slots), in_flight, latency, last_used)
+    return FakeCandidate(Replica(name, WORKSPACE, node, {PORT: 18080}, slots), in_flight, latency, last_used, suspect)
 
 
-def request(path: str = "/", headers: tuple[tuple[bytes, bytes], ...] = (), port: int = PORT) -> SelectionRequest:
+def request(
+    path: str = "/", headers: tuple[tuple[bytes, bytes], ...] = (), port: int = PORT, affinity: str = ""
+) -> SelectionRequest:
     """A request to choose for."""
-    return SelectionRequest(WORKSPACE, port, path, headers)
+    return SelectionRequest(WORKSPACE, port, path, headers, affinity)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
 from ngpu.model import Candidate, SelectionRequest
+from ngpu.policy import IAffinePolicy, IObservingPolicy
 from ngpu.testing.candidates import FakeCandidate, candidate, request
 from ngpu.testing.contract import Contract
 from ngpu.testing.making import SEED
@@ -19,8 +21,10 @@ ROUNDS = 50
 REQUESTS = (
     request(),
     request("/a?b=%ff", ((b"Host", b"h"), (b"X-User", b"\xff\x00"), (b"x-user", b"twice"))),
-    request("/", (), 1),
+    request("/", (), 1, "user-7"),
+    request("/", (), 1, "ü" * 256),
 )
+BODIES = (b"", b"{}", b"[1, {}]", b"\xff", b'{"a": {"b": [1]}}', b"[" * 100_000, b'"\\ud800"')
 
 
 class Offer(Sequence[Candidate]):
@@ -48,10 +52,45 @@ def verify_policy(contract: Contract, replicas: Sequence[Any] | None) -> None:
     _chooses(contract, some)
     for offered in (some, some[:1], some if replicas is not None else list(_fleet(MANY))):
         for asked in REQUESTS:
-            _choose(contract, contract.make(), offered, asked)
+            _choose(contract, _Watched(contract), offered, asked)
+    _knows_affinity(contract)
     _copes_with_change(contract, some)
     if _history(contract, some, SEED) != _history(contract, some, SEED):
         contract.broken("with one seed it chooses now so, now so: all chance must come from context.rng")
+
+
+class _Watched:
+    """A fresh instance that is told of what it is offered, as the gateway does, where it wants to know."""
+
+    def __init__(self, contract: Contract, seed: int = SEED) -> None:
+        self.policy = contract.make(contract.context(seed=seed))
+        self._contract = contract
+        self._observes = IObservingPolicy.providedBy(self.policy)
+        self._there: dict[str, Candidate] = {}
+
+    def offer(self, candidates: Sequence[Candidate], suspects: Sequence[Candidate] = ()) -> None:
+        """These are available now, and no others; suspects are, too, and are not offered beside those."""
+        if not self._observes:
+            return
+        candidates = [*candidates, *suspects]
+        now = {each.replica.id: each for each in candidates}
+        gone = [each for name, each in self._there.items() if name not in now]
+        for number, each in enumerate(gone):
+            self._tell("finished", each, 0.5 * number)
+            self._tell("unavailable", each)
+            if number % 2:
+                self._tell("removed", each)
+        for each in candidates:
+            if each.replica.id in self._there:
+                self._tell("finished", each, 2.5)
+            self._tell("changed", each)
+        self._there = now
+
+    def _tell(self, what: str, *told: Any) -> None:
+        try:
+            getattr(self.policy, what)(*told)
+        except (Exception, SystemExit) as error:
+            self._contract.broken(f"{what} raised; it is told of what has happened already", error)
 
 
 def _fleet(count: int) -> Iterator[Candidate]:
@@ -71,11 +110,18 @@ def _fleet(count: int) -> Iterator[Candidate]:
         )
 
 
-def _choose(contract: Contract, policy: Any, offered: Sequence[Candidate], asked: SelectionRequest) -> Candidate | None:
+def _choose(
+    contract: Contract,
+    watched: _Watched,
+    offered: Sequence[Candidate],
+    asked: SelectionRequest,
+    suspects: Sequence[Candidate] = (),
+) -> Candidate | None:
     """One choice, of one of those that were offered."""
     offer = Offer(offered)
+    watched.offer(offered, suspects)
     try:
-        chosen = policy.select(offer, asked)
+        chosen = watched.policy.select(offer, asked)
     except (Exception, SystemExit) as error:
         contract.broken(
             f"select raised over {_so_many(offered)}; it must return one of them, or None to let the request wait, and "
@@ -95,7 +141,7 @@ def _choose(contract: Contract, policy: Any, offered: Sequence[Candidate], asked
 
 
 def _chooses(contract: Contract, offered: Sequence[Candidate]) -> None:
-    policy = contract.make()
+    policy = _Watched(contract)
     if all(_choose(contract, policy, offered, asked) is None for asked in REQUESTS * 4):
         contract.broken(
             f"select never chose one of {_so_many(offered)}; if it takes certain ones only, hand some of them to "
@@ -105,10 +151,19 @@ def _chooses(contract: Contract, offered: Sequence[Candidate]) -> None:
 
 def _copes_with_change(contract: Contract, fleet: Sequence[Candidate]) -> None:
     """Replicas come and go, their figures and their order change; each choice is of those that are there."""
-    rng, policy = Random(SEED), contract.make()
+    rng, policy = Random(SEED), _Watched(contract)
     for turn in range(ROUNDS):
         there = [_moved_on(each, turn) for each in rng.sample(fleet, rng.randint(1, len(fleet)))]
-        _choose(contract, policy, there, REQUESTS[turn % len(REQUESTS)])
+        trusted = len(there) if turn % 3 else rng.randint(0, len(there))
+        suspects = [_suspect(each) for each in there[trusted:]]
+        if trusted:
+            _choose(contract, policy, there[:trusted], REQUESTS[turn % len(REQUESTS)], suspects)
+        else:
+            _choose(contract, policy, suspects, REQUESTS[turn % len(REQUESTS)])
+
+
+def _suspect(each: Candidate) -> Candidate:
+    return replace(each, suspect=True) if isinstance(each, FakeCandidate) else each
 
 
 def _moved_on(each: Candidate, turn: int) -> Candidate:
@@ -120,9 +175,29 @@ def _moved_on(each: Candidate, turn: int) -> Candidate:
 
 
 def _history(contract: Contract, fleet: Sequence[Candidate], seed: int) -> list[str]:
-    policy = contract.make(contract.context(seed=seed))
+    policy = _Watched(contract, seed)
     chosen = (_choose(contract, policy, fleet, REQUESTS[turn % len(REQUESTS)]) for turn in range(ROUNDS))
     return ["" if each is None else each.replica.id for each in chosen]
+
+
+def _knows_affinity(contract: Contract) -> None:
+    """What it is asked of every request, it says of every request."""
+    policy = contract.make()
+    if not IAffinePolicy.providedBy(policy):
+        return
+    for body in BODIES:
+        for value in (None, "", "7", "\udcff"):
+            try:
+                found = policy.affinity(partial(_says, value), body)
+            except (Exception, SystemExit) as error:
+                contract.broken(f"affinity raised over a body that begins with {body[:20]!r}", error)
+            if not isinstance(found, str):
+                contract.broken(f"affinity returned {found!r}; it must be a str, empty where there is none")
+
+
+def _says(value: str | None, name: str) -> str | None:
+    """A header's value, whatever the header."""
+    return value
 
 
 def _so_many(offered: Sequence[Candidate]) -> str:

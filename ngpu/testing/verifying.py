@@ -8,7 +8,6 @@ from typing import Any
 
 from twisted.plugin import IPlugin
 from zope.interface.exceptions import Invalid
-from zope.interface.verify import verifyObject
 
 from ngpu.errors import ConfigError, NgpuError
 from ngpu.families import FAMILIES, flaws
@@ -79,7 +78,7 @@ def _made(contract: Contract) -> None:
     if contract.options != before:
         contract.broken("from_options changed the options that it was given")
     try:
-        verifyObject(FAMILIES[contract.factory.family].interface, instance)
+        FAMILIES[contract.factory.family].verify(instance)
     except Invalid as error:
         contract.broken(f"what it makes is not as its interface says: {' '.join(str(error).split())}")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Generator
+from itertools import accumulate
 
 import ijson
 
-from ngpu.wire.envelope import LONGEST_NUMBER
+from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER
 
 _CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+'
 _IN_STRING = re.compile(_CHARACTERS)
@@ -17,6 +18,8 @@ _UP_TO_OPEN_STRING = re.compile(b'(?:[^"]++|"' + _CHARACTERS + b'")*+')
 # What may stand outside strings: JSON's own space, and numbers of LONGEST_NUMBER characters at most.
 _OUTSIDE = re.compile(rb"(?:[^0-9eE+.\-\x0b\x0c]++|[0-9eE+.\-]{1,1000}+(?![0-9eE+.\-]))*+")
 _OF_NUMBERS = b"0123456789eE+.-"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _LONGEST_ESCAPE = len(rb"\u0000")
 
 
@@ -25,6 +28,9 @@ class TextCheck:
 
     The parser (yajl, through ijson) would hold each string whole, and a picture is one string: so what stands between
     quotes is checked here and dropped before the parser sees it.
+
+    What is nested more than `DEEPEST` deep counts as text: as part of a reply it would make all of that unreadable for
+    clients whose parsers go no deeper than most do.
     """
 
     def __init__(self, json: bool) -> None:
@@ -33,6 +39,7 @@ class TextCheck:
         self._inside = False
         self._rest = b""
         self._number = 0
+        self._depth = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
@@ -44,7 +51,7 @@ class TextCheck:
         if self._parser is not None:
             structure = self._outside_strings(data)
             try:
-                if structure is None:
+                if structure is None or not self._is_shallow(structure):
                     self._parser = None
                 elif structure:
                     self._parser.send(structure)
@@ -97,6 +104,16 @@ class TextCheck:
                     return None
             at = end
         return b"".join(kept)
+
+    def _is_shallow(self, structure: bytes) -> bool:
+        """Follows how deep the document is; false once it is too deep."""
+        brackets = structure.translate(None, _NO_BRACKETS)
+        if self._depth + len(brackets) <= DEEPEST:
+            self._depth += sum(map(_DEEPER.__getitem__, brackets))
+            return True
+        depths = [*accumulate(map(_DEEPER.__getitem__, brackets), initial=self._depth)]
+        self._depth = depths[-1]
+        return max(depths) <= DEEPEST
 
     def _is_sane(self, piece: bytes) -> bool:
         """Keeps from the parser what it takes wrongly: space that is not JSON's, and numbers that go on and on.

@@ -50,6 +50,16 @@ def test_a_workers_error_keeps_its_status_and_body(client: Client, status: int) 
     assert sync(client, script(status=status, body=detail), {}).json()["data"] == json.loads(detail)
 
 
+def test_json_that_is_nested_too_deep_comes_as_text(client: Client) -> None:
+    """As part of our reply it would be too deep for the client's parser, and the task's id would be lost with it."""
+    for depth, kind in ((199, list), (201, str), (2000, str)):
+        deep = b"[" * depth + b"]" * depth
+        reply = right(sync(client, script(body=deep), {}))
+        assert type(reply["data"]) is kind and reply["status"] == "finished"
+        again = client.query(reply["taskID"])["data"]
+        assert again == reply["data"] and (kind is list or again == deep.decode())
+
+
 def test_a_redirect_is_neither_followed_nor_passed_on(client: Client, rig: Rig) -> None:
     for target in (f"{rig.gateway.admin}/metrics", f"http://127.0.0.1:{rig.worker.port}/fetched"):
         reply = sync(client, script(status=302, location=target, body=b"over there"))

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from api_rig import Client, Rig, configuration, eventually, refused, rig_of, right, workspace
+from api_rig import NODES, Client, Rig, configuration, eventually, refused, rig_of, right, workspace
 from scripted_worker import ScriptedWorker, script
 
-ALL = "connect", "idempotent", "never", "least", "fast", "turns", "slow"
-CONNECT, IDEMPOTENT, NEVER, LEAST, FAST, TURNS, SLOW = ALL
+ALL = "connect", "idempotent", "never", "least", "fast", "turns", "slow", "sticky", "fussy"
+CONNECT, IDEMPOTENT, NEVER, LEAST, FAST, TURNS, SLOW, STICKY, FUSSY = ALL
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,10 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     def make(ports: list[int]) -> dict[str, Any]:
         first, second, third = ports
         turns = {"policy": "round_robin"}
+        sticky = {"policy": "sticky", "options": {"header": "X-Session"}}
+        nodes = [
+            {"address": node, "host": "127.0.0.1", "labels": {"rack": str(index)}} for index, node in enumerate(NODES)
+        ]
         # a replica that goes down between two checks is met by calls: that is what retries are for
         rarely = {"interval": "60s", "timeout": "2s"}
         return configuration(
@@ -31,6 +35,9 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             workspace(FAST, first, second, third, slots=4, selection={"policy": "least_loaded"}),
             workspace(TURNS, first, second, third, slots=4, selection=turns),
             workspace(SLOW, first, second, slots=4, selection=turns) | {"health": rarely},
+            workspace(STICKY, first, second, third, slots=4, selection=sticky),
+            workspace(FUSSY, first, second, third, selection={"require": {"labels": {"rack": "2"}}}),
+            nodes=nodes,
         )
 
     with rig_of(tmp_path_factory.mktemp("replicas"), 3, make) as one:
@@ -182,6 +189,25 @@ def test_round_robin_takes_turns(rig: Rig) -> None:
     for number in range(12):
         right(sync(client, script(marker=f"turn-{number}")))
     assert served_by(rig, "turn-") == [4, 4, 4]
+
+
+def test_sticky_keeps_a_session_by_a_header_that_the_worker_never_sees(rig: Rig) -> None:
+    client, sessions = rig.client(STICKY), "abcdefghijklmnop"
+    for number in range(4):
+        for session in sessions:
+            asked = {"headers": {"X-Session": session}, "params": {"taskMode": "Sync" if number % 2 else "Async"}}
+            reply = right(client.send(script(marker=f"session-{session}"), **asked))
+            client.ended(reply["taskID"])
+    homes = [served_by(rig, f"session-{session}") for session in sessions]
+    assert all(sorted(each) == [0, 0, 4] for each in homes) and len({each.index(4) for each in homes}) == 3
+    assert not any("x-session" in str(call.headers).lower() for worker in rig.workers for call in worker.calls)
+
+
+def test_only_nodes_that_are_required_get_calls(rig: Rig) -> None:
+    client = rig.client(FUSSY)
+    for number in range(6):
+        right(sync(client, script(marker=f"fussy-{number}")))
+    assert served_by(rig, "fussy-") == [0, 0, 6]
 
 
 def test_least_loaded_avoids_the_busy(rig: Rig) -> None:

@@ -58,6 +58,7 @@ def cog(call: AdapterCall) -> Any:
 
 SPEECH = {"tts": {"workspace": "tts", "kind": "openai_speech", "deliver": "data_uri"}}
 GIVEN: dict[str, dict[str, Any]] = {
+    "sticky": {"options": {"field": "user.id"}},
     **{kind: checker(kind) for kind in SOURCES},
     "static": {"options": {"balances": KNOWN}, "holds": HOLDS},
     "quorum": checker("opi", options={"checkers": [{"checker": "opi"}] * 3}),

@@ -18,12 +18,13 @@ from ngpu.model import Node, Replica, SelectionRequest
 from ngpu.pool import CallResult, Health, Member, Pool
 
 NAMES = discover([]).names("selection")
+OPTIONS = {"sticky": {"header": "X-Session"}}
 NODE = Node("0x1", "h")
 REQUEST = SelectionRequest("w", 8080, "/run", ((b"X-Session", b"1"),))
 
 
 def policy(name: str, seed: int = 1) -> Any:
-    return discover([]).make("selection", name, {}, PluginContext(Clock(), Random(seed), "."))
+    return discover([]).make("selection", name, OPTIONS.get(name, {}), PluginContext(Clock(), Random(seed), "."))
 
 
 def members(count: int, slots: int = 4) -> list[Member]:
@@ -61,10 +62,10 @@ def test_it_always_finds_the_only_one(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nobody_among_equals_is_left_out_in_the_long_run(name: str) -> None:
     pool = Pool([one.replica for one in members(5)], policy(name))
-    for number in range(5):
-        pool.checked(f"r{number}", True, "", 0.0)
     for one in pool.members.values():
         one.last_used = 0.0  # equals: none of them is cold
+    for number in range(5):
+        pool.checked(f"r{number}", True, "", 0.0)
     served: Counter[str] = Counter()
     for turn in range(1000):
         member = pool.take(REQUEST, float(turn))

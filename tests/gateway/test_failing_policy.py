@@ -70,7 +70,7 @@ def test_the_call_gets_a_503_and_its_record_and_the_next_one_is_served(policy: P
     finally:
         globalLogPublisher.removeObserver(told.append)
     assert isinstance(refused.error, PolicyFailed) and "selection policy" in str(refused.error)
-    assert [event["workspace"] for event in told if event["log_level"].name == "critical"] == [WORKSPACE]
+    assert [event["workspace"] for event in told if event["log_level"].name == "critical"] == [house.workspace.label]
     assert [(task.status, task.outcome.code) for task in house.tasks if task.outcome] == [(TaskStatus.FAILED, 503)]
     policy.choose = lambda replicas, request: replicas[0]
     assert house.call().value.task.status is TaskStatus.FINISHED

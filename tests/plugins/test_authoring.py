@@ -102,7 +102,7 @@ def test_what_is_written_is_typed(tmp_path: Path) -> None:
         ("selection", "least_loaded", "there is a plugin 'least_loaded' already"),
         ("selection", "static", "there is a plugin 'static' already"),
         ("selection", "min", "'min' means something else"),
-        ("selection", "random", "'random' means something else"),
+        ("selection", "random", "there is a plugin 'random' already"),
         ("checker", "read", None),
         ("adapter", "read", "'read' means something else"),
         ("adapter", "json", None),

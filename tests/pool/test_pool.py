@@ -8,10 +8,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from zope.interface import implementer
 
 from ngpu.errors import PolicyFailed
-from ngpu.model import Node, Replica, SelectionRequest
+from ngpu.model import Gpus, Node, Replica, Requirement, SelectionRequest
+from ngpu.policy import IObservingPolicy
 from ngpu.pool import FAILURES_BEFORE_REST, FIRST_REST, LONGEST_REST, CallResult, Member, Pool
+from ngpu.standing import FIRST_SUSPICION, LONGEST_SUSPICION, REST_ABOVE, SUSPECT_ABOVE, UNKNOWN_PENALTY
 
 NODE = Node("0x1", "h")
 REQUEST = SelectionRequest("w", 8080, "/")
@@ -25,6 +28,31 @@ class First:
     def select(self, replicas: Any, request: Any) -> Any:
         self.seen = tuple(one.replica.id for one in replicas)
         return min(replicas, key=lambda one: one.replica.id)
+
+
+@implementer(IObservingPolicy)
+class Told(First):
+    """Knows what is available from what it is told; when it chooses, that is what it is shown, and suspects."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, Any] = {}
+        self.agreed: set[str] = set()
+
+    def select(self, replicas: Any, request: Any) -> Any:
+        self.agreed = {name for name, one in self.there.items() if one.suspect is replicas[0].suspect}
+        return super().select(replicas, request)
+
+    def changed(self, candidate: Any) -> None:
+        self.there[candidate.replica.id] = candidate
+
+    def unavailable(self, candidate: Any) -> None:
+        del self.there[candidate.replica.id]
+
+    def finished(self, candidate: Any, seconds: float) -> None:
+        pass
+
+    def removed(self, candidate: Any) -> None:
+        pass
 
 
 def make_pool(count: int = 1, slots: int = 1, policy: Any = None, up: bool = True) -> Pool:
@@ -70,6 +98,15 @@ def test_a_failed_dial_rests_at_once_and_longer_each_time() -> None:
     assert pool.next_wake(now) == now + FIRST_REST, "a success sets it back"
 
 
+def test_bad_requests_do_not_rest_half_of_the_fleet() -> None:
+    """Every replica fails them, so that none of them is worse than the others."""
+    pool = make_pool(4)
+    for turn in range(60):
+        fail(pool, f"r{turn % 4}", 0.0, CallResult.ANSWERED if turn // 4 % 3 == 2 else CallResult.ERRED)
+    assert min(member.standing.errors for member in pool.members.values()) > SUSPECT_ABOVE
+    assert pool.next_wake(0.0) is None
+
+
 def test_calls_that_fail_side_by_side_rest_a_replica_once() -> None:
     pool = make_pool(slots=4)
     members = [pool.take(REQUEST, 0.0) for _ in range(4)]
@@ -90,10 +127,20 @@ def test_failures_in_a_row_rest_a_replica(result: CallResult) -> None:
 
 def test_a_success_between_failures_rests_nobody() -> None:
     pool = make_pool(2)
-    for _ in range(3):
-        for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED):
-            give(pool, result, 0.0)
+    for result in (CallResult.BROKE, CallResult.BROKE, CallResult.ANSWERED, CallResult.BROKE):
+        fail(pool, "r0", 0.0, result)
     assert pool.next_wake(0.0) is None
+
+
+@pytest.mark.parametrize("result", [CallResult.BROKE, CallResult.ERRED])
+def test_one_that_fails_mostly_rests_though_it_succeeds_now_and_then_unless_it_is_alone(result: CallResult) -> None:
+    for alone in (True, False):
+        pool = make_pool(2)
+        pool.checked("r1", not alone, "down", 0.0)
+        for each in (result, result, CallResult.ANSWERED) * 6:
+            fail(pool, "r0", 0.0, each)
+        assert pool.members["r0"].standing.errors > REST_ABOVE / 2
+        assert (pool.next_wake(0.0) is None) is alone
 
 
 def test_server_errors_never_rest_the_only_one_that_serves() -> None:
@@ -103,7 +150,9 @@ def test_server_errors_never_rest_the_only_one_that_serves() -> None:
         give(pool, CallResult.ERRED, 0.0)
     assert pool.next_wake(0.0) is None
     pool.checked("r1", True, "", 0.0)
-    give(pool, CallResult.ERRED, 0.0)
+    member = pool.take_from("r0", 0.0)  # by itself the pool would give the other one
+    assert member is not None
+    pool.give_back(member, CallResult.ERRED, 1.0, 0.0)
     assert pool.next_wake(0.0) is not None
 
 
@@ -139,12 +188,142 @@ def test_a_policy_that_goes_wrong_takes_no_slot(choice: str, no_leaks: Any) -> N
     assert pool.take(REQUEST, 0.0) is pool.members["r1"]
 
 
+def test_the_policy_is_shown_suspects_only_while_there_is_nobody_else() -> None:
+    policy = First()
+    pool = make_pool(3, slots=2, policy=policy)
+    for _ in range(2):
+        give(pool, CallResult.ERRED, 0.0)
+    assert pool.members["r0"].suspect
+    first = pool.take(REQUEST, 0.0)
+    assert policy.seen == ("r2", "r1") and first is pool.members["r1"]
+    pool.checked("r2", False, "down", 0.0)
+    assert pool.take(REQUEST, 0.0) is first
+    assert pool.take(REQUEST, 0.0) is pool.members["r0"], "it is better than nobody"
+    pool.give_back(first, CallResult.ANSWERED, 1.0, 0.0)
+    assert pool.take(REQUEST, 0.0) is first and policy.seen == ("r1",)
+
+
+def fail(pool: Pool, replica: str, now: float, result: CallResult = CallResult.ERRED) -> Member:
+    """A call of this very replica."""
+    member = pool.take_from(replica, now)
+    assert member is not None
+    pool.give_back(member, result, 0.01, now)
+    return member
+
+
+def test_suspicion_ends_with_time_and_lasts_longer_each_time() -> None:
+    pool = make_pool(2)
+    now, lasted = 0.0, []
+    for _ in range(7):
+        while not (suspect := fail(pool, "r0", now)).suspect:
+            pass
+        lasted.append(suspect.standing.suspect_until - now)
+        now = suspect.standing.suspect_until
+        fail(pool, "r1", now, CallResult.ABANDONED)
+        assert pool.take(REQUEST, now) is not None
+        assert not suspect.suspect
+        for member in pool.members.values():
+            if member.in_flight:
+                pool.give_back(member, CallResult.ABANDONED, 0.0, now)
+    assert lasted == [5, 10, 20, 40, 60, 60, 60]
+    assert (lasted[0], lasted[-1]) == (FIRST_SUSPICION, LONGEST_SUSPICION)
+
+
+def test_success_ends_a_suspicion_once_failures_are_few() -> None:
+    pool = make_pool(2)
+    suspect = fail(pool, "r0", 0.0)
+    assert not suspect.suspect, "one failure is no reason"
+    fail(pool, "r0", 0.0)
+    assert suspect.suspect
+    fail(pool, "r0", 0.0, CallResult.ANSWERED)
+    assert not suspect.suspect
+    for result in (CallResult.ERRED, CallResult.ANSWERED) * 8:
+        fail(pool, "r0", 0.0, result)
+    assert suspect.suspect, "half of its calls fail, however seldom two in a row"
+
+
+def test_a_new_replica_starts_at_the_median_of_the_others() -> None:
+    pool = make_pool(4, up=False)
+    for number, seconds in enumerate((1.0, 2.0, 90.0)):
+        pool.checked(f"r{number}", True, "", 0.0)
+        assert pool.members[f"r{number}"].latency in (None, 1.0, 2.0)
+        member = pool.take_from(f"r{number}", 0.0)
+        assert member is not None
+        pool.give_back(member, CallResult.ANSWERED, 2 * seconds - (member.latency or seconds), 0.0)
+    assert [pool.members[f"r{number}"].latency for number in range(3)] == [1.0, 2.0, 90.0]
+    pool.checked("r3", True, "", 0.0)
+    assert pool.members["r3"].latency == 2.0
+
+
+def test_a_fast_failure_counts_as_a_slow_call() -> None:
+    pool = make_pool(2)
+    good = pool.take(REQUEST, 0.0)
+    bad = pool.take(REQUEST, 0.0)
+    assert good is not None and bad is not None
+    pool.give_back(bad, CallResult.UNREACHED, 0.0, 0.0)
+    assert bad.latency == UNKNOWN_PENALTY, "while nothing is known of the others"
+    pool.give_back(good, CallResult.ANSWERED, 10.0, 0.0)
+    for _ in range(20):
+        member = pool.take_from("r1", 100.0)
+        assert member is not None
+        pool.give_back(member, CallResult.ERRED, 0.01, 100.0)
+    assert bad.latency > 10.0
+
+
+@pytest.mark.parametrize(
+    ("require", "taken"),
+    [
+        (Requirement(), {"r0", "r1", "r2"}),
+        (Requirement("A100"), {"r0"}),
+        (Requirement(memory=24), {"r0", "r1"}),
+        (Requirement(labels={"area": "eu"}), {"r1", "r2"}),
+        (Requirement("T4", 24, {"area": "eu"}), {"r1"}),
+        (Requirement("T4", 24, {"area": "us"}), set()),
+    ],
+)
+def test_only_replicas_on_nodes_that_are_required_are_chosen(require: Requirement, taken: set[str]) -> None:
+    nodes = (
+        Node("0x1", "a", Gpus("A100", 1, 80), {"area": "us"}),
+        Node("0x2", "b", Gpus("T4", 1, 24), {"area": "eu"}),
+        Node("0x3", "c", Gpus("T4", 1, 16), {"area": "eu", "rack": "7"}),
+    )
+    pool = Pool([Replica(f"r{n}", "w", node, {}) for n, node in enumerate(nodes)], First(), require)
+    for name in pool.members:
+        pool.checked(name, True, "", 0.0)
+    members = iter(lambda: pool.take(REQUEST, 0.0), None)
+    assert {member.replica.id for member in members if member} == taken
+    assert pool.any_up is bool(taken) and pool.slots == len(taken)
+    for name, host in zip(pool.members, "abc", strict=True):
+        assert (f"{host}: its node is none that selection.require" in pool.trouble()) is (name not in taken)
+
+
+def test_a_conversation_goes_on_where_it_is_even_if_nothing_new_goes_there() -> None:
+    pool = Pool([Replica("r0", "w", NODE, {})], First(), Requirement("A100"))
+    pool.checked("r0", True, "", 0.0)
+    assert pool.take(REQUEST, 0.0) is None and pool.take_from("r0", 0.0) is pool.members["r0"]
+
+
 class Account:
     """What the naive account knows of a replica."""
 
     def __init__(self, slots: int) -> None:
         self.slots, self.in_flight, self.up = slots, 0, False
         self.failures, self.rests, self.until = 0, 0, 0.0
+        self.ends: list[bool] = []
+        self.share = 0.0
+        self.suspect_until, self.suspicions = 0.0, 0
+
+    def ended(self, failed: bool, now: float) -> None:
+        """The share of failures, each call of before weighing four fifths of the one after it."""
+        self.ends.append(failed)
+        share = sum(0.2 * 0.8**age for age, bad in enumerate(reversed(self.ends)) if bad)
+        self.share = share
+        if share <= SUSPECT_ABOVE:
+            self.suspect_until = 0.0
+            self.suspicions *= failed
+        elif failed and self.suspect_until <= now:
+            self.suspect_until = now + min(FIRST_SUSPICION * 2**self.suspicions, LONGEST_SUSPICION)
+            self.suspicions += 1
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -153,17 +332,19 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize(slots=st.lists(st.integers(1, 3), min_size=1, max_size=5))
     def begin(self, slots: list[int]) -> None:
         self.now = 0.0
-        self.policy = First()
+        self.policy = Told()
         self.pool = Pool([Replica(f"r{n}", "w", NODE, {}, count) for n, count in enumerate(slots)], self.policy)
         self.accounts = {f"r{n}": Account(count) for n, count in enumerate(slots)}
         self.taken: list[Member] = []
 
     def available(self) -> set[str]:
-        return {
-            name
+        free = {
+            name: one
             for name, one in self.accounts.items()
             if one.up and one.in_flight < one.slots and one.until <= self.now
         }
+        trusted = {name for name, one in free.items() if one.suspect_until <= self.now}
+        return trusted or set(free)
 
     @rule()
     def take(self) -> None:
@@ -174,6 +355,7 @@ class PoolMachine(RuleBasedStateMachine):
             return
         assert member is not None and member.replica.id == min(free)
         assert sorted(self.policy.seen) == sorted(free)
+        assert self.policy.agreed == free, "and it was told of them"
         self.accounts[member.replica.id].in_flight += 1
         self.taken.append(member)
 
@@ -183,12 +365,19 @@ class PoolMachine(RuleBasedStateMachine):
         member = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
         one = self.accounts[member.replica.id]
         one.in_flight -= 1
+        if result is not CallResult.ABANDONED:
+            one.ended(result is not CallResult.ANSWERED, self.now)
         if result is CallResult.ANSWERED:
             one.failures = one.rests = 0
         elif result is not CallResult.ABANDONED:
             one.failures += result is not CallResult.UNREACHED
             others = any(other is not one and other.up and other.until <= self.now for other in self.accounts.values())
             tired = one.failures >= FAILURES_BEFORE_REST and (result is CallResult.BROKE or others)
+            good = any(
+                other is not one and other.up and other.until <= self.now and other.share <= SUSPECT_ABOVE
+                for other in self.accounts.values()
+            )
+            tired = tired or (one.share > REST_ABOVE and good)
             if (result is CallResult.UNREACHED or tired) and one.until <= self.now:
                 one.until = self.now + min(FIRST_REST * 2**one.rests, LONGEST_REST)
                 one.rests += 1

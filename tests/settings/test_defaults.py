@@ -21,6 +21,7 @@ BLOCKS = [
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
+    *(("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus")),
     *(("apps", "x", "<query>"), ("store", "<redis>")),
 ]  # fmt: skip
 
@@ -104,7 +105,9 @@ workspaces:
     assert (one.queue.limit, one.queue.ttl, one.timeout, one.retention) == (1000, 86400.0, 300.0, 7 * 86400.0)
     assert (one.inline_wait, one.retry, one.body_limit, one.result_limit) == (0.0, "connect", 2**26, 2**28)
     assert (one.health.path, one.health.interval, one.health.timeout, one.health.grace) == ("/", 10.0, 5.0, 120.0)
-    assert (one.selection.policy, dict(one.selection.options), one.webhook_secret) == ("least_loaded", {}, "")
+    assert (one.selection.policy, dict(one.selection.options), one.webhook_secret) == ("fastest", {}, "")
+    assert (one.selection.require.gpus.type, one.selection.require.gpus.memory) == ("", 0)
+    assert dict(one.selection.require.labels) == {}
     assert (settings.nodes[0].weight, settings.nodes[0].gpus.count, settings.nodes[0].gpus.memory) == (1, 0, 0)
 
 

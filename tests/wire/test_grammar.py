@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ngpu.wire.envelope import DEEPEST
 from ngpu.wire.grammar import TextCheck
 
 JSON_VALUES = st.recursive(
@@ -115,6 +116,16 @@ def test_utf8_is_judged_across_pieces(data: bytes, places: list[int]) -> None:
 def test_what_no_client_could_read_is_no_json(data: bytes) -> None:
     assert checked(data) == checked(*(bytes([byte]) for byte in data))
     assert not checked(data)[1]
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_is_nested_too_deep_for_clients_is_text(opening: bytes, closing: bytes) -> None:
+    """It is JSON by the book, and would make a reply that holds it unreadable."""
+    for depth, fits in ((DEEPEST, True), (DEEPEST + 1, False), (100_000, False)):
+        data = opening * depth + b'"]}[{"' + closing * depth
+        assert checked(data) == checked(*cut(data, [7, 501, len(data) - 9])) == (True, fits)
+    flat = b"[" + b",".join([opening + b"1" + closing] * 5000) + b"]"
+    assert checked(flat) == checked(*cut(flat, [1000, 1001, 9000])) == (True, True), "much is not deep"
 
 
 def test_lone_surrogates_and_duplicates_are_the_workers_own_affair() -> None:

@@ -35,6 +35,7 @@ class QueueWorker(StandIn):
     :param path: where jobs are taken, and asked about.
     :param needed: fields that must be there; they are URLs, which it fetches.
     :ivar takes: seconds that a job takes, also one that has begun; ``fail``: what the next job dies of.
+    :ivar forgetful: says that a job is done and not where its result is; ``ids``: gives this as the id of each job.
     """
 
     pending, running, done, failed = 101, 101, 100, 104
@@ -46,6 +47,8 @@ class QueueWorker(StandIn):
         self.needed = needed
         self.takes = takes
         self.fail = ""
+        self.forgetful = False
+        self.ids = ""
         self.jobs: dict[str, Job] = {}
         self.fetched: list[bytes] = []
         self.most_at_once = 0
@@ -81,7 +84,7 @@ class QueueWorker(StandIn):
             return missing(*absent)
         if not all(line.body[name] for name in self.needed):
             return Answer({"task_id": "", "result_code": 200, "msg": "The parameters are wrong"})
-        job = Job(str(uuid.uuid4()), line.body)
+        job = Job(self.ids or str(uuid.uuid4()), line.body)
         self.jobs[job.id] = job
         return Answer({"task_id": job.id, "result_code": 100, "msg": "SUCCESS! The task is in the queue"})
 
@@ -93,7 +96,9 @@ class QueueWorker(StandIn):
         if job.code == self.done:
             numbers |= {"api_time_consume": 3, "video_w": 512, "video_h": 512, "gpu_type": "RTX 3090"}
         numbers["gpu_time_use"] = 0
-        return Answer({"result_url": job.url or "", "result_code": job.code, "msg": job.msg, **numbers})
+        return Answer(
+            {"result_url": "" if self.forgetful else job.url or "", "result_code": job.code, "msg": job.msg, **numbers}
+        )
 
     def _work(self, stopped: threading.Event) -> None:
         while not stopped.is_set():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ import pytest_twisted
 from zope.interface.verify import verifyObject
 
 from ngpu.adapter import IAppAdapter, IConversation, WorkerReply
-from ngpu.dialects.queue import Cancel, Poll, QueueDialect, Submit
+from ngpu.dialects.queue import Cancel, Poll, QueueDialect, Submit, object_of
+from ngpu.dialects.speech import Speech
 from ngpu.discovery import discover
 from ngpu.errors import BadRequest, CallCut, DialFailed, JobFailed
 from ngpu.interfaces import PluginContext
+from ngpu.model import Outcome, TaskStatus
+from ngpu.tasks.lifecycle import ended as finished
 from ngpu.testing.conversation import AdapterCall, FakeConversation
 
 DIALECT = QueueDialect(
@@ -25,6 +30,8 @@ DIALECT = QueueDialect(
     frozenset({101, 102}),
     cancel=Cancel("POST", "/cancel/{id}"),
 )
+
+PAIRS = ((b"[", b"]"), (b'{"a":', b"}"))
 
 
 def worker(*polls: Any) -> Callable[[AdapterCall], Any]:
@@ -121,3 +128,91 @@ async def test_a_request_that_is_no_object_is_refused_where_fields_are_needed() 
     for odd in (b"", b"[]", b"x", b"\xff", b"[" * 100_000, b'{"a":' * 100_000):
         with pytest.raises(BadRequest):
             await adapter.check(odd, None)
+
+
+@pytest.mark.parametrize("job", ["\ud800", "a\udfffb", "x" * 501, 10**501])
+@pytest_twisted.ensureDeferred
+async def test_an_id_that_cannot_be_asked_for_is_the_workers_failure(job: Any) -> None:
+    """JSON may hold half of a surrogate pair; no URL and no store can."""
+    work = FakeConversation(b"", lambda call: {"task_id": job, "result_code": 100})
+    with pytest.raises(JobFailed, match=r"^worker: gave a task id that cannot be asked for"):
+        await DIALECT.run(work, b"{}")
+    assert work.checkpoint is None and len(work.calls) == 1
+
+
+USELESS: tuple[Any, ...] = (
+    None,
+    "",
+    7,
+    ["http://h/x"],
+    "x.mp4",
+    "ftp://h/x",
+    "http://",
+    "http://h/\ud800",
+    "http://h/a b",
+)
+
+
+@pytest.mark.parametrize("url", USELESS)
+@pytest_twisted.ensureDeferred
+async def test_done_without_a_result_is_the_workers_failure(url: Any) -> None:
+    last = {"result_code": 100, "result_url": url, "msg": "fine"}
+    work = FakeConversation(b"", worker({"result_code": 101}, last))
+    with pytest.raises(JobFailed, match=r"^worker: says that the job is done, and gives no result_url: code 100: fine"):
+        await replace(DIALECT, url="result_url").run(work, b"{}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_done_without_the_field_that_is_the_result_is_the_workers_failure() -> None:
+    work = FakeConversation(b"", worker({"result_code": 100, "data": {"text": None}}))
+    with pytest.raises(JobFailed, match=r"^worker: says that the job is done, and gives no data.text"):
+        await replace(DIALECT, result="data.text").run(work, b"{}")
+    work = FakeConversation(b"", worker({"result_code": 100, "data": {"text": ""}}))
+    assert (await replace(DIALECT, result="data.text").run(work, b"{}")).body == b"", "empty is something"
+
+
+@pytest.mark.parametrize("url", USELESS)
+@pytest_twisted.ensureDeferred
+async def test_speech_without_a_url_is_the_speakers_failure(url: Any) -> None:
+    work = FakeConversation(b"", lambda call: {"result_code": 100, "result_url": url, "msg": "fine"})
+    with pytest.raises(JobFailed, match=r"^text to speech: code 100: fine"):
+        await Speech("tts", None, "edge_tts").speak(work, "hello", "Guy")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(opening * depth + b"1" + closing * depth for opening, closing in PAIRS for depth in (201, 900, 100_000)),
+        b'{"task_id": ' + b"[" * 300 + b"]" * 300 + b"}",
+        b"[" + b'{"a":' * 250 + b"1" + b"}" * 250 + b"]",
+    ],
+    ids=len,
+)
+def test_what_a_worker_nests_too_deep_is_no_object(body: bytes) -> None:
+    """What could just be read here could be too deep where it is written again."""
+    assert WorkerReply(200, (), body).object() == {}
+    with pytest.raises(BadRequest, match="nested no more than 200 deep"):
+        object_of(body, "this app")
+
+
+def test_what_json_does_not_have_reads_as_nothing_from_a_worker_and_is_refused_from_a_customer() -> None:
+    body = (
+        b'{"left": NaN, "most": [Infinity, -Infinity, 1e999, -1e999], "use": 0.5, "deep": '
+        + b"[" * 190
+        + b"]" * 190
+        + b"}"
+    )
+    read = WorkerReply(200, (), body).object()
+    assert (read["left"], read["most"], read["use"]) == (None, [None] * 4, 0.5)
+    for odd in (b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": [1e999]}'):
+        with pytest.raises(BadRequest):
+            object_of(odd, "this app")
+
+
+def test_status_holds_nothing_but_texts_and_numbers_whatever_the_worker_said() -> None:
+    adapter = discover([]).make("adapter", "sad_talker", {"tts": {"workspace": "w"}}, PluginContext(None, None, "/"))
+    task = finished(FakeConversation(b"", lambda call: {}).task, Outcome(TaskStatus.FINISHED, worker_status=200), 1.0)
+    said = {"result_url": ["x"], "msg": {"a": 1}, "video_w": [[[]]], "video_h": 512, "gpu_type": "T4"}
+    told = adapter.status(task, json.dumps(said).encode())
+    assert (told["result_url"], told["msg"], told["video_w"], told["video_h"]) == (None, "success", None, 512)
+    assert adapter.status(task, b"[" * 100_000)["result_url"] is None

@@ -148,6 +148,22 @@ def test_what_fails_is_named(apps: Apps) -> None:
     assert told["msg"].startswith("text to speech: no replica of this workspace is up")
 
 
+def test_done_without_a_video_is_a_failure_that_its_client_understands(apps: Apps) -> None:
+    """What a poller reads as success without a URL to fetch would leave it with nothing, and the record with a lie."""
+    scene = Scene(apps)
+    client = scene.start()
+    scene.head.forgetful = True
+    task_id = submit(client, flat(scene.image))
+    told = followed(client, task_id)
+    assert told["result_code"] == 104 and told["result_url"] is None
+    assert told["msg"].startswith("SadTalker: says that the job is done, and gives no result_url")
+    assert client.detailed(task_id)["state"] == -1
+    scene.head.forgetful, scene.head.ids = False, "\ud800"
+    told = followed(client, task_id := submit(client, flat(scene.image)))
+    assert told["result_code"] == 104 and "gave a task id that cannot be asked for" in told["msg"]
+    assert client.detailed(task_id)["reason"] == told["msg"]
+
+
 def test_one_job_at_a_time_and_the_others_wait(apps: Apps) -> None:
     """The slot is held for the whole conversation, so a busy SadTalker is never sent a second job."""
     scene = Scene(apps, takes=0.3)
