@@ -15,6 +15,7 @@ from ngpu.adapter import IAppAdapter
 from ngpu.containers import IContainerEngine
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
 from ngpu.placing import IPlacementPolicy
+from ngpu.storing import IStore
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST_NAME = 40
@@ -33,6 +34,7 @@ FAMILIES: Mapping[str, Family] = {
     "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
     "placement": Family(IPlacementPolicy, "workspaces[].placement.policy"),
     "engine": Family(IContainerEngine, "nodes[].engine"),
+    "store": Family(IStore, "store.kind"),
 }
 
 

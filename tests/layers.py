@@ -14,6 +14,7 @@ ROOMS = (
     "adapter",
     "containers",
     "placing",
+    "storing",
     "families",
     "waiting",
     "addresses",
@@ -49,7 +50,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
+BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "storing", "families"})
 SEES = {
     "plugins": BASE | {"options", "brc20", "dialects", "stores"},
     "testing": BASE,

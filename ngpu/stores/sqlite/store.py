@@ -14,7 +14,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ngpu.errors import ConfigError, NotFound, StoreUnavailable
-from ngpu.interfaces import ITaskStore
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
 from ngpu.stores import cursor
 from ngpu.stores.sqlite import reads, writes
@@ -23,6 +22,7 @@ from ngpu.stores.sqlite.lane import Lane
 from ngpu.stores.sqlite.lock import FileLock
 from ngpu.stores.sqlite.reading import Reading
 from ngpu.stores.sqlite.schema import REQUEST
+from ngpu.storing import IStore
 
 log = Logger()
 
@@ -30,7 +30,7 @@ LARGEST_GROUP = 1024
 """Operations that one commit makes durable at most."""
 
 
-@implementer(ITaskStore)
+@implementer(IStore)
 class SqliteTaskStore:
     """Task records in one SQLite file, for one gateway at a time.
 
@@ -49,11 +49,7 @@ class SqliteTaskStore:
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
 
     async def open(self) -> None:
-        """Take the file; once, before anything else.
-
-        :raises ConfigError: it cannot be a task store, or another gateway has it.
-        :raises StoreUnavailable: it cannot be written just now.
-        """
+        """See ``IStore.open``: take the file."""
         try:
             await self._writer.start()
             await self._reader.start()
