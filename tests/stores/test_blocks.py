@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of a table is one line
 """The block ``store`` of a configuration: a plugin's name, and its options beside it."""
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Any
 
 from ngpu.model import Task, TaskPage, TaskQuery, node_key
 from ngpu.stores.cursor import Place, encode
-from ngpu.stores.sqlite.rows import COLUMNS, search_key, task_of
+from ngpu.stores.record import search_key
+from ngpu.stores.sqlite.rows import COLUMNS, task_of
 from ngpu.stores.sqlite.schema import BLOCK_BITS
 
 

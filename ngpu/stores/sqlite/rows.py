@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from ngpu.model import DataForm, Outcome, Placement, Task, TaskStatus, UpstreamRequest, node_key
-
-# ASCII-only JSON: a lone surrogate, legal in a caller's JSON, is no UTF-8 and could not be bound as text.
-to_json = json.JSONEncoder(separators=(",", ":")).encode
+from ngpu.model import Task, TaskStatus, node_key
+from ngpu.stores.record import (
+    outcome_json,
+    outcome_of,
+    placement_json,
+    placement_of,
+    search_key,
+    submission_json,
+    submission_of,
+)
 
 COLUMNS = (
     "number, id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, "
@@ -22,26 +27,6 @@ INSERT INTO tasks (id, workspace, status, attempt, submitted_at, expires_at, sta
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 """Takes what ``row_of`` gives."""
-
-
-# A record from before one of these was there comes back with the field's default.
-_PLAIN = (
-    "method",
-    "timeout",
-    "request_url",
-    "request_size",
-    "request_text",
-    "direct",
-    "btc_address",
-    "client_ip",
-    "user_key",
-    "app",
-)
-
-
-def search_key(text: str) -> str:
-    """Text from outside as it is searched for: always UTF-8, also where the caller's was not."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def row_of(task: Task) -> tuple[Any, ...]:
@@ -78,52 +63,8 @@ def task_of(row: tuple[Any, ...]) -> Task:
         expires_at=expires_at,
         started_at=started_at,
         ended_at=ended_at,
-        placement=Placement(*json.loads(placement)),
-        outcome=_outcome(json.loads(outcome)) if outcome else None,
+        placement=placement_of(placement),
+        outcome=outcome_of(outcome),
         checkpoint=checkpoint,
-        **_submission(json.loads(submission)),
+        **submission_of(submission),
     )
-
-
-def submission_json(task: Task) -> str:
-    """The fields that never change and are not searched by."""
-    request = task.request
-    document = {name: getattr(task, name) for name in _PLAIN}
-    document["form"] = task.form.value
-    document["request"] = [request.method, request.target, request.port]
-    document["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers]
-    return to_json(document)
-
-
-def _submission(document: dict[str, Any]) -> dict[str, Any]:
-    method, target, port = document["request"]
-    headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in document.pop("headers"))
-    document["request"] = UpstreamRequest(method, target, port, headers)
-    document["form"] = DataForm(document["form"])
-    return document
-
-
-def placement_json(placement: Placement) -> str:
-    """Where an attempt runs."""
-    return to_json([placement.replica, placement.node_address, placement.node_host])
-
-
-def outcome_json(outcome: Outcome) -> str:
-    """How it ended."""
-    return to_json(
-        {
-            "status": outcome.status.value,
-            "code": outcome.code,
-            "reason": outcome.reason,
-            "worker_status": outcome.worker_status,
-            "content_type": outcome.content_type,
-            "size": outcome.size,
-            "text": outcome.text,
-            "json": outcome.json,
-        }
-    )
-
-
-def _outcome(document: dict[str, Any]) -> Outcome:
-    document["status"] = TaskStatus(document["status"])
-    return Outcome(**document)

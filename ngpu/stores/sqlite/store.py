@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import ConfigError, NotFound, StoreUnavailable
+from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
 from ngpu.stores import cursor
+from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.commit import GroupCommit
 from ngpu.stores.sqlite.lane import Lane
@@ -95,7 +95,7 @@ class SqliteTaskStore:
         await self._write(writes.begin_upload, task, queue_limit)
         try:
             index = 0
-            async for data in _pieces(request):
+            async for data in pieces_of(request):
                 await self._write(writes.upload, task.id, index, data, size=len(data))
                 index += 1
             stored = await self._write(writes.end_upload, task, queue_limit)
@@ -207,36 +207,3 @@ class SqliteTaskStore:
         await self._writer.close()
         if self._lock is not None:
             self._lock.release()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBody:
-    """A body in the store, read piece by piece while it is asked for."""
-
-    _piece: Callable[[str, int, int], Deferred[bytes | None]]
-    _task_id: str
-    _attempt: int
-    length: int
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, from the start.
-
-        :raises NotFound: the task was purged.
-        """
-        for index in range((self.length + CHUNK - 1) // CHUNK):
-            data = await self._piece(self._task_id, self._attempt, index)
-            if data is None:
-                raise NotFound(f"task {self._task_id} is not kept any more")
-            yield data
-
-
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
-    """The bytes of ``body`` in pieces of exactly CHUNK bytes, but for the last."""
-    gathered = bytearray()
-    async for data in body.chunks():
-        gathered += data
-        while len(gathered) >= CHUNK:
-            yield bytes(gathered[:CHUNK])
-            del gathered[:CHUNK]
-    if gathered:
-        yield bytes(gathered)
