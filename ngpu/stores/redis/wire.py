@@ -1,0 +1,61 @@
+"""One connection to Redis: txredisapi's protocol, without its guesses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+Lost = txredisapi.ConnectionError
+"""The connection broke, with or without an answer on its way."""
+
+Refused = txredisapi.ResponseError
+"""Redis answered with an error."""
+
+
+class Wire(txredisapi.RedisProtocol):  # type: ignore[misc]
+    """Bytes in, bytes out: no number is made of "0123", and no text of a body. ``gone`` fires when it has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+        self.gone: Deferred[None] = Deferred()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Everything that waits for an answer is told `Lost` by txredisapi."""
+        super().connectionLost(reason)
+        gone, self.gone = self.gone, Deferred()
+        gone.callback(None)
+
+    def cut(self) -> None:
+        """End it at once: what was asked may have been done or not."""
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+
+class WireFactory(Factory):
+    """Makes wires; nothing is asked of them yet."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Wire:
+        """See ``IProtocolFactory.buildProtocol``."""
+        wire = Wire()
+        wire.factory = self
+        return wire
+
+
+def code(error: BaseException) -> str:
+    """The first word of an error of Redis, such as NOSCRIPT; both parsers of txredisapi spell some of them."""
+    first = said(error).partition(" ")[0]
+    return first if first.isupper() else "ERR"
+
+
+def said(error: BaseException) -> str:
+    """The words of an error, on one line, for a message."""
+    text = error.args[0] if error.args and isinstance(error.args[0], str | bytes) else str(error)
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return " ".join(text.split()) or type(error).__name__
