@@ -19,9 +19,13 @@ WITHIN = 15.0
 KEPT = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
 
 
+def is_installed() -> bool:
+    return shutil.which("redis-server") is not None
+
+
 def needs_redis() -> None:
     """Skip where there is no redis-server; a failure where CI=true."""
-    if shutil.which("redis-server") is None:
+    if not is_installed():
         why = "redis-server is not installed (Debian's package of that name): no store in Redis was tried"
         if os.environ.get("CI") == "true":
             pytest.fail(why)

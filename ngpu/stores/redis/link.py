@@ -49,7 +49,8 @@ class Link:
         self._service = ClientService(
             _Watched(endpoint, self._failed),
             WireFactory(),
-            retryPolicy=backoffPolicy(AGAIN_AFTER, AGAIN_AT_MOST, 2.0),
+            # the default jitter is up to a second, which would be most of the pause
+            retryPolicy=backoffPolicy(AGAIN_AFTER, AGAIN_AT_MOST, 2.0, jitter=lambda: 0.0),
             clock=reactor,
             prepareConnection=self._prepare,
         )
