@@ -20,6 +20,9 @@ from ngpu.stores.redis.wire import Wire, WireFactory, said
 AGAIN_AFTER, AGAIN_AT_MOST = 0.05, 1.0
 """Seconds between tries to connect: the first pause, and the longest."""
 
+# the default jitter is up to a second, which would be most of the pause
+_pauses = backoffPolicy(AGAIN_AFTER, AGAIN_AT_MOST, 2.0, jitter=lambda: 0.0)
+
 
 class Link:
     """Keeps one wire up; each new one is greeted before it is used.
@@ -46,13 +49,14 @@ class Link:
         self._timeout = timeout
         self._waiting: set[Deferred[None]] = set()
         self._told = False
+        self._unfit = 0
+        self._wire: Wire | None = None
         self._service = ClientService(
             _Watched(endpoint, self._failed),
             WireFactory(),
-            # the default jitter is up to a second, which would be most of the pause
-            retryPolicy=backoffPolicy(AGAIN_AFTER, AGAIN_AT_MOST, 2.0, jitter=lambda: 0.0),
+            retryPolicy=self._pause,
             clock=reactor,
-            prepareConnection=self._prepare,
+            prepareConnection=self._connected,
         )
 
     def start(self) -> None:
@@ -63,9 +67,9 @@ class Link:
         """Disconnect, and connect no more."""
         if not self._service.running:
             return succeed(None)
+        if self._wire is not None:
+            self._wire.cut()
         stopped: Deferred[None] = self._service.stopService()
-        if self.wire is not None:
-            self.wire.cut()
         return stopped
 
     def give_up(self, wire: Wire) -> None:
@@ -80,22 +84,28 @@ class Link:
         self._waiting.add(waiter)
         return waiter
 
-    def _prepare(self, wire: Any) -> Deferred[None]:
+    def _pause(self, attempts: int) -> float:
+        """Seconds until the next try; a connection that was made and found unfit is a try that failed."""
+        return _pauses(max(attempts, self._unfit))
+
+    def _connected(self, wire: Any) -> None:
+        self._wire = wire
+        # ClientService loses count of a connection that it is told to reject itself: this one is cut, and comes again
         greeted = Deferred.fromCoroutine(self._greeted(wire)).addTimeout(self._timeout, self._reactor)
 
-        def give_up(failure: Failure) -> Failure:
-            wire.cut()
+        def unfit(failure: Failure) -> None:
+            self._unfit += 1
             self._failed(failure)
-            return failure
+            wire.cut()
 
-        return greeted.addErrback(give_up)
+        greeted.addErrback(unfit)
 
     async def _greeted(self, wire: Wire) -> None:
         await self._greet(wire)
         wire.gone.addCallback(self._down, wire)
         if self._told:
             self.log.info("Redis is there again")
-        self.wire, self.failure, self._told = wire, None, False
+        self.wire, self.failure, self._told, self._unfit = wire, None, False, 0
         self._wake()
 
     def _down(self, result: None, wire: Wire) -> None:
@@ -103,7 +113,7 @@ class Link:
             self.wire = None
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
+        if failure.check(CancelledError) or not self._service.running:
             return
         self.failure = failure.value
         if not self._told:
