@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import pytest
 from processes import find_free_port
@@ -36,9 +36,10 @@ class RedisServer:
     """A redis-server with a folder, a port on 127.0.0.1 and a Unix socket of its own.
 
     :param settings: in the form of its command line; `KEPT` is what makes it fit for tasks.
+    :param sentinel: the configuration of a sentinel, which it is then.
     """
 
-    def __init__(self, folder: Path, *settings: str, port: int | None = None) -> None:
+    def __init__(self, folder: Path, *settings: str, port: int | None = None, sentinel: str = "") -> None:
         needs_redis()
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -46,6 +47,7 @@ class RedisServer:
         self.socket = Path(tempfile.mkdtemp(prefix="ngpu-redis-")) / "s"  # a socket's path has to be short
         self.url = f"redis://127.0.0.1:{self.port}"
         self.settings = list(settings or KEPT)
+        self.sentinel = sentinel
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,6 +60,10 @@ class RedisServer:
         own = ("--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self.socket))
         with (self.folder / "redis.log").open("ab") as log:
             command = ["redis-server", *own, "--dir", str(self.folder), *self.settings]
+            if self.sentinel:
+                file = self.folder / "sentinel.conf"  # which it writes to itself
+                file.write_text(self.sentinel)
+                command = ["redis-server", str(file), "--sentinel", *own, "--dir", str(self.folder)]
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + WITHIN
         while not self._answers():
@@ -110,6 +116,12 @@ def encoded(*words: str) -> bytes:
     """A command in Redis' protocol."""
     parts = [word.encode() for word in words]
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+class Start(Protocol):
+    """What the fixture `start` gives."""
+
+    def __call__(self, *settings: str, port: int | None = None, sentinel: str = "") -> RedisServer: ...
 
 
 _shared: list[RedisServer] = []

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_twisted
-from redis_server import KEPT, RedisServer
+from processes import find_free_port
+from redis_server import KEPT, Start
 from redis_store import eventually, keys, made, opened, pause
 from task_stores import HERE, SlowBody, sample
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -17,22 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody
 
-Start = Callable[..., RedisServer]
 EMPTY = BytesBody()
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers of this test's own, and ends them with it."""
-    servers: list[RedisServer] = []
-
-    def begun(*settings: str, port: int | None = None) -> RedisServer:
-        servers.append(RedisServer(tmp_path / f"redis{len(servers)}", *settings, port=port))
-        return servers[-1].start()
-
-    yield begun
-    for server in servers:
-        server.stop()
 
 
 def without(*names: str) -> list[str]:
@@ -52,7 +36,7 @@ async def refusal(url: str, kind: type[Exception] = ConfigError) -> str:
     [
         ([*without("appendonly"), "--appendonly", "no"], "set `appendonly yes`"),
         ([*without("maxmemory-policy"), "--maxmemory-policy", "allkeys-lru"], "set `maxmemory-policy noeviction`"),
-        ([*without(), "--cluster-enabled", "yes"], "Redis Cluster"),
+        ([*without(), "--cluster-enabled", "yes", "--cluster-port", str(find_free_port())], "Redis Cluster"),
         ([*without(), "--requirepass", "hunter2"], "NOAUTH"),
     ],
 )

@@ -66,7 +66,7 @@ class Asking:
 
     def __init__(self, prefix: str, where: str, reactor: IReactorTime, patience: float) -> None:
         self.owner: Ownership | None = None
-        self._prefix = prefix.encode()
+        self._keys = f"{prefix}:".encode()
         self._where = where
         self._reactor = reactor
         self._patience = patience
@@ -88,7 +88,7 @@ class Asking:
         def ask(wire: Wire) -> Deferred[Any]:
             fence = (owner.fence,) if script.writes and owner is not None else ()
             call.sent = True
-            asked: Deferred[Any] = wire.execute_command(*how, 1, self._prefix, *fence, *call.arguments)
+            asked: Deferred[Any] = wire.execute_command(*how, 1, self._keys, *fence, *call.arguments)
             return asked
 
         while True:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.stores.redis.greeting import Unfit
-from ngpu.stores.redis.wire import Wire, WireFactory, said
+from ngpu.stores.redis.wire import Lost, Wire, WireFactory, said
 
 AGAIN_AFTER, AGAIN_AT_MOST = 0.05, 1.0
 """Seconds between tries to connect: the first pause, and the longest."""
@@ -95,7 +95,7 @@ class Link:
 
         def unfit(failure: Failure) -> None:
             self._unfit += 1
-            self._failed(failure)
+            self._failed(failure if wire.why is None or not failure.check(Lost) else Failure(wire.why))
             wire.cut()
 
         greeted.addErrback(unfit)

@@ -1,7 +1,7 @@
 """Lua scripts: what they have in common, and how one is called.
 
-Every script gets the prefix of all keys as ``KEYS[1]`` and makes the keys' names of it, so one Redis has to hold them
-all: a Redis Cluster will not do. Scripts answer with JSON, in one piece.
+Every script gets ``<prefix>:`` as ``KEYS[1]`` and makes the keys' names of it, so one Redis has to hold them all: a
+Redis Cluster will not do. Users that may do no more than they need are given the keys ``<prefix>:*``. Scripts answer with JSON, in one piece.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 _HEAD = """
-local P = KEYS[1]
+local P = string.sub(KEYS[1], 1, -2)
 local function task(id) return P .. ':task:' .. id end
 local function queue(w) return P .. ':queue:' .. w end
 local function record(id)

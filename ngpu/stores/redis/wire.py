@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import txredisapi
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -17,21 +19,26 @@ Refused = txredisapi.ResponseError
 
 
 class Wire(txredisapi.RedisProtocol):  # type: ignore[misc]
-    """Bytes in, bytes out: no number is made of "0123", and no text of a body. ``gone`` fires when it has ended."""
+    """Bytes in, bytes out: no number is made of "0123", and no text of a body.
+
+    ``gone`` fires when it has ended; ``why`` is then set, and says how.
+    """
 
     def __init__(self) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.gone: Deferred[None] = Deferred()
+        self.why: BaseException | None = None
 
     def connectionLost(self, reason: Any) -> None:
         """Everything that waits for an answer is told `Lost` by txredisapi."""
+        self.why = reason.value
         super().connectionLost(reason)
         gone, self.gone = self.gone, Deferred()
         gone.callback(None)
 
     def cut(self) -> None:
         """End it at once: what was asked may have been done or not."""
-        if self.transport is not None:
+        if self.connected and self.transport is not None:
             self.transport.abortConnection()
 
 
@@ -55,6 +62,11 @@ def code(error: BaseException) -> str:
 
 def said(error: BaseException) -> str:
     """The words of an error, on one line, for a message."""
+    if isinstance(error, SSL.Error):
+        parts = error.args[0] if error.args and isinstance(error.args[0], list) else []
+        return "; ".join(str(part[-1]) for part in parts) or "TLS failed"
+    if isinstance(error, VerificationError):
+        return "its certificate is for another host"
     text = error.args[0] if error.args and isinstance(error.args[0], str | bytes) else str(error)
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
