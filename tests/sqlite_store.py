@@ -8,9 +8,6 @@ from pathlib import Path
 
 from ngpu.stores.sqlite import SqliteTaskStore
 
-CHILD = Path(__file__).parent / "store_child.py"
-"""A program of its own over a store; see there."""
-
 
 async def opened(path: Path) -> SqliteTaskStore:
     from twisted.internet import reactor

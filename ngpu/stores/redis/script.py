@@ -1,7 +1,8 @@
 """Lua scripts: what they have in common, and how one is called.
 
 Every script gets ``<prefix>:`` as ``KEYS[1]`` and makes the keys' names of it, so one Redis has to hold them all: a
-Redis Cluster will not do. Users that may do no more than they need are given the keys ``<prefix>:*``. Scripts answer with JSON, in one piece.
+Redis Cluster will not do. A user that may do no more than it needs gets the keys ``<prefix>:*``. Scripts answer with
+JSON, in one piece.
 """
 
 from __future__ import annotations
