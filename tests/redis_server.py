@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -133,6 +134,11 @@ def shared() -> RedisServer:
         needs_redis()
         _shared.append(RedisServer(Path(tempfile.mkdtemp(prefix="ngpu-tests-"))).start())
     return _shared[0]
+
+
+def block(server: RedisServer | None = None) -> dict[str, str]:
+    """A configuration's ``store``, with keys of its own; of the shared server, unless one is given."""
+    return {"kind": "redis", "url": (server or shared()).url, "prefix": secrets.token_hex(4), "lease": "1s"}
 
 
 def stop_shared() -> None:
