@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hiredis
 import txredisapi
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -28,6 +29,11 @@ class Wire(txredisapi.RedisProtocol):  # type: ignore[misc]
         super().__init__(charset=None, convertNumbers=False)
         self.gone: Deferred[None] = Deferred()
         self.why: BaseException | None = None
+
+    def _build_command(self, *args: Any, **kwargs: Any) -> bytes:
+        # txredisapi's own takes a third of the time of a call, most of it over the lengths of short arguments
+        command: bytes = hiredis.pack_command(args)
+        return command
 
     def connectionLost(self, reason: Any) -> None:
         """Everything that waits for an answer is told `Lost` by txredisapi."""
