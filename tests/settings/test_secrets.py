@@ -27,6 +27,7 @@ PLACES = [
     f"workspaces:\n- env: &e {{A: {SECRET}, B: 1}}\n  labels: *e\n",
     f"workspaces:\n- labels: &e {{A: {SECRET}, B: 1}}\n  env: *e\n",
     f"store: {{kind: 5, url: 'redis://u:{SECRET}@h', password: {SECRET}}}",
+    f"store: {{kind: 5, url: 'redis://u:a@{SECRET}@h'}}",
     f"cloud: {{accounts: [{{email: e, password: {SECRET}}}]}}",
     f"cloud: {{accounts: [{{email: e, pasword: {SECRET}, password: 'scrypt${SECRET}'}}]}}",
     f"gates: {{g: {{checker: 5, options: {{api_key: {SECRET}, url: 'http://u:{SECRET}@h'}}}}}}",

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 
 from ngpu.errors import Conflict, QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, TaskQuery, TaskStatus
-from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of, writes
 
 EMPTY = BytesBody()
 
@@ -109,6 +109,38 @@ async def test_a_late_copy_of_a_claim_takes_no_second_task(scene: Scene) -> None
     assert scene.proxy.deliver() == 1
     await scene.pause(0.1)
     assert await scene.store.queued("w") == 1
+
+
+@pytest.mark.parametrize("how", [BEFORE, AFTER, LATE])
+@pytest_twisted.ensureDeferred
+async def test_a_store_is_taken_once(how: str) -> None:
+    """A late copy of the call that took it does not fence its own gateway off."""
+    from twisted.internet import reactor
+
+    proxy = CuttingProxy(reactor, redis_server.shared().port)
+    await proxy.start()
+    options = RedisOptions(prefix=secrets.token_hex(4))
+    store = RedisTaskStore(address_of(f"redis://127.0.0.1:{proxy.port}"), reactor, options)
+    proxy.plan = [how]
+    await store.open()
+    assert proxy.plan == []
+    await store.add(sample("a"), EMPTY)
+    assert proxy.deliver() == (how == LATE)
+    await deferLater(reactor, 0.1)  # type: ignore[arg-type]
+    await store.add(sample("b"), EMPTY)
+    assert await store.queued("w") == 2
+    await store.close()
+    await proxy.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_task_that_somebody_runs_is_not_taken_from_under_him(scene: Scene) -> None:
+    """Its claim was on its way already when its customer was told that it had not been taken in."""
+    store = scene.store
+    stored = await store.add(sample("a"), EMPTY)
+    await store.claim("w", HERE, 1001.0)
+    assert await store._desk.write(writes.FORGET, "a", stored.number, "queued", 0) is False
+    assert (await store.get("a")).status is TaskStatus.RUNNING
 
 
 async def failed(call: Any) -> None:

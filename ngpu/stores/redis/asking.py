@@ -9,6 +9,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from ngpu.errors import StoreUnavailable
 from ngpu.stores.redis.link import Link, reason_of
@@ -45,16 +46,17 @@ class Ownership(Protocol):
 
 
 class Call:
-    """A script on its way, with its arguments. ``sent``: a copy of it may have arrived.
+    """A script on its way, with its arguments.
 
     :param until: when it is given up.
+    :ivar copies: how many of it were sent and not answered: any of them may have been run, or may be run yet.
     """
 
     def __init__(self, script: Script, arguments: tuple[Any, ...], until: float) -> None:
         self.script = script
         self.arguments = arguments
         self.until = until
-        self.sent = False
+        self.copies = 0
 
 
 class Asking:
@@ -87,9 +89,14 @@ class Asking:
 
         def ask(wire: Wire) -> Deferred[Any]:
             fence = (owner.fence,) if script.writes and owner is not None else ()
-            call.sent = True
             asked: Deferred[Any] = wire.execute_command(*how, 1, self._keys, *fence, *call.arguments)
-            return asked
+            call.copies += 1
+            return asked.addErrback(not_run)
+
+        def not_run(failure: Failure) -> Failure:
+            if failure.check(Refused):
+                call.copies -= 1
+            return failure
 
         while True:
             try:
@@ -99,7 +106,6 @@ class Asking:
                 if word == "NOSCRIPT":
                     how = ("EVAL", script.text)
                 elif word != "FENCED" or owner is None or not await owner.still_ours():
-                    call.sent = False  # an error changes nothing
                     raise self.refused(error) from None
 
     def refused(self, error: Refused) -> StoreUnavailable:

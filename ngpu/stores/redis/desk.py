@@ -130,7 +130,7 @@ class Desk:
         try:
             answer = await self._asking.answer(self._bulk if size > LARGE else self._small, call)
         except BaseException:
-            if call.sent:
+            if call.copies:
                 self._settle(slot, serial, undo)
             else:
                 self._free.append(slot)

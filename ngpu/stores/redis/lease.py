@@ -33,15 +33,20 @@ ACQUIRE = unfenced("""
 local me, holder, length = unpack(ARGV)
 local lease = redis.call('GET', P .. ':lease')
 if lease and lease ~= holder then return cjson.encode({lease, redis.call('PTTL', P .. ':lease')}) end
-local number = tonumber(string.match(redis.call('GET', P .. ':fence') or '0', '^%d+')) + 1
-redis.call('SET', P .. ':fence', number .. ' ' .. me)
+local fence = redis.call('GET', P .. ':fence') or '0'
+if lease and string.match(fence, ' (.*)$') == me then return cjson.encode({fence}) end
+fence = tonumber(string.match(fence, '^%d+')) + 1 .. ' ' .. me
+redis.call('SET', P .. ':fence', fence)
 redis.call('SET', P .. ':lease', holder, 'PX', length)
 redis.call('DEL', P .. ':answers')
 for _, id in ipairs(redis.call('HKEYS', P .. ':uploads')) do redis.call('UNLINK', P .. ':request:' .. id) end
 redis.call('DEL', P .. ':uploads')
-return cjson.encode({number .. ' ' .. me})
+return cjson.encode({fence})
 """)
-"""Takes the store, and clears away what a killed gateway left half done; or says who has it, and for how long."""
+"""Takes the store, and clears away what a killed gateway left half done; or says who has it, and for how long.
+
+Asked again by its holder it changes nothing.
+"""
 
 RENEW = unfenced("""
 local fence, holder, length = unpack(ARGV)

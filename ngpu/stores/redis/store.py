@@ -124,7 +124,9 @@ class RedisTaskStore:
 
     async def _add(self, task: Task, data: bytes, queue_limit: int | None, token: str) -> Task:
         def undo(answer: Any) -> Redo | None:
-            return (writes.FORGET, (task.id, answer)) if isinstance(answer, int) else None
+            if not isinstance(answer, int):  # it was refused
+                return None
+            return writes.FORGET, (task.id, answer, task.status.value, task.attempt)
 
         limit = "" if queue_limit is None else queue_limit
         values = (*addition(task), limit, token, data)

@@ -105,9 +105,9 @@ return answer(true)
 """)
 
 FORGET = _writing("""
-local id, n = unpack(ARGV, 4)
-local found = redis.call('HMGET', task(id), 'n', 's', 'w', 'at', 'node', 'address', 'e')
-if found[1] ~= n then return answer(false) end
+local id, n, s, a = unpack(ARGV, 4)
+local found = redis.call('HMGET', task(id), 'n', 's', 'w', 'at', 'node', 'address', 'a')
+if found[1] ~= n or found[2] ~= s or found[7] ~= a then return answer(false) end
 local w, here = found[3], place(found[4], n, id)
 leave_queue(id, w)
 redis.call('ZREM', P .. ':running', id)
@@ -118,7 +118,7 @@ if found[6] ~= '' then redis.call('ZREM', P .. ':address:' .. w .. ':' .. found[
 redis.call('UNLINK', task(id), P .. ':request:' .. id)
 return answer(true)
 """)
-"""Takes back an ``add`` whose caller was told that it failed."""
+"""Takes back an ``add`` whose caller was told that it failed, unless somebody has done something with the task."""
 
 CLAIM = _writing("""
 local w, pl, node, now = unpack(ARGV, 4)
