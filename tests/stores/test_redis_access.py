@@ -78,9 +78,9 @@ async def works(url: str, sentinels: Sequence[str] = (), **options: object) -> N
     assert await whole(store.request_body(task)) == data
     assert await store.finish("0123", task.attempt, DONE, 1002.0, (0, b"1e5"))
     assert (await store.list(TaskQuery("000000000000004"))).ids == ("0123",)
-    await store.put("shelf", "0123", {"a": "0123"})
-    assert await store.documents("shelf") == {"0123": {"a": "0123"}}
-    assert await store.delete("shelf", "0123")
+    await store.documents.put("shelf", "0123", {"a": "0123"})
+    assert await store.documents.documents("shelf") == {"0123": {"a": "0123"}}
+    assert await store.documents.delete("shelf", "0123")
     while await store.purge({}, 9e9):
         pass
     await store.close()

@@ -86,8 +86,8 @@ async def test_each_call_is_made_once(scene: Scene, how: str) -> None:
     assert await disturbed(store.cancel("b", 1004.0)) is TaskStatus.CANCELLED
     await store.add(sample("d", expires_at=1001.0), EMPTY)
     assert await disturbed(store.expire(1001.0)) == [("w", "d")]
-    await disturbed(store.put("shelf", "k", {"a": 1}))
-    assert await disturbed(store.delete("shelf", "k"))
+    await disturbed(store.documents.put("shelf", "k", {"a": 1}))
+    assert await disturbed(store.documents.delete("shelf", "k"))
     assert await disturbed(store.purge({}, 9e9)) == 3
     assert (await store.list(TaskQuery("w"))).ids == ()
     assert proxy.cuts > 15

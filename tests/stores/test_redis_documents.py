@@ -16,21 +16,21 @@ from ngpu.interfaces import IDocuments
 async def test_they_outlive_the_gateway(start: Start) -> None:
     server = start()
     store = await opened(server.url)
-    assert verifyObject(IDocuments, store)
-    assert await store.documents("fleet") == {}
+    assert verifyObject(IDocuments, store.documents)
+    assert await store.documents.documents("fleet") == {}
     document = {"n": 1, "f": 0.1, "odd": "\ud800\u4f60", "deep": [{"a": None}], "0123": "0123"}
-    await store.put("fleet", "b", {"old": True})
-    await store.put("fleet", "b", document)
-    await store.put("fleet", "a:b", {})
-    await store.put("other", "b", {"x": 1})
+    await store.documents.put("fleet", "b", {"old": True})
+    await store.documents.put("fleet", "b", document)
+    await store.documents.put("fleet", "a:b", {})
+    await store.documents.put("other", "b", {"x": 1})
     await store.close()
     server.kill9()
     server.start()
     store = await opened(server.url)
-    assert list((await store.documents("fleet")).items()) == [("a:b", {}), ("b", document)]
-    assert await store.delete("fleet", "b") is True
-    assert await store.delete("fleet", "b") is False
-    assert await store.documents("other") == {"b": {"x": 1}}
+    assert list((await store.documents.documents("fleet")).items()) == [("a:b", {}), ("b", document)]
+    assert await store.documents.delete("fleet", "b") is True
+    assert await store.documents.delete("fleet", "b") is False
+    assert await store.documents.documents("other") == {"b": {"x": 1}}
     await store.close()
 
 
@@ -38,8 +38,8 @@ async def test_they_outlive_the_gateway(start: Start) -> None:
 async def test_a_large_one(start: Start) -> None:
     store = await opened(start().url)
     document = {"text": "x" * 3_000_000}
-    await store.put("fleet", "large", document)
-    assert (await store.documents("fleet"))["large"] == document
+    await store.documents.put("fleet", "large", document)
+    assert (await store.documents.documents("fleet"))["large"] == document
     await store.close()
 
 
@@ -47,6 +47,10 @@ async def test_a_large_one(start: Start) -> None:
 async def test_nothing_works_after_the_end(start: Start) -> None:
     store = await opened(start().url)
     await store.close()
-    for call in (store.put("fleet", "a", {}), store.delete("fleet", "a"), store.documents("fleet")):
+    for call in (
+        store.documents.put("fleet", "a", {}),
+        store.documents.delete("fleet", "a"),
+        store.documents.documents("fleet"),
+    ):
         with pytest.raises(StoreUnavailable, match="is closed"):
             await call

@@ -126,7 +126,7 @@ async def test_a_gateway_that_was_paused_cannot_write_once_another_one_has_the_s
         paused.save_checkpoint("a", task.attempt, "late"),
         paused.add(sample("b"), EMPTY),
         paused.claim("w", HERE, 1001.0),
-        paused.put("shelf", "k", {}),
+        paused.documents.put("shelf", "k", {}),
         paused.get("a"),
     ):
         with pytest.raises(StoreUnavailable, match="taken over by another gateway"):

@@ -83,7 +83,7 @@ async def test_nobody_waits_for_ever_and_what_was_refused_is_not_done(start: Sta
         store.get("a"),
         store.queued("w"),
         store.list(TaskQuery("w")),
-        store.documents("shelf"),
+        store.documents.documents("shelf"),
     ]
     running = [ensureDeferred(call) for call in calls]
     for call in running:
@@ -157,7 +157,7 @@ async def test_a_redis_without_memory_takes_in_nothing_more(start: Start) -> Non
         store.add(sample("b"), EMPTY),
         store.add(sample("c", request_size=size), BytesBody(bytes(size))),
         store.write_result("a", task.attempt, 0, bytes(CHUNK)),
-        store.put("shelf", "k", {}),
+        store.documents.put("shelf", "k", {}),
     ):
         with pytest.raises(StoreUnavailable, match="no memory left"):
             await call

@@ -27,9 +27,6 @@ MOST_PENDING = 10_000
 MOST_PENDING_BYTES = 256 * 1024 * 1024
 """Bytes that these calls may hold or ask for."""
 
-LARGE = 4096
-"""Bytes from which on a write goes the way of pieces."""
-
 Redo = tuple[Script, tuple[Any, ...]]
 Undo = Callable[[Any], Redo | None]
 """What to do about a write that was made though its caller was told that it failed, by the answer that it had."""
@@ -83,14 +80,19 @@ class Desk:
 
         return self._begin(asked, 0)
 
-    def write(self, script: Script, *arguments: Any, size: int = 0, undo: Undo | None = None) -> Deferred[Any]:
+    def write(
+        self, script: Script, *arguments: Any, size: int = 0, bulk: bool = False, undo: Undo | None = None
+    ) -> Deferred[Any]:
         """The answer of a script that changes something. Cancelling stops the wait; the write is made nevertheless.
 
+        Writes that go one way are made in the order in which they are asked for.
+
         :param size: the bytes that it holds.
+        :param bulk: it goes the way of pieces.
         :param undo: for a write that was made though StoreUnavailable was raised.
         :raises StoreUnavailable: there was no answer in time, another gateway has the store, or it is closed.
         """
-        return self._begin(lambda: self._written(script, arguments, size, undo), size)
+        return self._begin(lambda: self._written(script, arguments, bulk, undo), size)
 
     async def close(self) -> None:
         """Take in nothing more, and wait for what was begun; that is bounded, as each call is."""
@@ -122,13 +124,13 @@ class Desk:
 
         return shielded(begun.addBoth(over))
 
-    async def _written(self, script: Script, arguments: tuple[Any, ...], size: int, undo: Undo | None) -> Any:
+    async def _written(self, script: Script, arguments: tuple[Any, ...], bulk: bool, undo: Undo | None) -> Any:
         until = self._until()
         await self._all_settled(until)
         slot, serial = self._free.pop() if self._free else next(self._slots), next(self._serials)
         call = Call(script, (slot, serial, *arguments), until)
         try:
-            answer = await self._asking.answer(self._bulk if size > LARGE else self._small, call)
+            answer = await self._asking.answer(self._bulk if bulk else self._small, call)
         except BaseException:
             if call.copies:
                 self._settle(slot, serial, undo)

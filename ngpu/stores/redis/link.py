@@ -47,7 +47,7 @@ class Link:
         self._greet = greet
         self._reactor = reactor
         self._timeout = timeout
-        self._waiting: set[Deferred[None]] = set()
+        self._waiting: dict[Deferred[None], None] = {}  # in order, so that calls stay in theirs
         self._told = False
         self._unfit = 0
         self._wire: Wire | None = None
@@ -80,8 +80,8 @@ class Link:
 
     def change(self) -> Deferred[None]:
         """Fires when the wire is up, or a try to get it up has failed; may be cancelled."""
-        waiter: Deferred[None] = Deferred(self._waiting.discard)
-        self._waiting.add(waiter)
+        waiter: Deferred[None] = Deferred(lambda gone: self._waiting.pop(gone, None))
+        self._waiting[waiter] = None
         return waiter
 
     def _pause(self, attempts: int) -> float:
@@ -122,7 +122,7 @@ class Link:
         self._wake()
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             waiter.callback(None)
 

@@ -15,7 +15,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ngpu.errors import ConfigError, Conflict, QueueFull, StoreUnavailable
-from ngpu.interfaces import IDocuments
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
@@ -23,6 +22,7 @@ from ngpu.stores.redis import listing, reads, writes
 from ngpu.stores.redis.address import Address
 from ngpu.stores.redis.asking import Asking, Call
 from ngpu.stores.redis.desk import Desk, Redo
+from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.greeting import Unfit, greet
 from ngpu.stores.redis.lease import Lease
@@ -35,6 +35,9 @@ log = Logger("ngpu.store")
 
 RETRY_AFTER = 5
 """Seconds that a caller is told to wait for a place in a full queue."""
+
+LARGE = 4096
+"""Bytes from which on a body goes the way of pieces."""
 
 MOST_AT_ONCE = 500
 """Records that one question is answered with."""
@@ -57,9 +60,12 @@ class RedisOptions:
     lease: float = 10.0
 
 
-@implementer(IStore, IDocuments)
+@implementer(IStore)
 class RedisTaskStore:
-    """Task records in a Redis, for one gateway at a time."""
+    """Task records in a Redis, for one gateway at a time.
+
+    :ivar documents: what else has to outlive the process, beside them.
+    """
 
     def __init__(self, address: Address, reactor: Any, options: RedisOptions = RedisOptions()) -> None:
         self._what = f"Redis at {address}, with the prefix {options.prefix!r},"
@@ -70,6 +76,7 @@ class RedisTaskStore:
         self._links = links[0], links[1]
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
         self._desk = Desk(self._asking, self._links, reactor, options.timeout)
+        self.documents = RedisDocuments(self._desk, options.prefix)
         self._lease = Lease(self._ask, secrets.token_hex(8), options.lease, reactor)
         self._prefix = options.prefix
         self._opened = False
@@ -115,7 +122,7 @@ class RedisTaskStore:
         try:
             index = 0
             async for piece in pieces_of(request):
-                await self._desk.write(writes.UPLOAD, task.id, token, index, piece, size=len(piece))
+                await self._desk.write(writes.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
                 index += 1
             return await self._add(task, b"", queue_limit, token)
         except BaseException:  # cancelled too
@@ -129,9 +136,9 @@ class RedisTaskStore:
             return writes.FORGET, (task.id, answer, task.status.value, task.attempt)
 
         limit = "" if queue_limit is None else queue_limit
-        values = (*addition(task), limit, token, data)
-        answer = _accepted(await self._desk.write(writes.ADD, *values, size=len(data), undo=undo), task, queue_limit)
-        return replace(task, number=answer)
+        values, size = (*addition(task), limit, token, data), len(data)
+        answer = await self._desk.write(writes.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
+        return replace(task, number=_accepted(answer, task, queue_limit))
 
     def _drop_upload(self, task_id: str, token: str) -> None:
         def stays(reason: object) -> None:
@@ -171,7 +178,7 @@ class RedisTaskStore:
 
     async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
         """See ``ITaskStore.write_result``."""
-        await self._desk.write(writes.WRITE_RESULT, task_id, attempt, index, data, size=len(data))
+        await self._desk.write(writes.WRITE_RESULT, task_id, attempt, index, data, size=len(data), bulk=True)
 
     async def finish(
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
@@ -182,11 +189,12 @@ class RedisTaskStore:
             return True
         index, data = ("", b"") if last is None else last
         values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
-        return bool(
-            await self._desk.write(
-                writes.FINISH, *values, size=len(data), undo=lambda answer: self._finished.add((task_id, attempt))
-            )
-        )
+
+        def undo(answer: Any) -> None:
+            self._finished.add((task_id, attempt))
+
+        size = len(data)
+        return bool(await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo))
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         """See ``ITaskStore.cancel``."""
@@ -244,21 +252,6 @@ class RedisTaskStore:
 
     def _piece(self, kind: str, task_id: str, attempt: int, index: int) -> Deferred[bytes | None]:
         return self._desk.piece(reads.PIECE, task_id, kind, attempt, index, size=CHUNK)
-
-    async def put(self, collection: str, key: str, document: Mapping[str, Any]) -> None:
-        """See ``IDocuments.put``."""
-        text = json.dumps(document)
-        await self._desk.write(writes.PUT, collection, key, text, size=len(text))
-
-    async def delete(self, collection: str, key: str) -> bool:
-        """See ``IDocuments.delete``."""
-        return bool(await self._desk.write(writes.DELETE, collection, key))
-
-    async def documents(self, collection: str) -> Mapping[str, Mapping[str, Any]]:
-        """See ``IDocuments.documents``."""
-        flat = await self._desk.plain("HGETALL", f"{self._prefix}:documents:{collection}".encode())
-        found = {key.decode(): json.loads(text) for key, text in zip(flat[::2], flat[1::2], strict=True)}
-        return dict(sorted(found.items()))
 
     async def close(self) -> None:
         """See ``ITaskStore.close``; once more does nothing."""
