@@ -1,14 +1,17 @@
-"""What the embedded task store takes: writes a second, and how long its questions last in a large file.
+"""What a task store takes: writes a second, and how long its questions last with many tasks.
 
     python bench/store.py --rows 1000000 --queued 100000
+    python bench/store.py --redis everysec --rows 100000 --queued 100000
 
-The file is made in a new folder below ``--folder`` (the disk that is measured) and removed afterwards.
+Files are made in a new folder below ``--folder`` (the disk that is measured) and removed afterwards. ``--redis`` starts
+a redis-server with that appendfsync there; ``--url`` measures one that runs already.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,8 +22,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import react
 
-from ngpu.model import BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
+from ngpu.stores.redis.endpoint import endpoint_of
+from ngpu.stores.redis.wire import WireFactory
+from ngpu.stores.sqlite import SqliteTaskStore
 
 KIB = BytesBody(b"x" * 1024)
 DONE = Outcome(TaskStatus.FINISHED, worker_status=200, content_type="application/json", size=1024)
@@ -83,7 +89,7 @@ async def duration(what: str, call: Callable[[], Awaitable[Any]], times: int = 2
     row(f"{what}, p99", statistics.quantiles(taken, n=100)[98], "ms")
 
 
-async def writes(store: SqliteTaskStore, count: int) -> None:
+async def writes(store: Any, count: int) -> None:
     """Acknowledged writes a second."""
 
     async def add(task: Task) -> None:
@@ -97,12 +103,36 @@ async def writes(store: SqliteTaskStore, count: int) -> None:
 
     await rate("add, one by one", count // 10, each(tasks("alone", count // 10), add, 1))
     await rate("add, 64 in flight", count, each(tasks("many", count), add, 64))
-    before = store.commits, store.operations
+    before = _commits(store)
     await rate("add + claim + finish with 1 KiB, 64 in flight", count, each(tasks("lives", count), whole_life, 64))
-    row("  operations a commit", (store.operations - before[1]) / (store.commits - before[0]), "")
+    after = _commits(store)
+    if before is not None and after is not None:
+        row("  operations a commit", (after[1] - before[1]) / (after[0] - before[0]), "")
 
 
-async def lists(store: SqliteTaskStore, rows: int) -> None:
+def _commits(store: Any) -> tuple[int, int] | None:
+    """Commits and what they made durable, where a store counts them."""
+    return (store.commits, store.operations) if isinstance(store, SqliteTaskStore) else None
+
+
+async def streams(store: Any) -> None:
+    """A result of 64 MiB, in and out."""
+    size, piece = 64 * 1024**2, bytes(CHUNK)
+    count = size // CHUNK
+    await store.add(next(tasks("stream", 1)), KIB)
+    task = await store.claim("stream", NODES[0], 1_700_000_000.0)
+    begun = time.perf_counter()
+    for index in range(count - 1):
+        await store.write_result(task.id, task.attempt, index, piece)
+    await store.finish(task.id, task.attempt, replace(DONE, size=size), 1_700_000_001.0, (count - 1, piece))
+    row("result of 64 MiB, in", 64 / (time.perf_counter() - begun), "MiB/s")
+    begun = time.perf_counter()
+    async for _ in store.result_body(await store.get(task.id)).chunks():
+        pass
+    row("result of 64 MiB, out", 64 / (time.perf_counter() - begun), "MiB/s")
+
+
+async def lists(store: Any, rows: int) -> None:
     """Questions about a workspace of many ended tasks."""
 
     async def add(task: Task) -> None:
@@ -129,7 +159,7 @@ async def lists(store: SqliteTaskStore, rows: int) -> None:
     await duration("get", lambda: store.get(first.ids[-1]))
 
 
-async def queue(store: SqliteTaskStore, queued: int) -> None:
+async def queue(store: Any, queued: int) -> None:
     """Questions about a long queue."""
     added: list[Task] = []
 
@@ -143,6 +173,48 @@ async def queue(store: SqliteTaskStore, queued: int) -> None:
     await duration(f"claim, from {queued:,}", lambda: store.claim("queue", NODES[0], 1_700_000_000.0))
 
 
+async def measure_redis(reactor: Any, options: argparse.Namespace, url: str) -> None:
+    """All of it, in a Redis, under a prefix of its own; its keys are purged afterwards."""
+    store = RedisTaskStore(address_of(url), reactor, RedisOptions(prefix="ngpu-bench", timeout=30.0))
+    await store.open()
+    await writes(store, options.writes)
+    await streams(store)
+    before = await memory(reactor, url)
+    await lists(store, options.rows)
+    row("memory of one ended task with 1 KiB", (await memory(reactor, url) - before) / options.rows, "bytes")
+    await queue(store, options.queued)
+    await rate("purge of ended tasks", options.rows, purged(store))
+    await store.close()
+
+
+async def purged(store: Any) -> None:
+    """Everything that has ended."""
+    while await store.purge({}, 9e9):
+        pass
+
+
+async def memory(reactor: Any, url: str) -> int:
+    """The bytes that a Redis uses."""
+    wire: Any = await endpoint_of(address_of(url), reactor, None, 5.0).connect(WireFactory())
+    info: bytes = await wire.execute_command("INFO", "memory")
+    wire.cut()
+    return int(dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)[b"used_memory"])
+
+
+async def own_redis(reactor: Any, options: argparse.Namespace) -> None:
+    """A redis-server for the time of the measurement."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        socket = Path(folder) / "redis.sock"
+        command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", ""]
+        durable = ["--appendonly", "yes", "--appendfsync", options.redis]
+        server = subprocess.Popen([*command, *durable], stdout=subprocess.DEVNULL)
+        try:
+            await measure_redis(reactor, options, f"unix://{socket}")
+        finally:
+            server.terminate()
+            server.wait()
+
+
 async def measure(reactor: Any, options: argparse.Namespace) -> None:
     """All of it, in a file of its own."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -150,6 +222,7 @@ async def measure(reactor: Any, options: argparse.Namespace) -> None:
         store = SqliteTaskStore(path, reactor)
         await store.open()
         await writes(store, options.writes)
+        await streams(store)
         await lists(store, options.rows)
         await queue(store, options.queued)
         begun = time.perf_counter()
@@ -172,8 +245,16 @@ def main() -> None:
     parser.add_argument("--writes", type=int, default=20_000, help="tasks to write in each of the write tests")
     parser.add_argument("--rows", type=int, default=1_000_000, help="ended tasks to page through")
     parser.add_argument("--queued", type=int, default=100_000, help="waiting tasks")
+    parser.add_argument("--redis", choices=["everysec", "always", "no"], help="start a redis-server, and measure that")
+    parser.add_argument("--url", help="of a Redis that runs: measure that")
     options = parser.parse_args()
-    react(lambda reactor: Deferred.fromCoroutine(measure(reactor, options)))
+
+    def work(reactor: Any) -> Any:
+        if options.url:
+            return Deferred.fromCoroutine(measure_redis(reactor, options, options.url))
+        return Deferred.fromCoroutine((own_redis if options.redis else measure)(reactor, options))
+
+    react(work)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
 from ngpu.pool import Pool
-from ngpu.settings import AppRoute, Loaded, Settings, SqliteStore
+from ngpu.settings import AppRoute, Loaded, Settings
+from ngpu.storing import IStore
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
-from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
 from ngpu.tenancy import Tenancy
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
@@ -55,7 +55,7 @@ LOOKUP_TIMEOUT = 5.0
 class Parts:
     """What has to be started and stopped, and what the listeners serve."""
 
-    store: SqliteTaskStore
+    store: IStore
     connections: Connections
     fetcher: Fetcher
     dispatcher: Dispatcher
@@ -78,12 +78,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     fetcher = make_fetcher(reactor)
     context = PluginContext(reactor, Random(), str(settings.folder), fetcher)
     lines = _lines(settings, plugins, context)
-    if not isinstance(settings.store, SqliteStore):
-        raise loaded.located(("store", "kind"), "this version keeps tasks in SQLite only")
-    store = SqliteTaskStore(settings.store.path, reactor)
+    store = plugins.make("store", settings.store.kind, settings.store.options, context)
     connections = Connections(reactor)
     forwarder = make_forwarder(reactor, connections)
-    media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
+    media = Media(settings.media.folder, settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
     conversations = Conversations(

@@ -16,6 +16,7 @@ from ngpu.containers import IContainerEngine
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
 from ngpu.placing import IPlacementPolicy
 from ngpu.policy import IAffinePolicy, IObservingPolicy
+from ngpu.storing import IStore
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", re.ASCII)
 LONGEST_NAME = 40
@@ -45,6 +46,7 @@ FAMILIES: Mapping[str, Family] = {
     "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
     "placement": Family(IPlacementPolicy, "workspaces[].placement.policy"),
     "engine": Family(IContainerEngine, "nodes[].engine"),
+    "store": Family(IStore, "store.kind"),
 }
 
 

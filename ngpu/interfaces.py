@@ -31,10 +31,11 @@ from ngpu.model import (
 class PluginContext(NamedTuple):
     """What a plugin's instance may use of the process around it.
 
-    ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, ``rng`` a ``random.Random``, ``folder`` the folder
-    that relative paths of its options are taken from, ``fetcher`` an `IFetcher`. ``make(family, name, options)`` makes
-    an instance of another plugin, for those that are built out of others; it raises ConfigError with the path ``()``
-    when there is no such plugin, else one that begins with ``"options"``. A test needs to give only what it uses.
+    ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, and in a gateway the reactor itself; ``rng`` a
+    ``random.Random``, ``folder`` the folder that relative paths of its options are taken from, ``fetcher`` an
+    `IFetcher`. ``make(family, name, options)`` makes an instance of another plugin, for those that are built out of
+    others; it raises ConfigError with the path ``()`` when there is no such plugin, else one that begins with
+    ``"options"``. A test needs to give only what it uses.
     """
 
     clock: Any
@@ -59,7 +60,7 @@ class Option(NamedTuple):
 class IPluginFactory(Interface):
     """A named, stateless maker of instances; one instance is made for each configuration block that names it."""
 
-    family: str = Attribute("Which family it belongs to: `selection`, `checker`, `adapter`.")
+    family: str = Attribute("Which family it belongs to; `ngpu.families` lists them.")
     name: str = Attribute("The name that configuration blocks use, snake_case.")
     summary: str = Attribute("One line for `ngpu plugins`.")
     options: Sequence[Option] = Attribute("Every option it takes; a block with another one is refused.")

@@ -61,6 +61,17 @@ def base_url(options: Options, name: str, default: str = "") -> str:
     return value.rstrip("/")
 
 
+def file(options: Options, name: str, default: str, folder: str) -> Path:
+    """The path of a file, which need not be there yet.
+
+    :param folder: that relative paths are taken from.
+    """
+    value = options.get(name, default)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ConfigError("must be the path of a file", (name,))
+    return Path(folder, value)
+
+
 def secret(options: Options, name: str, folder: str) -> str:
     """What a file holds: one line of printable ASCII, such as an API key.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from leaks import FAILED, no_leaks, pytest_runtest_makereport
 from processes import Processes, find_free_port, running
+from redis_server import stop_shared
 
 __all__ = ["no_leaks", "pytest_runtest_makereport"]
 
@@ -17,6 +18,11 @@ def pytest_collection_finish() -> None:
     """What was imported stays: the collections between tests need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """The Redis of the whole run, if a test has asked for it."""
+    stop_shared()
 
 
 @pytest.fixture

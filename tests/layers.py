@@ -15,6 +15,7 @@ ROOMS = (
     "containers",
     "placing",
     "policy",
+    "storing",
     "families",
     "waiting",
     "addresses",
@@ -24,6 +25,7 @@ ROOMS = (
     "selection",
     "dialects",
     "brc20",
+    "stores",
     "wire",
     "media",
     "metrics",
@@ -52,9 +54,11 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "families"})
+BASE = frozenset(
+    {"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "storing", "families"}
+)
 SEES = {
-    "plugins": BASE | {"options", "selection", "brc20", "dialects"},
+    "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores"},
     "testing": BASE,
     "sketches": BASE | {"options", "selection", "brc20", "testing"},
     "demo": frozenset[str](),

@@ -1,7 +1,9 @@
-"""A process of its own over an embedded store, for the tests that kill it or look at its memory.
+"""A process of its own over a store, for the tests that kill it or look at its memory.
 
-``open PATH``: say why the store cannot be opened. ``large PATH``: bodies of 64 MiB; prints by how many bytes memory
-grew and the reactor's longest pause in seconds. ``work PATH``: add, claim and finish tasks until killed, printing each
+WHERE is a path, or the URL of a Redis.
+
+``open WHERE``: say why the store cannot be opened. ``large WHERE``: bodies of 64 MiB; prints by how many bytes memory
+grew and the reactor's longest pause in seconds. ``work WHERE``: add, claim and finish tasks until killed, printing each
 step once it is acknowledged: ``added ID SIZE``, ``claimed ID ATTEMPT``, ``finished ID SIZE``.
 """
 
@@ -21,10 +23,12 @@ from twisted.internet.task import LoopingCall, react
 
 from ngpu.errors import ConfigError
 from ngpu.model import CHUNK, Body, BytesBody
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
+from ngpu.stores.sqlite import SqliteTaskStore
 
 SIZES = (0, 100, CHUNK, CHUNK + 1, 3 * CHUNK)
 LARGE = 256
+LEASE = 0.5
 
 
 def say(*words: object) -> None:
@@ -32,7 +36,7 @@ def say(*words: object) -> None:
     os.write(1, f"{' '.join(map(str, words))}\n".encode())
 
 
-async def work(store: SqliteTaskStore) -> None:
+async def work(store: Any) -> None:
     async def add(worker: int) -> None:
         number = 0
         while True:
@@ -65,7 +69,7 @@ async def work(store: SqliteTaskStore) -> None:
     )
 
 
-async def large(store: SqliteTaskStore, reactor: Any) -> None:
+async def large(store: Any, reactor: Any) -> None:
     async def drain(body: Body) -> int:
         return sum([len(piece) async for piece in body.chunks()])
 
@@ -100,8 +104,12 @@ async def large(store: SqliteTaskStore, reactor: Any) -> None:
     say((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, max(pauses))
 
 
-async def main(reactor: Any, what: str, path: str) -> None:
-    store = SqliteTaskStore(Path(path), reactor)
+async def main(reactor: Any, what: str, where: str) -> None:
+    store: Any
+    if "://" in where:
+        store = RedisTaskStore(address_of(where), reactor, RedisOptions(lease=LEASE))
+    else:
+        store = SqliteTaskStore(Path(where), reactor)
     try:
         await store.open()
     except ConfigError as error:

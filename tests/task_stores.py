@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import redis_server
 
 from ngpu.model import (
     CHUNK,
@@ -17,7 +20,8 @@ from ngpu.model import (
     TaskStatus,
     UpstreamRequest,
 )
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
+from ngpu.stores.sqlite import SqliteTaskStore
 from ngpu.testing.store import MemoryTaskStore, Shelf
 
 Opener = Callable[[], Awaitable[Any]]
@@ -42,7 +46,19 @@ def sqlite(folder: Path, reactor: Any) -> Opener:
     return opened
 
 
-BACKENDS: dict[str, Callable[[Path, Any], Opener]] = {"memory": memory, "sqlite": sqlite}
+def redis(folder: Path, reactor: Any) -> Opener:
+    server = redis_server.shared()
+    options = RedisOptions(prefix=secrets.token_hex(4))
+
+    async def opened() -> RedisTaskStore:
+        store = RedisTaskStore(address_of(server.url), reactor, options)
+        await store.open()
+        return store
+
+    return opened
+
+
+BACKENDS: dict[str, Callable[[Path, Any], Opener]] = {"memory": memory, "sqlite": sqlite, "redis": redis}
 
 HERE = Placement("replica-1", "0xAB01", "127.0.0.1")
 THERE = Placement("replica-2", "0xAB02", "127.0.0.1")

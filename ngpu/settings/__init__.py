@@ -8,7 +8,7 @@ from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
 from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.root import Settings
-from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
+from ngpu.settings.service import Admin, Limits, Store
 from ngpu.settings.workspace import HealthCheck, Image, Queue, Selection, Upstream, Workspace
 
 __all__ = [
@@ -30,12 +30,11 @@ __all__ = [
     "Problem",
     "QueryAlias",
     "Queue",
-    "RedisStore",
     "Registry",
     "Selection",
     "Settings",
     "SettingsError",
-    "SqliteStore",
+    "Store",
     "Upstream",
     "Workspace",
     "load",

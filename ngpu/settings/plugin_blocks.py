@@ -10,6 +10,7 @@ from ngpu.errors import ConfigError
 from ngpu.settings.document import Document
 from ngpu.settings.references import peer_problems
 from ngpu.settings.report import Path, Problem
+from ngpu.settings.service import DEFAULT_STORE
 
 CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
 """Asked with family, name and options; raises ConfigError: path ``()`` is the name, else it leads to the option."""
@@ -36,11 +37,27 @@ def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> It
     except ConfigError as error:
         yield _problem(document, error.path, str(error))
         return
+    yield from _check_store(document, check)
     for top, key, name_key, family in _BLOCKS:
         for path, outer in document.blocks(top):
             block = outer if key is None else outer.get(key)
             if isinstance(block, dict):
                 yield from _check(document, path if key is None else (*path, key), block, name_key, family, check)
+
+
+def _check_store(document: Document, check: CheckBlock) -> Iterator[Problem]:
+    """``store`` says the name as ``kind``, and the options beside it."""
+    block = document.get("store")
+    if not isinstance(block, dict) or not all(isinstance(key, str) for key in block):
+        return
+    options = {key: value for key, value in block.items() if key != "kind"}
+    kind = block.get("kind", DEFAULT_STORE)
+    if not isinstance(kind, str):
+        return
+    try:
+        check("store", kind, options)
+    except ConfigError as error:
+        yield _problem(document, ("store", *(error.path[1:] or ("kind",))), str(error))
 
 
 def _check(

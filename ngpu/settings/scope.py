@@ -14,8 +14,6 @@ def check_scope(document: Document) -> Iterator[Problem]:
     processes = document.get("processes")
     if type(processes) is int and processes > 1:
         yield _at(document, ("processes",), "this version runs one process: set it to 1")
-    if document.get("store", "kind") == "redis":
-        yield _at(document, ("store", "kind"), "this version keeps tasks in SQLite only: set it to sqlite")
     engines = any(node.get("engine") for _, node in document.blocks("nodes"))
     for path, workspace in document.blocks("workspaces"):
         if workspace.get("upstream") and workspace.get("image") is not None:

@@ -12,7 +12,7 @@ _SECRET_KEY = re.compile(
 _HARMLESS_KEY = re.compile(r"(?i).*_file")
 
 _SECRET_TEXT = re.compile(
-    r"(?i)whsec_[^\s\"',}\]]+|scrypt\$[^\s\"',}\]]+|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])|(?<=://)[^/@\s\"']+(?=@)"
+    r"(?i)whsec_[^\s\"',}\]]+|scrypt\$[^\s\"',}\]]+|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])|(?<=://)[^/\s\"']+(?=@)"
 )
 _KEY_IN_LINE = re.compile(r"""(?:^|[\s{,\[])["']?([A-Za-z_][\w.-]*)["']?[ \t]*:(?=\s|$)""")
 _LOOKED_AT = 1024

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Field
 
 from ngpu.settings.block import Block, concealed, written
 from ngpu.settings.endpoint import Endpoint
@@ -21,41 +23,25 @@ from ngpu.settings.kinds import (
     matching,
 )
 
-
-class SqliteStore(Block):
-    """Task records in a file of this machine."""
-
-    kind: Literal["sqlite"] = "sqlite"
-    path: FilePath = written("var/ngpu.sqlite")
+DEFAULT_STORE = "sqlite"
+"""``store.kind`` where it is left out."""
 
 
-class RedisStore(Block):
-    """Task records in Redis; ``sentinels`` are ``host:port`` of its sentinels."""
+class Store(Block):
+    """Where task records are kept: ``kind`` is a plugin of the family ``store``; its options stand beside it."""
 
-    kind: Literal["redis"]
-    url: Annotated[Text, matching(r"rediss?://\S+", "must be redis://host:port/number")] = Field(repr=False)
-    sentinels: tuple[Name, ...] = ()
+    model_config = ConfigDict(extra="allow")
 
+    kind: Name = DEFAULT_STORE
 
-class UnknownStore(Block):
-    """Stands for a ``kind`` that does not exist, to say so."""
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What stands beside ``kind``."""
+        return MappingProxyType(self.__pydantic_extra__ or {})
 
-    model_config = ConfigDict(extra="ignore")
-
-    kind: Literal["sqlite", "redis"]
-
-
-def _which(value: Any) -> str:
-    kind = value.get("kind", "sqlite") if isinstance(value, dict) else getattr(value, "kind", "sqlite")
-    return f"<{kind}>" if kind in ("sqlite", "redis") else "<unknown>"
-
-
-Store = Annotated[
-    Annotated[SqliteStore, Tag("<sqlite>")]
-    | Annotated[RedisStore, Tag("<redis>")]
-    | Annotated[UnknownStore, Tag("<unknown>")],
-    Discriminator(_which),
-]
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Options may hold passwords: they are not printed."""
+        return [("kind", self.kind)]
 
 
 class Admin(Block):
@@ -99,11 +85,12 @@ class Egress(Block):
 
 
 class Media(Block):
-    """Files that workers fetch from the gateway, at ``url`` as they see it, for ``ttl`` seconds."""
+    """Files in ``folder`` that workers fetch from the gateway, at ``url`` as they see it, for ``ttl`` seconds."""
 
     url: Annotated[
         Text, matching(r"(https?://[A-Za-z0-9_.:\[\]-]+(/[A-Za-z0-9_.~/-]*)?)?", "must be http://host:port")
     ] = ""
+    folder: FilePath = written("var/media")
     ttl: PositiveDuration = written("1h")
 
 

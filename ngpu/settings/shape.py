@@ -11,7 +11,7 @@ from pydantic import Tag
 from ngpu.settings.block import Block
 from ngpu.settings.root import Settings
 
-TAGS: Final = frozenset({"<query>", "<route>", "<sqlite>", "<redis>", "<unknown>"})
+TAGS: Final = frozenset({"<query>", "<route>"})
 """What pydantic puts into locations for the members of our unions; no part of the file."""
 
 

@@ -58,7 +58,7 @@ def verify_plugin(
         verify_policy(contract, replicas)
     elif factory.family == "checker":
         verify_checker(contract, source, holds or {}, holder, nobody)
-    else:
+    elif factory.family == "adapter":
         verify_adapter(contract, worker, request)
 
 

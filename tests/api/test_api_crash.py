@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import pytest
+import redis_server
 import requests
 from api_rig import Client, Rig, configuration, eventually, rig_of, right, workspace
 from scripted_worker import STARTED, Line, script
@@ -29,13 +30,16 @@ UNKNOWN = "its outcome is unknown"
 STOPPING = "the gateway is stopping"
 
 
-@pytest.fixture
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+@pytest.fixture(params=["sqlite", "redis"])
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    store = {"kind": "sqlite", "path": "ngpu.sqlite"} if request.param == "sqlite" else redis_server.block()
+
     def make(ports: list[int]) -> dict[str, Any]:
         long = {"queue": {"limit": 100_000}}
         return configuration(
             workspace(ONCE, *ports, slots=4, **long),
             workspace(AGAIN, *ports, slots=4, retry="idempotent", **long),
+            store=store,
         )
 
     with rig_of(tmp_path_factory.mktemp("crash"), 2, make) as one:

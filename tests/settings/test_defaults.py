@@ -15,14 +15,14 @@ from ngpu.settings.shape import keys_at
 EXAMPLE = Path(__file__).parents[2] / "config" / "ngpu.yaml"
 
 BLOCKS = [
-    *((), ("store", "<sqlite>"), ("admin",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
+    *((), ("store",), ("admin",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
     *(("cloud", "accounts", 0), ("fleet",), ("registries", "r"), ("workspaces", 0, "container")),
     *(("workspaces", 0, "placement"), ("workspaces", 0, "container", "mounts", 0)),
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
     *(("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus")),
-    *(("apps", "x", "<query>"), ("store", "<redis>")),
+    *(("apps", "x", "<query>")),
 ]  # fmt: skip
 
 
@@ -39,7 +39,8 @@ def test_the_example_file_loads_without_a_warning() -> None:
 
 
 def test_the_example_file_says_the_defaults() -> None:
-    assert load(EXAMPLE).settings == loads("{}", "f", EXAMPLE.parent).settings
+    said = "store: {path: var/ngpu.sqlite}"  # of the plugin: tests/stores/test_blocks.py
+    assert load(EXAMPLE).settings == loads(said, "f", EXAMPLE.parent).settings
 
 
 def test_the_examples_in_it_work_once_they_are_uncommented() -> None:
@@ -80,8 +81,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
     settings = loads("{}", "f", Path("/etc/ngpu")).settings
     assert settings.listen == ("tcp:8080:interface=127.0.0.1",)
     assert settings.zone == ZoneInfo("UTC")
-    assert settings.store.kind == "sqlite"
-    assert settings.store.path == Path("/etc/ngpu/var/ngpu.sqlite")
+    assert (settings.store.kind, dict(settings.store.options)) == ("sqlite", {})
+    assert settings.media.folder == Path("/etc/ngpu/var/media")
     assert settings.admin.listen == ("tcp:8081:interface=127.0.0.1",)
     assert settings.admin.token_file == Path("/etc/ngpu/var/admin.token")
     assert settings.admin.open_metrics is False

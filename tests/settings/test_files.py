@@ -81,8 +81,7 @@ def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     settings = load(Path("etc/ngpu.yaml")).settings
     assert settings.folder == tmp_path / "etc"
-    assert settings.store.kind == "sqlite"
-    assert settings.store.path == tmp_path / "etc/var/ngpu.sqlite"
+    assert settings.media.folder == tmp_path / "etc/var/media"
     assert settings.admin.token_file == tmp_path / "etc/token"
     assert settings.plugins.path == (tmp_path / "etc/mine", Path("/opt/theirs"))
 

@@ -15,7 +15,7 @@ EXAMPLE = (Path(__file__).parents[2] / "config" / "ngpu.yaml").read_text()
 NAMES = sorted(
     {
         *keys_at(()),
-        *keys_at(("store", "<redis>")), *keys_at(("admin",)), *keys_at(("limits",)), *keys_at(("nodes", 0)),
+        *keys_at(("store",)), *keys_at(("admin",)), *keys_at(("limits",)), *keys_at(("nodes", 0)),
         *keys_at(("nodes", 0, "gpus")), *keys_at(("workspaces", 0)), *keys_at(("workspaces", 0, "upstream", 0)),
         *keys_at(("gates", "x")), *keys_at(("apps", "x", "<route>")),
     }
@@ -27,7 +27,7 @@ SCALARS: st.SearchStrategy[Any] = st.one_of(
                      "ab" * 32, "[key]", "<query>"]),
 )  # fmt: skip
 KEYS = st.one_of(
-    st.sampled_from(NAMES), st.text(max_size=8), st.sampled_from(["[key]", "<<", "<sqlite>", "80", "query"])
+    st.sampled_from(NAMES), st.text(max_size=8), st.sampled_from(["[key]", "<<", "<route>", "80", "query"])
 )
 TREES = st.recursive(
     SCALARS,

@@ -26,8 +26,8 @@ PLACES = [
     f"workspaces:\n- env:\n    A=B: {SECRET}\n",
     f"workspaces:\n- env: &e {{A: {SECRET}, B: 1}}\n  labels: *e\n",
     f"workspaces:\n- labels: &e {{A: {SECRET}, B: 1}}\n  env: *e\n",
-    f"store: {{kind: redis, url: 'redis://u:{SECRET}@h'}}",
-    f"store: {{kind: redis, url: 'redis://:{SECRET}@h', x: 1}}",
+    f"store: {{kind: 5, url: 'redis://u:{SECRET}@h', password: {SECRET}}}",
+    f"store: {{kind: 5, url: 'redis://u:a@{SECRET}@h'}}",
     f"cloud: {{accounts: [{{email: e, password: {SECRET}}}]}}",
     f"cloud: {{accounts: [{{email: e, pasword: {SECRET}, password: 'scrypt${SECRET}'}}]}}",
     f"gates: {{g: {{checker: 5, options: {{api_key: {SECRET}, url: 'http://u:{SECRET}@h'}}}}}}",
@@ -81,6 +81,7 @@ def test_printed_settings_show_no_secret() -> None:
     text = f"""\
 nodes: [{{address: aa, host: h}}]
 cloud: {{accounts: [{{email: e, password: "scrypt$1$1$1$aaaa$bbbb"}}]}}
+store: {{kind: redis, url: "redis://u:{SECRET}@h"}}
 workspaces:
 - id: w
   ports: {{80: 1}}

@@ -1,23 +1,32 @@
-"""The store in memory and the embedded one give the same answers to whatever is asked of them, in any order."""
+"""All stores give the same answers to whatever is asked of them, in any order, and as a plain model of it says.
+
+One in Redis does so too over a connection that is cut at any call: before it, before its answer, or with a copy of it
+that arrives when nobody waits for it any more.
+"""
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
+import redis_server
+from cutting_proxy import AFTER, BEFORE, LATE, CuttingProxy
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from task_stores import BACKENDS, DONE, HERE, THERE, pattern, sample, whole
+from task_stores import BACKENDS, DONE, HERE, THERE, Opener, pattern, sample, whole
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from ngpu.errors import NgpuError
 from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskQuery, TaskStatus
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
 
 workspaces = st.sampled_from(["w", "v"])
 ids = st.sampled_from([f"t{number}" for number in range(12)])
@@ -26,6 +35,8 @@ moments = st.integers(0, 12).map(float)
 places = st.sampled_from([HERE, THERE, Placement()])
 sizes = st.sampled_from([0, 5, CHUNK, CHUNK + 5])
 nodes = st.none() | st.sampled_from([HERE.node_address, "ab02", "0xFF", ""])
+collections = st.sampled_from(["a", "b"])
+keys = st.sampled_from(["0123", "key", "\u4f60", ""])
 addresses = st.none() | st.sampled_from(["bc1q", "", "\ud800"])
 
 
@@ -36,9 +47,19 @@ class SameAnswers(RuleBasedStateMachine):
 
         self._reactor = reactor
         self._folder = tempfile.TemporaryDirectory()
-        self._openers = [backend(Path(self._folder.name), reactor) for backend in BACKENDS.values()]
+        self._openers = self.openers(Path(self._folder.name), reactor)
         self._stores = [self._wait(opener) for opener in self._openers]
         self._known: dict[str, Task] = {}
+        self._documents: dict[str, dict[str, dict[str, int]]] = {"a": {}, "b": {}}
+
+    def _kept_documents(self) -> list[Any]:
+        """Of the stores that keep some."""
+        return [store.documents for store in self._stores if hasattr(store, "documents")]
+
+    def openers(self, folder: Path, reactor: Any) -> list[Opener]:
+        """All there are on this machine."""
+        there = {name for name in BACKENDS if name != "redis" or redis_server.is_installed()}
+        return [backend(folder, reactor) for name, backend in BACKENDS.items() if name in there]
 
     def _wait(self, call: Callable[..., Any], *args: Any) -> Any:
         """Hypothesis drives from a thread of its own, the stores live on the reactor's."""
@@ -178,6 +199,24 @@ class SameAnswers(RuleBasedStateMachine):
             self.ask(lambda store: whole(store.request_body(known)))
             self.ask(lambda store: store.queue_position(known))
 
+    @rule(collection=collections, key=keys, value=st.integers(0, 3))
+    def put(self, collection: str, key: str, value: int) -> None:
+        self._documents[collection][key] = {"value": value}
+        for documents in self._kept_documents():
+            self._wait(documents.put, collection, key, {"value": value})
+
+    @rule(collection=collections, key=keys)
+    def delete(self, collection: str, key: str) -> None:
+        was_there = self._documents[collection].pop(key, None) is not None
+        for documents in self._kept_documents():
+            assert self._wait(documents.delete, collection, key) is was_there
+
+    @rule(collection=collections)
+    def read_documents(self, collection: str) -> None:
+        wanted = sorted(self._documents[collection].items())
+        for documents in self._kept_documents():
+            assert list(self._wait(documents.documents, collection).items()) == wanted
+
     @rule()
     def open_again(self) -> None:
         for index, opener in enumerate(self._openers):
@@ -198,7 +237,43 @@ class SameAnswers(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
+class SameAnswersOverBadConnections(SameAnswers):
+    """The store in memory, and one in Redis behind a proxy that cuts."""
+
+    def openers(self, folder: Path, reactor: Any) -> list[Opener]:
+        self._proxy = CuttingProxy(reactor, redis_server.shared().port)
+        self._wait(self._proxy.start)
+        url, options = f"redis://127.0.0.1:{self._proxy.port}", RedisOptions(prefix=secrets.token_hex(4))
+
+        async def opened() -> RedisTaskStore:
+            store = RedisTaskStore(address_of(url), reactor, options)
+            await store.open()
+            return store
+
+        return [BACKENDS["memory"](folder, reactor), opened]
+
+    @rule(plan=st.lists(st.sampled_from([BEFORE, AFTER, LATE]), min_size=1, max_size=3))
+    def cut(self, plan: list[str]) -> None:
+        """What becomes of the next calls."""
+        self._proxy.plan = plan
+
+    @rule()
+    def deliver(self) -> None:
+        """What was held back arrives now."""
+        blockingCallFromThread(self._reactor, self._proxy.deliver)
+
+    def teardown(self) -> None:
+        self._proxy.plan = []
+        super().teardown()
+        self._wait(self._proxy.stop)
+
+
+@pytest.mark.parametrize(("machine", "examples"), [(SameAnswers, 30), (SameAnswersOverBadConnections, 15)])
 @pytest_twisted.ensureDeferred
-async def test_the_same_answers_in_any_order() -> None:
-    bounds = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-    await deferToThread(run_state_machine_as_test, SameAnswers, settings=bounds)
+async def test_the_same_answers_in_any_order(machine: type[SameAnswers], examples: int) -> None:
+    if machine is not SameAnswers:
+        redis_server.needs_redis()
+    bounds = settings(
+        max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    await deferToThread(run_state_machine_as_test, machine, settings=bounds)

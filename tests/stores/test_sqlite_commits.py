@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from sqlite_store import CHILD, count, opened
+from sqlite_store import count, opened
+from store_lives import CHILD
 from task_stores import HERE, sample
 from twisted.internet.defer import CancelledError, ensureDeferred, gatherResults
 
 from ngpu.errors import QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody
-from ngpu.tasks.stores.sqlite.commit import GroupCommit
-from ngpu.tasks.stores.sqlite.lane import MOST_PENDING, MOST_PENDING_BYTES, Job
+from ngpu.stores.sqlite.commit import GroupCommit
+from ngpu.stores.sqlite.lane import MOST_PENDING, MOST_PENDING_BYTES, Job
 
 
 @pytest.fixture

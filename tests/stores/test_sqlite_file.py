@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
-from sqlite_store import CHILD, count, opened
+from sqlite_store import count, opened
+from store_lives import CHILD
 from task_stores import DONE, SlowBody, pattern, sample, whole
 from twisted.internet.defer import Deferred, ensureDeferred
 

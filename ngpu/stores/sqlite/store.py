@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import ConfigError, NotFound, StoreUnavailable
-from ngpu.interfaces import ITaskStore
+from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
-from ngpu.tasks.stores import cursor
-from ngpu.tasks.stores.sqlite import reads, writes
-from ngpu.tasks.stores.sqlite.commit import GroupCommit
-from ngpu.tasks.stores.sqlite.lane import Lane
-from ngpu.tasks.stores.sqlite.lock import FileLock
-from ngpu.tasks.stores.sqlite.reading import Reading
-from ngpu.tasks.stores.sqlite.schema import REQUEST
+from ngpu.stores import cursor
+from ngpu.stores.bodies import StoredBody, pieces_of
+from ngpu.stores.sqlite import reads, writes
+from ngpu.stores.sqlite.commit import GroupCommit
+from ngpu.stores.sqlite.lane import Lane
+from ngpu.stores.sqlite.lock import FileLock
+from ngpu.stores.sqlite.reading import Reading
+from ngpu.stores.sqlite.schema import REQUEST
+from ngpu.storing import IStore
 
 log = Logger()
 
@@ -30,7 +30,7 @@ LARGEST_GROUP = 1024
 """Operations that one commit makes durable at most."""
 
 
-@implementer(ITaskStore)
+@implementer(IStore)
 class SqliteTaskStore:
     """Task records in one SQLite file, for one gateway at a time.
 
@@ -49,11 +49,7 @@ class SqliteTaskStore:
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
 
     async def open(self) -> None:
-        """Take the file; once, before anything else.
-
-        :raises ConfigError: it cannot be a task store, or another gateway has it.
-        :raises StoreUnavailable: it cannot be written just now.
-        """
+        """See ``IStore.open``: take the file."""
         try:
             await self._writer.start()
             await self._reader.start()
@@ -99,7 +95,7 @@ class SqliteTaskStore:
         await self._write(writes.begin_upload, task, queue_limit)
         try:
             index = 0
-            async for data in _pieces(request):
+            async for data in pieces_of(request):
                 await self._write(writes.upload, task.id, index, data, size=len(data))
                 index += 1
             stored = await self._write(writes.end_upload, task, queue_limit)
@@ -211,36 +207,3 @@ class SqliteTaskStore:
         await self._writer.close()
         if self._lock is not None:
             self._lock.release()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBody:
-    """A body in the store, read piece by piece while it is asked for."""
-
-    _piece: Callable[[str, int, int], Deferred[bytes | None]]
-    _task_id: str
-    _attempt: int
-    length: int
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, from the start.
-
-        :raises NotFound: the task was purged.
-        """
-        for index in range((self.length + CHUNK - 1) // CHUNK):
-            data = await self._piece(self._task_id, self._attempt, index)
-            if data is None:
-                raise NotFound(f"task {self._task_id} is not kept any more")
-            yield data
-
-
-async def _pieces(body: Body) -> AsyncIterator[bytes]:
-    """The bytes of ``body`` in pieces of exactly CHUNK bytes, but for the last."""
-    gathered = bytearray()
-    async for data in body.chunks():
-        gathered += data
-        while len(gathered) >= CHUNK:
-            yield bytes(gathered[:CHUNK])
-            del gathered[:CHUNK]
-    if gathered:
-        yield bytes(gathered)

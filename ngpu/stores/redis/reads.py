@@ -1,0 +1,43 @@
+"""The scripts that only look."""
+
+from __future__ import annotations
+
+from ngpu.stores.redis.script import unfenced
+
+RECORD = unfenced("""
+if redis.call('EXISTS', task(ARGV[1])) == 0 then return 'null' end
+return cjson.encode(record(ARGV[1]))
+""")
+
+RUNNING = unfenced("""
+local records = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. ':running', '(' .. ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])) do
+    records[#records + 1] = record(id)
+end
+if #records == 0 then return '[]' end
+return cjson.encode(records)
+""")
+"""The running tasks whose number comes after one, so many at most."""
+
+PAGE = unfenced("""
+local places = redis.call('ZRANGEBYLEX', P .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+local shown = {}
+for _, place in ipairs(places) do
+    if ARGV[5] == '' or redis.call('HGET', task(string.sub(place, 29)), 'node') == ARGV[5] then
+        shown[#shown + 1] = place
+    end
+end
+local last = #places == tonumber(ARGV[4]) and places[#places] or ''
+return cjson.encode({#shown > 0 and shown or cjson.null, last})
+""")
+"""Places of an index between two bounds: those at a node (or all), and the last one looked at if more may follow."""
+
+PIECE = unfenced("""
+local id, kind, attempt, index = unpack(ARGV)
+local small, a = unpack(redis.call('HMGET', task(id), string.sub(kind, 1, 1) == 'q' and 'q' or 'r', 'a'))
+if not a then return false end
+if kind == 'r' and a ~= attempt then return false end
+if index == '0' and small then return small end
+return redis.call('HGET', P .. (kind == 'q' and ':request:' or ':result:') .. id, index)
+""")
+"""A piece of a request (``q``) or result (``r``) as it is, or nil."""

@@ -1,0 +1,282 @@
+"""The shared store as the rest of ngpu sees it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ngpu.errors import ConfigError, Conflict, QueueFull, StoreUnavailable
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+from ngpu.stores.bodies import StoredBody, pieces_of
+from ngpu.stores.record import outcome_json, placement_json, search_key
+from ngpu.stores.redis import listing, reads, writes
+from ngpu.stores.redis.address import Address
+from ngpu.stores.redis.asking import Asking, Call
+from ngpu.stores.redis.desk import Desk, Redo
+from ngpu.stores.redis.documents import RedisDocuments
+from ngpu.stores.redis.endpoint import endpoint_of
+from ngpu.stores.redis.greeting import Unfit, greet
+from ngpu.stores.redis.lease import Lease
+from ngpu.stores.redis.link import Link, reason_of
+from ngpu.stores.redis.records import addition, task_of
+from ngpu.stores.redis.script import Script
+from ngpu.storing import IStore
+
+log = Logger("ngpu.store")
+
+RETRY_AFTER = 5
+"""Seconds that a caller is told to wait for a place in a full queue."""
+
+LARGE = 4096
+"""Bytes from which on a body goes the way of pieces."""
+
+MOST_AT_ONCE = 500
+"""Records that one question is answered with."""
+
+
+@dataclass(frozen=True)
+class RedisOptions:
+    """What a Redis store has to know beside its address.
+
+    :ivar trust: the authorities of rediss://, for ``optionsForClientTLS``.
+    :ivar prefix: of all its keys.
+    :ivar timeout: seconds in which each call is answered or refused.
+    :ivar lease: seconds after which a gateway that is not heard of counts as gone.
+    """
+
+    trust: Any = None
+    sentinel_password: str = ""
+    prefix: str = "ngpu"
+    timeout: float = 5.0
+    lease: float = 10.0
+
+
+@implementer(IStore)
+class RedisTaskStore:
+    """Task records in a Redis, for one gateway at a time.
+
+    :ivar documents: what else has to outlive the process, beside them.
+    """
+
+    def __init__(self, address: Address, reactor: Any, options: RedisOptions = RedisOptions()) -> None:
+        self._what = f"Redis at {address}, with the prefix {options.prefix!r},"
+        self._reactor = reactor
+        self._timeout = options.timeout
+        endpoint = endpoint_of(address, reactor, options.trust, options.timeout, options.sentinel_password)
+        links = [Link(endpoint, partial(greet, address=address), reactor, options.timeout) for _ in "12"]
+        self._links = links[0], links[1]
+        self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
+        self._desk = Desk(self._asking, self._links, reactor, options.timeout)
+        self.documents = RedisDocuments(self._desk, options.prefix)
+        self._lease = Lease(self._ask, secrets.token_hex(8), options.lease, reactor)
+        self._prefix = options.prefix
+        self._opened = False
+        self._finished: set[tuple[str, int]] = set()
+        self._expired: list[tuple[str, str]] = []
+
+    async def open(self) -> None:
+        """See ``IStore.open``."""
+        for link in self._links:
+            link.start()
+        try:
+            for link in self._links:
+                await self._first(link)
+            await self._lease.acquire(self._what)
+        except BaseException:
+            await self._disconnect()
+            raise
+        self._asking.owner = self._lease
+        self._opened = True
+
+    async def _first(self, link: Link) -> None:
+        until = self._reactor.seconds() + self._timeout
+        while link.wire is None:
+            if isinstance(link.failure, Unfit) and link.failure.lasting:
+                raise ConfigError(f"{self._what} {link.failure}")
+            try:
+                await link.change().addTimeout(max(until - self._reactor.seconds(), 0.0), self._reactor)
+            except defer.TimeoutError:
+                raise self._asking.refusal(reason_of(link.failure)) from None
+
+    async def _ask(self, script: Script, *arguments: Any) -> Any:
+        """For the lease, which needs neither a fence nor that the store is open."""
+        call = Call(script, arguments, self._reactor.seconds() + self._timeout)
+        return json.loads(await self._asking.answer(self._links[0], call) or b"null")
+
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+        """See ``ITaskStore.add``."""
+        if request.length <= CHUNK:
+            data = b"".join([chunk async for chunk in request.chunks()])
+            return await self._add(task, data, queue_limit, "")
+        token, limit = secrets.token_hex(8), "" if queue_limit is None else queue_limit
+        _accepted(await self._desk.write(writes.BEGIN_UPLOAD, task.id, task.workspace, limit, token), task, queue_limit)
+        try:
+            index = 0
+            async for piece in pieces_of(request):
+                await self._desk.write(writes.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
+                index += 1
+            return await self._add(task, b"", queue_limit, token)
+        except BaseException:  # cancelled too
+            self._drop_upload(task.id, token)
+            raise
+
+    async def _add(self, task: Task, data: bytes, queue_limit: int | None, token: str) -> Task:
+        def undo(answer: Any) -> Redo | None:
+            if not isinstance(answer, int):  # it was refused
+                return None
+            return writes.FORGET, (task.id, answer, task.status.value, task.attempt)
+
+        limit = "" if queue_limit is None else queue_limit
+        values, size = (*addition(task), limit, token, data), len(data)
+        answer = await self._desk.write(writes.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
+        return replace(task, number=_accepted(answer, task, queue_limit))
+
+    def _drop_upload(self, task_id: str, token: str) -> None:
+        def stays(reason: object) -> None:
+            log.warn("{task_id}: an upload stays until the next start: {reason}", task_id=task_id, reason=str(reason))
+
+        try:
+            self._desk.write(writes.DROP_UPLOAD, task_id, token).addErrback(lambda failure: stays(failure.value))
+        except StoreUnavailable as error:
+            stays(error)
+
+    async def claim(self, workspace: str, placement: Placement, now: float) -> Task | None:
+        """See ``ITaskStore.claim``."""
+
+        def undo(answer: Any) -> Redo:
+            task = task_of(answer)
+            return writes.REQUEUE, (task.id, task.attempt, placement_json(Placement()))
+
+        values = (workspace, placement_json(placement), _node(placement), repr(now))
+        answer = await self._desk.write(writes.CLAIM, *values, undo=undo)
+        return task_of(answer) if answer else None
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See ``ITaskStore.reattempt``."""
+        values = (task_id, attempt, placement_json(placement), _node(placement))
+        fence: Any = await self._desk.write(
+            writes.REATTEMPT, *values, undo=lambda answer: (writes.REVERT, (task_id, answer))
+        )
+        return fence or None
+
+    async def save_checkpoint(self, task_id: str, attempt: int, checkpoint: str) -> bool:
+        """See ``ITaskStore.save_checkpoint``."""
+        return bool(await self._desk.write(writes.SAVE_CHECKPOINT, task_id, attempt, checkpoint, size=len(checkpoint)))
+
+    async def requeue(self, task_id: str, attempt: int) -> bool:
+        """See ``ITaskStore.requeue``."""
+        return bool(await self._desk.write(writes.REQUEUE, task_id, attempt, placement_json(Placement())))
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See ``ITaskStore.write_result``."""
+        await self._desk.write(writes.WRITE_RESULT, task_id, attempt, index, data, size=len(data), bulk=True)
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+    ) -> bool:
+        """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
+        if (task_id, attempt) in self._finished:
+            self._finished.discard((task_id, attempt))
+            return True
+        index, data = ("", b"") if last is None else last
+        values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
+
+        def undo(answer: Any) -> None:
+            self._finished.add((task_id, attempt))
+
+        size = len(data)
+        return bool(await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo))
+
+    async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
+        """See ``ITaskStore.cancel``."""
+        before = await self._desk.write(writes.CANCEL, search_key(task_id), repr(now))
+        return TaskStatus(before) if before else None
+
+    async def expire(self, now: float) -> Sequence[tuple[str, str]]:
+        """See ``ITaskStore.expire``."""
+
+        def undo(answer: Any) -> None:
+            self._expired += [(workspace, task_id) for workspace, task_id in answer]
+
+        answer = await self._desk.write(writes.EXPIRE, repr(now), writes.MOST_EXPIRED, undo=undo)
+        late, self._expired = self._expired, []
+        return [*late, *((workspace, task_id) for workspace, task_id in answer)]
+
+    async def orphans(self) -> Sequence[Task]:
+        """See ``ITaskStore.orphans``."""
+        tasks: list[Task] = []
+        while found := await self._desk.read(reads.RUNNING, tasks[-1].number if tasks else 0, MOST_AT_ONCE):
+            tasks += [task_of(record) for record in found]
+        return tasks
+
+    async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
+        """See ``ITaskStore.purge``."""
+        before = json.dumps({workspace: repr(float(time)) for workspace, time in ended_before.items()})
+        count: int = await self._desk.write(writes.PURGE, before, repr(float(otherwise)), writes.MOST_PURGED)
+        return count
+
+    async def get(self, task_id: str) -> Task | None:
+        """See ``ITaskStore.get``."""
+        record = await self._desk.read(reads.RECORD, search_key(task_id))
+        return task_of(record) if record else None
+
+    async def list(self, query: TaskQuery) -> TaskPage:
+        """See ``ITaskStore.list``."""
+        return await listing.page(partial(self._desk.read, reads.PAGE), query)
+
+    async def queued(self, workspace: str) -> int:
+        """See ``ITaskStore.queued``."""
+        return int(await self._desk.plain("ZCARD", f"{self._prefix}:queue:{workspace}".encode()))
+
+    async def queue_position(self, task: Task) -> int:
+        """See ``ITaskStore.queue_position``."""
+        queue = f"{self._prefix}:queue:{task.workspace}".encode()
+        return 1 + int(await self._desk.plain("ZCOUNT", queue, "-inf", f"({task.number}"))
+
+    def request_body(self, task: Task) -> Body:
+        """See ``ITaskStore.request_body``."""
+        return StoredBody(partial(self._piece, "q"), task.id, task.attempt, task.request_size)
+
+    def result_body(self, task: Task) -> Body:
+        """See ``ITaskStore.result_body``."""
+        return StoredBody(partial(self._piece, "r"), task.id, task.attempt, task.outcome.size if task.outcome else 0)
+
+    def _piece(self, kind: str, task_id: str, attempt: int, index: int) -> Deferred[bytes | None]:
+        return self._desk.piece(reads.PIECE, task_id, kind, attempt, index, size=CHUNK)
+
+    async def close(self) -> None:
+        """See ``ITaskStore.close``; once more does nothing."""
+        await self._desk.close()
+        if self._opened:
+            self._opened = False
+            try:
+                await self._lease.release()
+            except StoreUnavailable as error:
+                log.warn("the lease of the store runs out by itself: {reason}", reason=str(error))
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        for link in self._links:
+            await link.stop()
+
+
+def _accepted(answer: Any, task: Task, queue_limit: int | None) -> Any:
+    """The answer to an ``add``, unless it is a refusal."""
+    if answer == "full":
+        raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", RETRY_AFTER)
+    if answer == "taken":
+        raise Conflict(f"there is a task {task.id} already")
+    return answer
+
+
+def _node(placement: Placement) -> str:
+    return search_key(node_key(placement.node_address))

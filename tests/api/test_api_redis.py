@@ -1,0 +1,110 @@
+"""A gateway whose store is a Redis: what its customers and its operator see when one of the two goes away."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from api_rig import Rig, configuration, eventually, refused, rig_of, right, workspace
+from processes import Gateway
+from redis_server import RedisServer, block
+from scripted_worker import script
+
+WORKSPACE = "0123"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def rig(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[Rig]:
+    store = {**block(server), "timeout": "1s"}
+    with rig_of(
+        tmp_path_factory.mktemp("gateway"), 1, lambda ports: configuration(workspace(WORKSPACE, *ports), store=store)
+    ) as one:
+        yield one
+
+
+def test_nothing_is_lost_when_the_gateway_is_killed(rig: Rig) -> None:
+    client = rig.client(WORKSPACE)
+    done = client.submit(script(body=b"0123"))
+    assert client.ended(done)["data"] == "0123"
+    running = client.submit(script(delay=1.0))
+    eventually(lambda: client.status(running) == "running", "it runs")
+    waiting = [client.submit(script(body=b"%d" % number)) for number in range(5)]
+    rig.gateway.kill9()
+    rig.gateway.start()
+    assert client.query(done)["data"] == "0123"
+    assert "its outcome is unknown" in client.ended(running)["msg"]
+    assert [client.ended(task_id)["data"] for task_id in waiting] == ["0", "1", "2", "3", "4"]
+    assert client.listed() == [done, running, *waiting]
+
+
+def test_nothing_is_lost_when_redis_is_killed(rig: Rig, server: RedisServer) -> None:
+    client = rig.client(WORKSPACE)
+    tasks = [client.submit(script(delay=0.05, body=b"%d" % number)) for number in range(20)]
+    eventually(lambda: client.status(tasks[2]) != "queued", "some have run")
+    server.kill9()
+    assert rig.admin("/healthz").status_code == 200
+    ready = rig.admin("/readyz")
+    assert ready.status_code == 503 and f"127.0.0.1:{server.port}" in ready.text
+    assert "cannot be reached" in refused(client.send(script()), 503)
+    server.start()
+    eventually(lambda: rig.admin("/readyz").status_code == 200, "it is ready again")
+    assert [client.ended(task_id)["data"] for task_id in tasks] == [str(number) for number in range(20)]
+    assert rig.worker.at_once == 0
+
+
+def test_a_redis_that_hangs_costs_a_bounded_wait(rig: Rig, server: RedisServer) -> None:
+    client = rig.client(WORKSPACE)
+    done = client.submit(script(body=b"x"))
+    client.ended(done)
+    server.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert "no answer" in refused(client.ask("GET", f"/user/queryTask?taskID={done}"), 503)
+        assert "127.0.0.1" in refused(client.send(script()), 503)
+        assert time.monotonic() - began < 5
+    finally:
+        server.signal(signal.SIGCONT)
+    eventually(lambda: client.ask("GET", f"/user/queryTask?taskID={done}").status_code == 200, "it is there again")
+
+
+def test_a_second_gateway_is_refused_with_a_sentence(rig: Rig) -> None:
+    first = yaml.safe_load(rig.gateway.config_file.read_text())
+    folder = rig.gateway.config_file.parent.parent / "second"
+    second = Gateway({key: value for key, value in first.items() if key not in ("listen", "admin")}, folder)
+    with pytest.raises(AssertionError, match="ended with 1 before it was ready") as ended:
+        second.start()
+    assert f"is in use by the gateway with pid {rig.gateway.pid}" in str(ended.value)
+    assert right(rig.client(WORKSPACE).send(script(body=b"1"), params={"taskMode": "Sync"}))["data"] == "1"
+
+
+def test_a_result_of_many_pieces(rig: Rig) -> None:
+    client = rig.client(WORKSPACE)
+    task_id = client.submit(script(size=20_000_000, type="text/plain"))
+    assert len(client.ended(task_id)["data"]) == 20_000_000
+
+
+def test_a_start_without_redis_says_so(rig: Rig, free_port: int) -> None:
+    config = yaml.safe_load(rig.gateway.config_file.read_text())
+    config["store"]["url"] = f"redis://u:hunter2@127.0.0.1:{free_port}"
+    rig.gateway.stop()
+    rig.gateway.write_config(config)
+    with pytest.raises(AssertionError, match="ended with 1") as ended:
+        rig.gateway.start()
+    assert f"Redis at 127.0.0.1:{free_port} cannot be reached" in str(ended.value)
+    assert "hunter2" not in rig.gateway.log.read_text()
+    checked = subprocess.run(
+        [sys.executable, "-m", "ngpu.cli", "check", "-c", str(rig.gateway.config_file)], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, "what is written is right; whether it is there, only a start can say"
