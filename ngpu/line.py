@@ -136,6 +136,8 @@ class Line:
 
         Whoever waits for it to be drained, where it is, is cancelled.
         """
+        if not self.pool.holds(replica):
+            self.remove(replica.id)
         self.pool.add(replica, self.clock.seconds())
         for drained in self._draining.pop(self.pool.members[replica.id], ()):
             drained.cancel()

@@ -136,17 +136,21 @@ class Pool:
     def add(self, replica: Replica, now: float) -> bool:
         """Let a replica in, which is chosen once a health check has passed; one that is being drained stays.
 
-        :returns: false where it is there already, as it is, or with another number of slots, which it has from now on.
+        :returns: false where it was there already, see `holds`; it has as many slots as are said now.
         """
-        member = self.members.get(replica.id)
-        if member is not None and replace(member.replica, slots=replica.slots) == replica:
+        if self.holds(replica):
+            member = self.members[replica.id]
             member.replica, member.draining = replica, False
             self._place(member, now)
             return False
-        if member is not None:
-            self.remove(replica.id, now)
+        self.remove(replica.id, now)
         self.members[replica.id] = Member(replica)
         return True
+
+    def holds(self, replica: Replica) -> bool:
+        """Whether this very replica is there, whatever its slots: one that listens elsewhere is another one."""
+        member = self.members.get(replica.id)
+        return member is not None and replace(member.replica, slots=replica.slots) == replica
 
     def drain(self, replica_id: str, now: float) -> Member | None:
         """Choose a replica no more; calls that it works on go on. ``None``: there is no such replica."""
