@@ -39,7 +39,8 @@ def lone_workspace(
             "gates": {name: {} for name in settings.gates},
             "apps": {name: {} for name in settings.apps},
             "workspaces": [dict(values)],
-        }
+        },
+        _AT,
     )
     if len(document.spots) > MOST_VALUES:
         return None, [Problem(None, (), f"holds more than {MOST_VALUES} values")]
