@@ -13,8 +13,9 @@ from simulation import Clock, policy
 
 from ngpu.discovery import discover
 from ngpu.interfaces import PluginContext
+from ngpu.member import CallResult
 from ngpu.model import Node, Replica, SelectionRequest
-from ngpu.pool import CallResult, Pool
+from ngpu.pool import Pool
 
 COUNTS = (10, 1_000, 10_000)
 REPEATS = 3

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from ngpu.discovery import Plugins
 from ngpu.interfaces import PluginContext
+from ngpu.member import CallResult, Member
 from ngpu.model import Node, Replica, SelectionRequest
-from ngpu.pool import CallResult, Member, Pool
+from ngpu.pool import Pool
 
 MEAN_JOB = 10.0
 """Seconds of the mean job on a machine of speed 1."""

@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from ngpu.errors import BadReply, DialFailed, NgpuError, UpstreamError
 from ngpu.interfaces import IBodySink, IForwarder
+from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import Body, Placement, Replica, ReplyHead, UpstreamRequest
-from ngpu.pool import CallResult
 
 MOST_SENDS = 3
 """How often a call whose workspace says ``retry: idempotent`` is sent at most."""
@@ -44,6 +44,13 @@ def may_repeat(error: UpstreamError, retry: str) -> bool:
     if isinstance(error, DialFailed):
         return retry != "never"
     return retry == "idempotent" and not isinstance(error, BadReply)
+
+
+class _NoSuchPort(DialFailed):
+    """While a workspace's ports change, some replicas have those of before.
+
+    They are not rested for that, so it counts as a send: else the same one might be tried without end.
+    """
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Caller:
             try:
                 return await self._send(lease, request, body, sink, timeout)
             except UpstreamError as error:
-                sends += not isinstance(error, DialFailed)
+                sends += not isinstance(error, DialFailed) or isinstance(error, _NoSuchPort)
                 self.log.warn(
                     "call to {replica} failed: {error}", replica=lease.replica.id, error=str(error), sends=sends
                 )
@@ -95,12 +102,14 @@ class Caller:
         began = self.clock.seconds()
         result = CallResult.ABANDONED
         try:
-            port = replica.ports[request.port]
+            port = replica.ports.get(request.port)
+            if port is None:
+                raise _NoSuchPort(f"this replica runs a version of its workspace without port {request.port}")
             head = await self.forwarder.send(replica.node.host, port, request, body, sink, timeout)
             result = CallResult.ERRED if head.status >= 500 else CallResult.ANSWERED
             return head
-        except DialFailed:
-            result = CallResult.UNREACHED
+        except DialFailed as error:
+            result = CallResult.ABANDONED if isinstance(error, _NoSuchPort) else CallResult.UNREACHED
             raise
         except UpstreamError:
             result = CallResult.BROKE

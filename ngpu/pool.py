@@ -1,118 +1,30 @@
 """Which replica of a workspace is available: health, slots in use, standing, and rest after failures.
 
 Nothing here waits or does I/O, and every method that depends on the time takes ``now``. A replica is *available* when
-its health checks pass, it has a free slot, it is not resting, and its node is one that the workspace's ``require``
-takes. Suspect ones are shown to the policy only while no other is available. Waiting for one is the line's business.
+its health checks pass, it has a free slot, it neither rests nor is drained, and its node is one that the workspace's
+``require`` takes. Suspect ones are shown to the policy only while no other is available. Waiting for one is the line's
+business. Replicas come and go while calls run; slots of one that was removed may be given back at any time.
 """
 
 from __future__ import annotations
 
-import enum
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from ngpu.chooser import Chooser
 from ngpu.interfaces import ISelectionPolicy
+from ngpu.member import CallResult, Choice, Health, Member, Tier
 from ngpu.model import Replica, Requirement, SelectionRequest
-from ngpu.standing import REST_ABOVE, SUSPECT_ABOVE, Median, Standing
+from ngpu.standing import REST_ABOVE, SUSPECT_ABOVE, Median
 
 FAILURES_BEFORE_REST = 3
 """How many calls in a row must fail after they were sent before a replica is rested; a failed dial rests it at once."""
 
-FIRST_REST, LONGEST_REST = 1.0, 60.0
-"""Seconds of the first rest, which doubles with each one that follows without a success between, up to the longest."""
-
 ANY = Requirement()
 NOT_REQUIRED = "its node is none that selection.require of the workspace takes"
-
-
-class Health(enum.Enum):
-    """What the active checks say; UNKNOWN before the first."""
-
-    UNKNOWN = "unknown"
-    UP = "up"
-    DOWN = "down"
-
-
-class CallResult(enum.Enum):
-    """How a call ended, as far as the replica's standing goes.
-
-    ANSWERED: it works. ERRED: it answered with a server error. BROKE: the transport failed or it took too long.
-    UNREACHED: no connection. ABANDONED: we gave up, which says nothing about it.
-    """
-
-    ANSWERED = "answered"
-    ERRED = "erred"
-    BROKE = "broke"
-    UNREACHED = "unreached"
-    ABANDONED = "abandoned"
-
-
-@dataclass(eq=False, slots=True)
-class Member:
-    """A replica and its live figures; what a policy sees as a `ngpu.model.Candidate`."""
-
-    replica: Replica
-    in_flight: int = 0
-    latency: float | None = None
-    last_used: float | None = None
-    health: Health = Health.UNKNOWN
-    reason: str = "not checked yet"
-    failures: int = 0
-    rests: int = 0
-    resting_until: float = 0.0
-    suspect: bool = False
-    standing: Standing = field(default_factory=Standing)
-    tier: Tier | None = None  # the available ones that it is among
-    place: int = -1  # its index there, -1 when it is not available
-
-    def rest(self, now: float) -> None:
-        """Keep it out of the choice for a while, longer each time."""
-        self.resting_until = now + min(FIRST_REST * 2**self.rests, LONGEST_REST)
-        self.rests = min(self.rests + 1, 16)
-        self.failures = 0
-
-
-class Choice(Sequence[Member]):
-    """The available replicas, live and read-only: a policy that sorts or empties what it is given harms nobody."""
-
-    __slots__ = ("_members",)
-
-    def __init__(self, members: list[Member]) -> None:
-        self._members = members
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._members[index]
-
-    def __iter__(self) -> Iterator[Member]:
-        return iter(self._members)
-
-
-class Tier:
-    """Available replicas that a policy is shown together."""
-
-    def __init__(self) -> None:
-        self._members: list[Member] = []
-        self.choice = Choice(self._members)
-
-    def put(self, member: Member) -> None:
-        """Take it in, in constant time."""
-        member.tier, member.place = self, len(self._members)
-        self._members.append(member)
-
-    def drop(self, member: Member) -> None:
-        """Leave it out, in constant time: the last one fills its gap."""
-        last = self._members.pop()
-        if last is not member:
-            self._members[member.place] = last
-            last.place = member.place
-        member.tier, member.place = None, -1
+LEAVING = "it is being taken out of service"
 
 
 class Pool:
@@ -130,6 +42,7 @@ class Pool:
         label: str = "a workspace",
     ) -> None:
         self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
+        self._label = label
         self.chooser = Chooser(policy, label)
         self._require = require
         self._trusted, self._suspects = Tier(), Tier()
@@ -141,17 +54,62 @@ class Pool:
     @property
     def any_up(self) -> bool:
         """Whether health checks pass for at least one replica that can be chosen, busy or not."""
-        return any(self._serves(member) for member in self.members.values())
+        return any(self.serves(member) for member in self.members.values())
 
     @property
     def slots(self) -> int:
         """How many calls the replicas that are up, and can be chosen, work on at once."""
-        return sum(member.replica.slots for member in self.members.values() if self._serves(member))
+        return sum(member.replica.slots for member in self.members.values() if self.serves(member))
 
     def trouble(self) -> str:
         """Why nothing is up, a clause per replica, for an error message."""
-        reasons = ((m, m.reason if self._takes(m) else NOT_REQUIRED) for m in self.members.values())
-        return "; ".join(f"{m.replica.node.host}: {reason}" for m, reason in reasons if reason)
+        reasons = ((member, self._reason(member)) for member in self.members.values())
+        return "; ".join(f"{m.replica.node.host}: {reason}" for m, reason in reasons if reason) or "it has none"
+
+    def add(self, replica: Replica, now: float) -> bool:
+        """Let a replica in, which is chosen once a health check has passed; one that is being drained stays.
+
+        :returns: false where it was there already, see `holds`; it has as many slots as are said now.
+        """
+        if self.holds(replica):
+            member = self.members[replica.id]
+            member.replica, member.draining = replica, False
+            self._place(member, now)
+            return False
+        self.remove(replica.id, now)
+        self.members[replica.id] = Member(replica)
+        return True
+
+    def holds(self, replica: Replica) -> bool:
+        """Whether this very replica is there, whatever its slots: one that listens elsewhere is another one."""
+        member = self.members.get(replica.id)
+        return member is not None and replace(member.replica, slots=replica.slots) == replica
+
+    def drain(self, replica_id: str, now: float) -> Member | None:
+        """Choose a replica no more; calls that it works on go on. ``None``: there is no such replica."""
+        member = self.members.get(replica_id)
+        if member is not None:
+            member.draining = True
+            self._place(member, now)
+        return member
+
+    def remove(self, replica_id: str, now: float) -> Member | None:
+        """Forget a replica; slots of it that calls still hold may be given back at any time."""
+        member = self.drain(replica_id, now)
+        if member is not None:
+            del self.members[replica_id]
+            self._typical.replace(member.standing.latency, None)
+            self.chooser.removed(member, now)
+        return member
+
+    def use(self, policy: ISelectionPolicy, require: Requirement, now: float) -> None:
+        """Choose by another policy, and of other nodes, from now on."""
+        self.chooser = Chooser(policy, self._label)
+        self._require = require
+        for member in self.members.values():
+            if member.tier is not None:
+                member.tier.drop(member)
+            self._place(member, now)
 
     def take(self, request: SelectionRequest, now: float) -> Member | None:
         """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose.
@@ -203,8 +161,10 @@ class Pool:
         self._place(member, now)
 
     def checked(self, replica_id: str, up: bool, reason: str, now: float) -> bool:
-        """Take in the result of a health check; whether it changed the replica's health."""
-        member = self.members[replica_id]
+        """Take in the result of a health check; whether it changed the replica's health. One that is gone has none."""
+        member = self.members.get(replica_id)
+        if member is None:
+            return False
         before, member.health = member.health, Health.UP if up else Health.DOWN
         member.reason = "" if up else reason
         self._place(member, now)
@@ -212,12 +172,14 @@ class Pool:
 
     def next_wake(self, now: float) -> float | None:
         """When the next rest ends; ``None`` when nobody rests."""
-        while self._resting and self.members[self._resting[0][1]].resting_until != self._resting[0][0]:
+        while self._resting and not self._still_rests(*self._resting[0]):
             heapq.heappop(self._resting)
         return max(self._resting[0][0], now) if self._resting else None
 
     def _count(self, member: Member, seconds: float, failed: bool, now: float) -> None:
-        """Let a call count in its replica's standing."""
+        """Let a call count in its replica's standing, unless it was removed meanwhile."""
+        if self.members.get(member.replica.id) is not member:
+            return
         standing, before, until = member.standing, member.standing.latency, member.standing.suspect_until
         counted = standing.count(seconds, failed, member.latency, self._typical.value, now)
         self._typical.replace(before, standing.latency)
@@ -226,11 +188,21 @@ class Pool:
             heapq.heappush(self._suspected, (standing.suspect_until, next(self._numbers), member))
         self.chooser.finished(member, counted, now)
 
+    def _still_rests(self, until: float, replica_id: str) -> bool:
+        member = self.members.get(replica_id)
+        return member is not None and member.resting_until == until
+
     def _takes(self, member: Member) -> bool:
         return self._require.met_by(member.replica.node)
 
-    def _serves(self, member: Member) -> bool:
-        return member.health is Health.UP and self._takes(member)
+    def serves(self, member: Member) -> bool:
+        """Whether a replica takes new calls, busy or not."""
+        return member.health is Health.UP and not member.draining and self._takes(member)
+
+    def _reason(self, member: Member) -> str:
+        if member.draining:
+            return LEAVING
+        return member.reason if self._takes(member) else NOT_REQUIRED
 
     def _others_serve(self, member: Member, now: float, errors: float = 1.0) -> bool:
         """Whether there is another one, with such a share of failed calls at most."""
@@ -238,7 +210,7 @@ class Pool:
             other is not member
             and other.resting_until <= now
             and other.standing.errors <= errors
-            and self._serves(other)
+            and self.serves(other)
             for other in self.members.values()
         )
 
@@ -250,7 +222,9 @@ class Pool:
 
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:
-            self._place(self.members[heapq.heappop(self._resting)[1]], now)
+            resting = self.members.get(heapq.heappop(self._resting)[1])
+            if resting is not None:
+                self._place(resting, now)
         while self._suspected and self._suspected[0][0] <= now:
             member = heapq.heappop(self._suspected)[2]
             if self.members.get(member.replica.id) is member:
@@ -259,7 +233,7 @@ class Pool:
     def _place(self, member: Member, now: float) -> None:
         """Put the member among those that it belongs to now, and let the policy know; in constant time."""
         busy = member.in_flight >= member.replica.slots or member.resting_until > now
-        fits = not busy and self._serves(member)
+        fits = not busy and self.serves(member)
         member.suspect = member.standing.suspect_until > now
         before = member.tier
         tier = (self._suspects if member.suspect else self._trusted) if fits else None

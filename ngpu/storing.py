@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ngpu.interfaces import ITaskStore
+from zope.interface import Attribute
+
+from ngpu.interfaces import IDocuments, ITaskStore
 
 
 class IStore(ITaskStore):
@@ -10,6 +12,8 @@ class IStore(ITaskStore):
 
     One gateway has it at a time: a second one is refused while the first is there.
     """
+
+    documents: IDocuments = Attribute("Small documents that it keeps beside the tasks.")
 
     async def open() -> None:
         """Take it; once, before anything else.

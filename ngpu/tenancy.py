@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ngpu.errors import Unauthorized
@@ -38,8 +38,23 @@ class Tenancy:
     def __init__(self, workspaces: Iterable[Workspace]) -> None:
         self._by_hash: dict[str, Workspace] = {}
         for workspace in workspaces:
-            for digest in workspace.keys or (_digest(workspace.id),):
-                self._by_hash[digest] = workspace
+            self.change(None, workspace)
+
+    def change(self, before: Workspace | None, after: Workspace | None) -> None:
+        """A workspace has come, changed or gone: its former credentials open nothing any more."""
+        if before is not None:
+            for digest in credentials(before):
+                if self._by_hash.get(digest) is before:
+                    del self._by_hash[digest]
+        if after is not None:
+            self._by_hash.update(dict.fromkeys(credentials(after), after))
+
+    def shares(self, workspace: Workspace) -> Iterator[str]:
+        """The digests of those credentials of a workspace that open another one."""
+        for digest in credentials(workspace):
+            other = self._by_hash.get(digest)
+            if other is not None and other.id != workspace.id:
+                yield digest
 
     def open(self, credential: str) -> Access:
         """The workspace that this opens: one of its keys, or its id where it has none.
@@ -52,6 +67,11 @@ class Tenancy:
         if workspace is None or not right:
             raise Unauthorized("this credential opens no workspace; send Authorization: Bearer <workspace id or key>")
         return Access(workspace, "key-" + shown[:16])
+
+
+def credentials(workspace: Workspace) -> Sequence[str]:
+    """The SHA-256, in hex, of everything that opens a workspace: its keys, or its id where it has none."""
+    return workspace.keys or (_digest(workspace.id),)
 
 
 def _digest(credential: str) -> str:

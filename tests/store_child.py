@@ -4,7 +4,8 @@ WHERE is a path, or the URL of a Redis.
 
 ``open WHERE``: say why the store cannot be opened. ``large WHERE``: bodies of 64 MiB; prints by how many bytes memory
 grew and the reactor's longest pause in seconds. ``work WHERE``: add, claim and finish tasks until killed, printing each
-step once it is acknowledged: ``added ID SIZE``, ``claimed ID ATTEMPT``, ``finished ID SIZE``.
+step once it is acknowledged: ``added ID SIZE``, ``claimed ID ATTEMPT``, ``finished ID SIZE``. ``documents
+WHERE``: write documents until killed, printing ``KEY NUMBER`` for each that is acknowledged.
 """
 
 from __future__ import annotations
@@ -104,6 +105,18 @@ async def large(store: Any, reactor: Any) -> None:
     say((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, max(pauses))
 
 
+async def documents(store: Any) -> None:
+    async def write(key: str) -> None:
+        kept = await store.documents.documents("c")
+        number = kept[key]["n"] if key in kept else 0
+        while True:
+            number += 1
+            await store.documents.put("c", key, {"n": number, "filler": "x" * 500})
+            say(key, number)
+
+    await gatherResults([ensureDeferred(write(f"k{number}")) for number in range(8)])
+
+
 async def main(reactor: Any, what: str, where: str) -> None:
     store: Any
     if "://" in where:
@@ -117,6 +130,8 @@ async def main(reactor: Any, what: str, where: str) -> None:
         return
     if what == "work":
         await work(store)
+    elif what == "documents":
+        await documents(store)
     elif what == "large":
         await large(store, reactor)
     await store.close()

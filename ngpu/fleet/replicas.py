@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ngpu.member import Health, Member
 from ngpu.model import Gpus, Node, Replica, Requirement, node_key
-from ngpu.pool import Health, Member
 from ngpu.settings import NodeSettings, Workspace
 
 

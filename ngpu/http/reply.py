@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
+from ngpu.errors import BadSettings, MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
 from ngpu.http.server import NgpuRequest
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
@@ -19,6 +19,10 @@ from ngpu.wire.replies import failure
 from ngpu.wire.stream import render
 
 log = Logger("ngpu.http")
+
+
+MOST_PROBLEMS = 100
+"""So many of the problems of settings are told at once."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,11 @@ def refusal(error: NgpuError) -> Reply:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="ngpu"'
-    return Reply(failure(status, str(error)), status, headers)
+    document = failure(status, str(error))
+    if isinstance(error, BadSettings):
+        told = error.problems[:MOST_PROBLEMS]
+        document["problems"] = [{"path": path, "message": message} for path, message in told]
+    return Reply(document, status, headers)
 
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:

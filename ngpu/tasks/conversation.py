@@ -15,8 +15,8 @@ from ngpu.adapter import Headers, IConversation, WorkerReply
 from ngpu.calls import NextLease, Slot
 from ngpu.errors import BadRequest, JobFailed, NgpuError, ResultTooLarge, StoreUnavailable, UpstreamError
 from ngpu.interfaces import IBodySink
+from ngpu.member import CallResult
 from ngpu.model import BytesBody, Replica, ReplyHead, Task, UpstreamRequest
-from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 
 if TYPE_CHECKING:

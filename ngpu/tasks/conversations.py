@@ -14,8 +14,8 @@ from ngpu.calls import Caller, NextLease, Slot
 from ngpu.errors import CallTimeout, JobFailed, NotFound, PayloadTooLarge, Unavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
+from ngpu.member import CallResult
 from ngpu.model import CHUNK, Body, BytesBody, ReplyHead, SelectionRequest, Task, UpstreamRequest
-from ngpu.pool import CallResult
 from ngpu.settings import Workspace
 from ngpu.tasks.conversation import LARGEST_REPLY, Conversation, Whole
 from ngpu.tasks.result import ResultSink
@@ -163,7 +163,9 @@ class Conversations:
         timeout: float | None,
     ) -> WorkerReply:
         """A call to another workspace, through its line."""
-        workspace, line = self._workspaces[workspace_id], self._lines[workspace_id]
+        workspace, line = self._workspaces.get(workspace_id), self._lines.get(workspace_id)
+        if workspace is None or line is None:
+            raise NotFound("the workspace that this app calls was removed")
         request = UpstreamRequest(method, target, next(iter(workspace.ports)) if port is None else port, headers)
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers)
         until = self.clock.seconds() + workspace.timeout

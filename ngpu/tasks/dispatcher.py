@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -16,11 +18,11 @@ from ngpu.calls import NextLease, placement_of
 from ngpu.errors import DialFailed, NoReplica, PolicyFailed, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
-from ngpu.model import SelectionRequest, Task, TaskStatus
-from ngpu.pool import CallResult
+from ngpu.member import CallResult
+from ngpu.model import Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
-from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
+from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
 from ngpu.tasks.runs import PutBack, Runs
 from ngpu.waiting import echo
 
@@ -30,12 +32,18 @@ SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 CHOOSE_AGAIN = 1.0
 """Seconds until the next try after a selection policy could not choose a replica for the queue."""
 
+CLEARED_AT_ONCE = 64
+"""Tasks of a removed workspace that are ended side by side, so that the store commits them together."""
+
+RETENTION = 7 * 86400.0
+"""Seconds for which ended tasks are kept while there is no workspace at all; the default of ``retention``."""
+
 MOST_ATTEMPTS = 10
 """Attempts after which a task that reached no replica fails: else one for a dead port would stand first for ever."""
 
 
 class Dispatcher:
-    """Runs queued tasks of all workspaces, and settles what an earlier process left behind.
+    """Runs queued tasks of all workspaces, those that come later too, and settles what an earlier process left behind.
 
     How many tasks wait at most is known here by counting, so that an empty queue costs the store nothing; the store's
     answer to a claim is what holds. The count may be too high for a while (tasks are cancelled and expire), never too
@@ -57,8 +65,9 @@ class Dispatcher:
         self._lines = lines
         self._workspaces = workspaces
         self._clock = clock
-        self._queued = dict.fromkeys(workspaces, 0)
-        self._foresight = {name: Foresight(workspace.queue.limit) for name, workspace in workspaces.items()}
+        self._queued: Counter[str] = Counter()
+        self._foresight: dict[str, Foresight] = {}
+        self._former: dict[str, float] = {}
         self._pumps: dict[str, Deferred[None]] = {}
         self._stopping = False
         self._serving: set[Deferred[Any]] = set()
@@ -80,24 +89,67 @@ class Dispatcher:
                 now = self._clock.seconds()
                 await self._store.finish(task.id, task.attempt, unknown_outcome(task), now, None)
                 self.log.warn("{task_id} was running when the gateway stopped; its outcome is unknown", task_id=task.id)
-        for workspace_id in self._workspaces:
+        for workspace_id in tuple(self._workspaces):
             self.queued(workspace_id, await self._store.queued(workspace_id))
         for ticker, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
             ticker.clock = self._clock
             ticker.start(seconds)
 
     def queued(self, workspace: str, count: int = 1, guess: Guess | None = None) -> None:
-        """So many more tasks of the workspace wait.
+        """So many more tasks of the workspace wait; if that was removed, they will be ended.
 
         :param guess: the task, where it is one that has an affinity.
         """
+        if workspace not in self._workspaces:
+            self._doubtful.add(workspace)
+            return
         if guess is not None:
-            self._foresight[workspace].queued(*guess)
+            self._foreseen(workspace).queued(*guess)
         self._queued[workspace] += count
         if self._queued[workspace] > 0 and workspace not in self._pumps and not self._stopping:
             self._pumps[workspace] = Deferred()  # while the pump takes its first steps, during which more may come
-            self._pumps[workspace] = pump = Deferred.fromCoroutine(self._pump(self._workspaces[workspace]))
+            self._pumps[workspace] = pump = Deferred.fromCoroutine(self._pump(workspace))
             pump.addBoth(self._pumped, workspace)
+
+    def follow(self, before: Workspace | None, after: Workspace | None) -> None:
+        """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""
+        if before is not None and after is None:
+            del self._queued[before.id]
+            self._former[before.id] = before.retention
+        elif after is not None:
+            self._former.pop(after.id, None)
+        for workspace in (before, after):
+            if workspace is not None:
+                self._doubtful.add(workspace.id)
+
+    async def clear(self, workspace: str) -> None:
+        """End the queued tasks of a workspace that was removed; what runs is left to its end.
+
+        :raises StoreUnavailable: it goes on by itself once the store is back.
+        """
+        self._doubtful.add(workspace)
+        try:
+            await gatherResults(
+                [Deferred.fromCoroutine(self._clear(workspace)) for _ in range(CLEARED_AT_ONCE)], consumeErrors=True
+            )
+        except FirstError as error:
+            error.subFailure.raiseException()
+
+    async def _clear(self, workspace: str) -> None:
+        while workspace not in self._workspaces and not self._stopping:
+            task = await self._store.claim(workspace, Placement(), self._clock.seconds())
+            if task is None:
+                self._doubtful.discard(workspace)
+                return
+            await self._runs.insist(task.id, "end", partial(self._end_removed, task))
+
+    async def _end_removed(self, task: Task) -> None:
+        if await self._store.finish(task.id, task.attempt, workspace_gone(), self._clock.seconds(), None):
+            self._runs.ended(task.workspace, task.id, TaskStatus.FAILED)
+
+    def _foreseen(self, workspace: str) -> Foresight:
+        """What is known of the workspace's tasks that wait."""
+        return self._foresight.setdefault(workspace, Foresight(self._workspaces[workspace].queue.limit))
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what runs come to its end for so many seconds."""
@@ -120,11 +172,11 @@ class Dispatcher:
             self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=label)
             self._doubtful.add(workspace)
 
-    async def _pump(self, workspace: Workspace) -> None:
+    async def _pump(self, workspace_id: str) -> None:
         """Take slots as long as tasks wait; what then happens on each of them is not waited for."""
-        line = self._lines[workspace.id]
-        foresight = self._foresight[workspace.id]
-        while self._queued[workspace.id] > 0:
+        while self._queued[workspace_id] > 0:
+            workspace, line = self._workspaces[workspace_id], self._lines[workspace_id]
+            foresight = self._foreseen(workspace_id)
             guess = foresight.guess()
             request = SelectionRequest(
                 workspace.id, next(iter(workspace.ports)), workspace.path, affinity=guess.affinity
@@ -139,12 +191,12 @@ class Dispatcher:
                 return
             self._queued[workspace.id] -= 1
             foresight.taken(guess)
-            served = Deferred.fromCoroutine(self._serve(workspace, lease, guess))
+            served = Deferred.fromCoroutine(self._serve(self._workspaces[workspace.id], line, lease, guess))
             self._serving.add(served)
             served.addErrback(self._stumbled, workspace.id)
             served.addBoth(self._served, served)
 
-    async def _serve(self, workspace: Workspace, lease: Lease, guess: Guess) -> None:
+    async def _serve(self, workspace: Workspace, line: Line, lease: Lease, guess: Guess) -> None:
         """Claim the oldest task for the slot and run it."""
         try:
             task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
@@ -161,7 +213,7 @@ class Dispatcher:
             lease.release(CallResult.ABANDONED)
             await self._store.requeue(task.id, task.attempt)
             return
-        next_lease = self._next_lease(workspace, task, affinity)
+        next_lease = self._next_lease(workspace, line, task, affinity)
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
@@ -173,13 +225,12 @@ class Dispatcher:
         served.addErrback(self._stumbled, workspace.id)
         served.addBoth(self._served, served)
 
-    def _next_lease(self, workspace: Workspace, task: Task, affinity: str) -> NextLease:
+    def _next_lease(self, workspace: Workspace, line: Line, task: Task, affinity: str) -> NextLease:
         """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
 
         A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
         stays, since how often that happened is not known any more once it is back.
         """
-        line = self._lines[workspace.id]
         request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers, affinity)
         sent = False
         until: float | None = None
@@ -212,6 +263,9 @@ class Dispatcher:
 
     async def _recount(self, workspace: str) -> None:
         """Raise the count to what the store says, and see that somebody works it off."""
+        if workspace not in self._workspaces:
+            await self.clear(workspace)
+            return
         waiting = await self._store.queued(workspace)
         self.queued(workspace, max(0, waiting - self._queued[workspace]))
 
@@ -240,8 +294,9 @@ class Dispatcher:
 
     async def _purge(self) -> None:
         now = self._clock.seconds()
-        retention = {workspace.id: now - workspace.retention for workspace in self._workspaces.values()}
-        longest = now - max((workspace.retention for workspace in self._workspaces.values()), default=0.0)
+        kept = {**self._former, **{each.id: each.retention for each in self._workspaces.values()}}
+        retention = {workspace: now - seconds for workspace, seconds in kept.items()}
+        longest = now - max(kept.values(), default=RETENTION)
         while not self._stopping and await self._store.purge(retention, longest):
             pass
 

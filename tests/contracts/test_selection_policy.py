@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 
 from ngpu.discovery import discover
 from ngpu.interfaces import ISelectionPolicy, PluginContext
+from ngpu.member import CallResult, Health, Member
 from ngpu.model import Node, Replica, SelectionRequest
-from ngpu.pool import CallResult, Health, Member, Pool
+from ngpu.pool import Pool
 
 NAMES = discover([]).names("selection")
 OPTIONS = {"sticky": {"header": "X-Session"}}

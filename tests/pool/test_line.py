@@ -12,8 +12,9 @@ from twisted.internet.task import Clock
 
 from ngpu.errors import NoReplica
 from ngpu.line import Lease, Line
+from ngpu.member import CallResult
 from ngpu.model import Replica, SelectionRequest
-from ngpu.pool import CallResult, Pool
+from ngpu.pool import Pool
 
 
 class Queue:

@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zope.interface import implementer
 
 from ngpu.errors import PolicyFailed
+from ngpu.member import FIRST_REST, LONGEST_REST, CallResult, Member
 from ngpu.model import Gpus, Node, Replica, Requirement, SelectionRequest
 from ngpu.policy import IObservingPolicy
-from ngpu.pool import FAILURES_BEFORE_REST, FIRST_REST, LONGEST_REST, CallResult, Member, Pool
+from ngpu.pool import FAILURES_BEFORE_REST, Pool
 from ngpu.standing import FIRST_SUSPICION, LONGEST_SUSPICION, REST_ABOVE, SUSPECT_ABOVE, UNKNOWN_PENALTY
 
 NODE = Node("0x1", "h")

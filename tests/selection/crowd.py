@@ -10,8 +10,9 @@ from twisted.internet.task import Clock
 
 from ngpu.discovery import discover
 from ngpu.interfaces import PluginContext
+from ngpu.member import CallResult, Member
 from ngpu.model import Node, Replica, Requirement, SelectionRequest
-from ngpu.pool import CallResult, Member, Pool
+from ngpu.pool import Pool
 
 PLUGINS = discover([])
 NAMES = PLUGINS.names("selection")

@@ -11,10 +11,10 @@ from zope.interface import implementer
 from ngpu.discovery import Plugins
 from ngpu.errors import BadRequest, ConfigError, PolicyFailed
 from ngpu.interfaces import ISelectionPolicy, PluginContext
+from ngpu.member import CallResult
 from ngpu.model import CHUNK, Candidate
 from ngpu.plugin import Factory
 from ngpu.policy import IAffinePolicy, IObservingPolicy
-from ngpu.pool import CallResult
 from ngpu.selection import Ranked
 from ngpu.testing import verify_plugin
 

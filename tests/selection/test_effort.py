@@ -9,9 +9,9 @@ import pytest
 from crowd import NAMES, NODE, Crowd, Shown, Watched, asked_by, policy
 from twisted.internet.task import Clock
 
+from ngpu.member import CallResult
 from ngpu.model import Replica
 from ngpu.policy import IObservingPolicy
-from ngpu.pool import CallResult
 
 MOST = 16 * 8 + 1
 """Replicas that are looked at for one choice, the changes before it included: those that sticky's probes may find."""

@@ -9,8 +9,8 @@ import pytest
 from crowd import NAMES, NODE, Crowd, policy
 from twisted.internet.task import Clock
 
+from ngpu.member import CallResult
 from ngpu.model import Node
-from ngpu.pool import CallResult
 from ngpu.testing import candidate, request
 
 ALL = [name for name in NAMES if name != "sticky"]

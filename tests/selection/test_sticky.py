@@ -11,7 +11,7 @@ from crowd import Crowd, asked_by, policy
 from gateway_rig import House, done
 
 from ngpu.errors import BadRequest
-from ngpu.pool import CallResult
+from ngpu.member import CallResult
 from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.testing.forwarder import FakeReply
 
