@@ -13,6 +13,7 @@
     ├── Conflict               409  not possible in the present state
     ├── PayloadTooLarge        413  a body over its limit
     ├── QueueFull              429  the workspace's queue is at its limit
+    ├── TooManyTries           429  too many wrong logins
     ├── ResultTooLarge         502  a replica's reply is over the workspace's ``result_limit``
     ├── UpstreamError          502  a replica failed
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
@@ -95,6 +96,17 @@ class PayloadTooLarge(NgpuError):
 
 class QueueFull(NgpuError):
     """The workspace has as many waiting tasks as it may have.
+
+    :param retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooManyTries(NgpuError):
+    """Somebody sent too many wrong passwords.
 
     :param retry_after: seconds after which another try makes sense.
     """

@@ -37,6 +37,7 @@ ROOMS = (
     "gates",
     "submission",
     "gateway",
+    "cloud",
     "http",
     "origin",
     "discovery",

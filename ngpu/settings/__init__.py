@@ -1,5 +1,6 @@
 """The configuration: YAML text → frozen settings, or a report of everything that is wrong, each with its place."""
 
+from ngpu.settings.account import Account, Cloud, ScryptHash, email_key, scrypt_hash
 from ngpu.settings.app import App, AppRoute, QueryAlias
 from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
@@ -13,10 +14,12 @@ from ngpu.settings.workspace import HealthCheck, Image, Queue, Selection, Upstre
 
 __all__ = [
     "MAX_FILE",
+    "Account",
     "Admin",
     "App",
     "AppRoute",
     "CheckBlock",
+    "Cloud",
     "ContainerSettings",
     "FindPlugins",
     "FleetSettings",
@@ -32,12 +35,15 @@ __all__ = [
     "Queue",
     "RedisStore",
     "Registry",
+    "ScryptHash",
     "Selection",
     "Settings",
     "SettingsError",
     "SqliteStore",
     "Upstream",
     "Workspace",
+    "email_key",
     "load",
     "loads",
+    "scrypt_hash",
 ]
