@@ -37,9 +37,15 @@ Bucket = tuple[Rate, Hashable]
 
 
 class Attempts:
-    """Counts wrong logins."""
+    """Counts wrong logins.
 
-    def __init__(self, by_address: Rate = BY_ADDRESS, by_account: Rate = BY_ACCOUNT) -> None:
+    :param remembered: how many buckets are kept, and how many addresses that opened an account.
+    """
+
+    def __init__(
+        self, by_address: Rate = BY_ADDRESS, by_account: Rate = BY_ACCOUNT, remembered: int = REMEMBERED
+    ) -> None:
+        self._remembered = remembered
         self._by_address = by_address
         self._by_account = by_account
         self._spent: OrderedDict[Bucket, float] = OrderedDict()
@@ -74,7 +80,7 @@ class Attempts:
 
     def know(self, address: str, account: str) -> None:
         """The account was opened from there."""
-        _touch(self._known, (account, _place(address)), None)
+        self._touch(self._known, (account, _place(address)), None)
 
     def _wait(self, bucket: Bucket, now: float) -> float:
         """Seconds until the bucket holds one more try."""
@@ -84,14 +90,13 @@ class Attempts:
 
     def _pay(self, bucket: Bucket, now: float) -> None:
         full = max(self._spent.get(bucket, now), now)
-        _touch(self._spent, bucket, full + bucket[0].seconds)
+        self._touch(self._spent, bucket, full + bucket[0].seconds)
 
-
-def _touch(kept: OrderedDict[K, V], key: K, value: V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > REMEMBERED:
-        kept.popitem(last=False)
+    def _touch(self, kept: OrderedDict[K, V], key: K, value: V) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        if len(kept) > self._remembered:
+            kept.popitem(last=False)
 
 
 def _place(address: str) -> str:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Owned(Generic[T]):
-    """Something of an account's, under an id of 18 digits. ``account`` is its key, ``made_at`` seconds since the epoch."""
+    """Something of an account's, under an id of 18 digits; ``account`` is its key, ``made_at`` seconds of the epoch."""
 
     id: str
     account: str
@@ -60,7 +60,7 @@ class Shelf(Generic[T]):
         :raises StoreUnavailable: the store cannot read.
         """
         kept = await self._documents.documents(self._collection)
-        things = [Owned(id, kept["account"], kept["made_at"], self._read(kept)) for id, kept in kept.items()]
+        things = [Owned(key, each["account"], each["made_at"], self._read(each)) for key, each in kept.items()]
         self._things = {each.id: each for each in sorted(things, key=lambda each: each.made_at)}
 
     def _read(self, kept: Mapping[str, Any]) -> T:
@@ -95,14 +95,14 @@ class Shelf(Generic[T]):
         """
         if len(self.of(account)) >= MOST:
             raise Conflict(f"this account has {MOST} of these: no more can be made")
-        id = new_id()
-        while id in self._things or taken(id):
-            id = new_id()
-        thing = self._things[id] = Owned(id, account, now, content)
+        key = new_id()
+        while key in self._things or taken(key):
+            key = new_id()
+        thing = self._things[key] = Owned(key, account, now, content)
         try:
-            await self._documents.put(self._collection, id, asdict(thing))
+            await self._documents.put(self._collection, key, asdict(thing))
         except BaseException:
-            del self._things[id]
+            del self._things[key]
             raise
         return thing
 

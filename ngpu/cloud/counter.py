@@ -69,6 +69,7 @@ class Counter:
         self._mounts = mounts
         self._clock = clock
         self._zone = zone
+        self._making: set[tuple[str, str]] = set()
 
     async def open(self) -> None:
         """Read what was kept. A workspace whose making, or whose end, a crash cut short is forgotten.
@@ -132,17 +133,25 @@ class Counter:
         elif order.is_group:
             raise BadRequest("workspace_group_id is missing: is_group is true")
         await self._urls.check(image.content.wget_url, "wget_url")
-        if any(each.content.workspace_name == order.workspace_name for each in self._own(account)):
+        name = (account, order.workspace_name)
+        if name in self._making or any(each.content.workspace_name == name[1] for each in self._own(account)):
             raise Conflict("you have a workspace of that name: choose another, or delete it first")
+        self._making.add(name)
+        try:
+            return {"workspace_id": await self._make(account, order, image.content, product)}
+        finally:
+            self._making.discard(name)
+
+    async def _make(self, account: str, order: WorkspaceAsked, image: ImageAsked, product: Product) -> str:
         # the record comes first: a workspace that runs without one would be nobody's
         made = await self._catalog.workspaces.add(account, order, self._clock(), self._workspaces.has)
         try:
-            block = workspace_block(made.id, order, image.content, product, self._areas, self._mounts)
+            block = workspace_block(made.id, order, image, product, self._areas, self._mounts)
             await self._workspaces.create(block)
         except BaseException:
             await self._catalog.workspaces.remove(made.id)
             raise
-        return {"workspace_id": made.id}
+        return made.id
 
     def workspaces(self, account: str, workspace_id: str | None) -> list[dict[str, Any]]:
         """The account's workspaces, or one of them.

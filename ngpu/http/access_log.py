@@ -11,7 +11,7 @@ from ngpu.metrics import Metrics
 
 
 def annotate(request: NgpuRequest, **notes: str) -> None:
-    """Add fields to the request's line."""
+    """Add fields to the request's line; ``client`` and ``path`` take the place of what it would say."""
     request.notes.update(notes)
 
 
@@ -37,7 +37,7 @@ class AccessLog:
             now,
             client=request.notes.pop("client", request.peer_ip),
             method=request.method.decode("latin-1"),
-            path=request.path.decode("latin-1"),
+            path=request.notes.pop("path", request.path.decode("latin-1")),
             status=status,
             seconds=round(seconds, 6),
             bytes_in=request.bytes_in,
