@@ -16,6 +16,7 @@ from processes import ROOT, Gateway, find_free_port, running
 
 import ngpu.http.reading
 from ngpu.http.admin import admin_resource
+from ngpu.http.cloud import CloudCalls
 from ngpu.http.partner import partner_routes
 from ngpu.http.reading import Reading
 from ngpu.http.submitting import Submitting
@@ -47,6 +48,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
     routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing))
+    routes += CloudCalls(nothing, nothing).routes()
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 
