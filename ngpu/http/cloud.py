@@ -27,8 +27,8 @@ from ngpu.waiting import shielded
 from ngpu.wire.replies import success
 
 ROOT = "/ngpu/api/v1"
-HIDDEN = ROOT + "/…"
-"""What the access log shows of these paths, in which a workspace's id may stand."""
+NOTHING = ROOT + "/<path:rest>"
+"""All addresses there that are no call's; the access log shows them as this, since a workspace's id may be in one."""
 
 Work = Callable[[str, Call, bytes, str], Coroutine[Any, Any, Any]]
 """The account's key, the call, its body and the id in its path → ``result``."""
@@ -110,18 +110,21 @@ class CloudCalls:
 def add_cloud_routes(app: Klein, calls: CloudCalls | None, make_call: Callable[[NgpuRequest], Call]) -> None:
     """Serve the calls, or, where there are no accounts, say that there are none such."""
 
-    def view(request: NgpuRequest) -> Call:
-        annotate(request, path=HIDDEN)
-        return make_call(request)
+    def view_of(address: str) -> Callable[[NgpuRequest], Call]:
+        def view(request: NgpuRequest) -> Call:
+            annotate(request, path=address)
+            return make_call(request)
+
+        return view
 
     for method, address, route in calls.routes() if calls is not None else ():
-        add_route(app, method, address, route, view)
-        add_route(app, None, address, _refuses_all_but(method), view)
+        add_route(app, method, address, route, view_of(address))
+        add_route(app, None, address, _refuses_all_but(method), view_of(address))
 
     async def nothing(call: Call, rest: str) -> Reply:
         return await _told(_raise(NotFound("there is no such call")))
 
-    add_route(app, None, ROOT + "/<path:rest>", nothing, view)
+    add_route(app, None, NOTHING, nothing, view_of(NOTHING))
 
 
 def _refuses_all_but(method: str) -> Route:
