@@ -23,6 +23,7 @@
     │   └── CallTimeout        504  the replica took longer than the workspace's timeout
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
+        │   └── ReplicaRemoved          the one that was waited for, or all of the workspace, is there no more
         ├── PolicyFailed            the selection policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
@@ -164,6 +165,10 @@ class Unavailable(NgpuError):
 
 class NoReplica(Unavailable):
     """No replica of the workspace is healthy and free."""
+
+
+class ReplicaRemoved(NoReplica):
+    """What was waited for does not come back: the replica, or its whole workspace, was removed."""
 
 
 class PolicyFailed(Unavailable):

@@ -101,7 +101,7 @@ class GatewayService(Service):
         parts.health.stop()
         for site in (parts.public, parts.admin):
             site.close_idle()
-        for line in parts.lines.values():
+        for line in parts.roster.lines.values():
             line.close()
         await parts.dispatcher.stop(DRAIN)
         until = self._reactor.seconds() + FLUSH

@@ -34,6 +34,7 @@ ROOMS = (
     "tasks",
     "fleet",
     "tenancy",
+    "roster",
     "gates",
     "submission",
     "gateway",
