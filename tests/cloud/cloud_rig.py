@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 
 from ngpu.cloud.passwords import sent_for
 from ngpu.cloud.standing import Standing
-from ngpu.errors import BadRequest, Conflict, NotFound, StoreUnavailable
+from ngpu.errors import BadRequest, Conflict, NotFound
 from ngpu.settings import Account, Cloud
+from ngpu.testing.documents import MemoryDocuments
 
 T = TypeVar("T")
 SALT = bytes(range(8))
@@ -38,27 +39,12 @@ def cloud_settings(*accounts: Account, **more: Any) -> Cloud:
     return Cloud.model_validate({"accounts": accounts, **more})
 
 
-class Documents:
-    """Documents in memory; ``refusing`` makes every write fail."""
+class Documents(MemoryDocuments):
+    """Documents that a test looks into: ``kept`` is collection → key → JSON."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, dict[str, Mapping[str, Any]]] = {}
-        self.refusing = False
-
-    async def put(self, collection: str, key: str, document: Mapping[str, Any]) -> None:
-        self._may()
-        self.kept.setdefault(collection, {})[key] = document
-
-    async def delete(self, collection: str, key: str) -> bool:
-        self._may()
-        return self.kept.get(collection, {}).pop(key, None) is not None
-
-    async def documents(self, collection: str) -> Mapping[str, Mapping[str, Any]]:
-        return dict(sorted(self.kept.get(collection, {}).items()))
-
-    def _may(self) -> None:
-        if self.refusing:
-            raise StoreUnavailable("the disk is full")
+        self.kept: dict[str, dict[str, str]] = {}
+        super().__init__(self.kept)
 
 
 class Workspaces:

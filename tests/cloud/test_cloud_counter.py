@@ -228,13 +228,13 @@ def test_a_workspace_that_the_gateway_refuses_leaves_nothing() -> None:
 def test_a_store_that_cannot_write_leaves_nothing_half_made() -> None:
     house = House()
     image_id = house.image()
-    house.documents.refusing = True
+    house.documents.refusing = "the disk is full"
     with pytest.raises(StoreUnavailable):
         house.order(image_id=image_id)
     with pytest.raises(StoreUnavailable):
         house.group()
     assert house.workspaces.blocks == {}
-    house.documents.refusing = False
+    house.documents.refusing = ""
     house.order(image_id=image_id)
     assert len(house.counter.workspaces(ANN, None)) == 1
     assert house.counter.groups(ANN) == []
