@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import IO, Any
 
@@ -15,6 +16,8 @@ from twisted.web.resource import IResource
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
 from ngpu.calls import Caller
+from ngpu.cloud.deployed import Deployed
+from ngpu.cloud.desk import Desk, make_desk
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
 from ngpu.fetch import Fetcher, make_fetcher
@@ -23,26 +26,29 @@ from ngpu.fleet.replicas import nodes_by_key
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
+from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog, annotate
-from ngpu.http.admin import admin_resource
+from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
 from ngpu.http.partner import partner_resource
 from ngpu.http.reading import Reading
 from ngpu.http.server import Limits, NgpuRequest
 from ngpu.http.submitting import Submitting
-from ngpu.interfaces import ISelectionPolicy, PluginContext
+from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
 from ngpu.roster import Roster
-from ngpu.settings import AppRoute, Loaded, Settings, SqliteStore, Workspace
+from ngpu.settings import AppRoute, CheckBlock, Loaded, Settings, SqliteStore, Workspace, lone_workspace
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
+from ngpu.workspaces import Workspaces
 
 LOOKUP_TIMEOUT = 5.0
 """Seconds that looking up the host of a customer's URL may take."""
@@ -58,6 +64,8 @@ class Parts:
     dispatcher: Dispatcher
     health: HealthChecks
     roster: Roster
+    workspaces: Workspaces
+    desk: Desk | None
     public: ListenerSite
     admin: ListenerSite
 
@@ -84,6 +92,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
+    urls = Egress(settings.egress.allow, _resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
@@ -91,7 +100,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         lines=roster.lines,
         workspaces=roster.workspaces,
         clock=reactor,
-        urls=Egress(settings.egress.allow, _resolver(reactor)),
+        urls=urls,
         publish=media.publish,
     )
     runs = Runs(store, caller, reactor, metrics, conversations)
@@ -109,8 +118,11 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
     watch_changes(roster, health, dispatcher, metrics)
     limits = Limits(**dict(settings.limits))
-    public = _public(settings, gateway, roster, adapters, media, reactor)
-    admin = admin_resource(gateway, token, settings.admin.open_metrics)
+    workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
+    desk = make_desk(settings, store.documents, Deployed(workspaces), urls, reactor)
+    public = _public(settings, gateway, roster, adapters, media, desk, reactor)
+    routes = AdminWorkspaces(workspaces, roster.lines, store.queued).routes
+    admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
     return Parts(
         store,
         connections,
@@ -118,8 +130,34 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         dispatcher,
         health,
         roster,
-        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
-        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics)),
+        workspaces,
+        desk,
+        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids)),
+        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids)),
+    )
+
+
+def _workspaces(
+    loaded: Loaded,
+    plugins: Plugins,
+    context: PluginContext,
+    documents: IDocuments,
+    roster: Roster,
+    urls: Egress,
+    dispatcher: Dispatcher,
+) -> Workspaces:
+    def find_plugins(folders: Sequence[Path]) -> CheckBlock:
+        return lambda family, name, options: plugins.make(family, name, options, context)
+
+    return Workspaces(
+        documents=documents,
+        roster=roster,
+        fixed=loaded.given("workspaces") or (),
+        read=lambda values: lone_workspace(values, loaded.settings, find_plugins),
+        make_policy=lambda workspace: _policy(plugins, context, workspace),
+        urls=urls,
+        mounts=loaded.settings.fleet.mounts,
+        clear=dispatcher.clear,
     )
 
 
@@ -177,6 +215,7 @@ def _public(
     roster: Roster,
     adapters: Mapping[str, IAppAdapter],
     media: Media,
+    desk: Desk | None,
     reactor: Any,
 ) -> IResource:
 
@@ -192,6 +231,6 @@ def _public(
         return call
 
     reading = Reading(gateway, roster.workspaces, media)
-    return partner_resource(
-        reading, Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse), make_call
-    )
+    submitting = Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse)
+    calls = None if desk is None else cloud.CloudCalls(desk.accounts, desk.counter)
+    return partner_resource(reading, submitting, make_call, calls)

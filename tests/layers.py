@@ -35,6 +35,7 @@ ROOMS = (
     "fleet",
     "tenancy",
     "roster",
+    "workspaces",
     "gates",
     "submission",
     "gateway",

@@ -8,7 +8,6 @@ is a 404: it takes the first of a list without a look at its length.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 from klein import Klein
@@ -18,17 +17,16 @@ from ngpu.cloud.accounts import Accounts
 from ngpu.cloud.asked import LONGEST_BODY, listed_id, read_group, read_image, read_login, read_workspace
 from ngpu.cloud.counter import Counter
 from ngpu.errors import MethodNotAllowed, NgpuError, NotFound, Unauthorized
-from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
 from ngpu.http.reply import Reply, refusal
 from ngpu.http.routes import Route, add_route
 from ngpu.http.server import NgpuRequest
 from ngpu.waiting import shielded
-from ngpu.wire.replies import success
+from ngpu.wire.replies import failure, success
 
 ROOT = "/ngpu/api/v1"
 NOTHING = ROOT + "/<path:rest>"
-"""All addresses there that are no call's; the access log shows them as this, since a workspace's id may be in one."""
+"""All addresses there that are no call's."""
 
 Work = Callable[[str, Call, bytes, str], Coroutine[Any, Any, Any]]
 """The account's key, the call, its body and the id in its path → ``result``."""
@@ -110,21 +108,20 @@ class CloudCalls:
 def add_cloud_routes(app: Klein, calls: CloudCalls | None, make_call: Callable[[NgpuRequest], Call]) -> None:
     """Serve the calls, or, where there are no accounts, say that there are none such."""
 
-    def view_of(address: str) -> Callable[[NgpuRequest], Call]:
-        def view(request: NgpuRequest) -> Call:
-            annotate(request, path=address)
-            return make_call(request)
-
-        return view
-
     for method, address, route in calls.routes() if calls is not None else ():
-        add_route(app, method, address, route, view_of(address))
-        add_route(app, None, address, _refuses_all_but(method), view_of(address))
+        add_route(app, method, address, route, make_call)
+        add_route(app, None, address, _refuses_all_but(method), make_call)
 
     async def nothing(call: Call, rest: str) -> Reply:
         return await _told(_raise(NotFound("there is no such call")))
 
-    add_route(app, None, NOTHING, nothing, view_of(NOTHING))
+    add_route(app, None, NOTHING, nothing, make_call)
+
+
+def path_without_ids(request: NgpuRequest) -> str:
+    """What the public listener's access log shows for the path: of these calls the route, as an id may stand in one."""
+    route = str(request.notes.get("route", ""))
+    return route if route.startswith(ROOT) else request.path.decode("latin-1")
 
 
 def _refuses_all_but(method: str) -> Route:
@@ -145,8 +142,7 @@ async def _told(work: Awaitable[Any]) -> Reply:
         headers = dict(reply.headers)
         if isinstance(error, Unauthorized):
             headers["WWW-Authenticate"] = 'Token realm="ngpu"'
-        assert not isinstance(reply.document, bytes)
-        return replace(reply, document={**reply.document, "result": None}, headers=headers)
+        return Reply({**failure(reply.status, str(error)), "result": None}, reply.status, headers)
 
 
 async def _raise(error: NgpuError) -> None:
