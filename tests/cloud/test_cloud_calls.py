@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cloud_rig import Documents, Workspaces, account, cloud_settings, done
-from test_cloud_counter import House
+from cloud_rig import Documents, House, Workspaces, account, cloud_settings, done
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 

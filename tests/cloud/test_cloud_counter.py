@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from cloud_rig import Documents, Workspaces, done
+from cloud_rig import ANN, BOB, NODES, RUN, URL, House, done
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,75 +22,10 @@ from ngpu.cloud.asked import (
     read_login,
     read_workspace,
 )
-from ngpu.cloud.catalog import Catalog
 from ngpu.cloud.counter import Counter
 from ngpu.cloud.standing import DockerState, NodeStanding, Standing, docker_state, node_rows
-from ngpu.egress import Egress
 from ngpu.errors import BadRequest, Conflict, NgpuError, NotFound, StoreUnavailable
 from ngpu.settings import Workspace, loads
-
-NODES = """
-nodes:
-  - {address: "0xA1", host: a, engine: "tcp://a:2376", gpus: {type: RTX 3090, count: 2, memory: 24GiB}, labels: {area: eu}}
-  - {address: "0xA2", host: b, engine: "tcp://b:2376", gpus: {type: RTX 3090, count: 4, memory: 24GiB}, memory: 64GiB}
-  - {address: "0xA3", host: c, engine: "tcp://c:2376", gpus: {type: A100, count: 1, memory: 80GiB}, labels: {area: us}}
-  - {address: "0xA4", host: d, engine: "tcp://d:2376"}
-  - {address: "0xA5", host: e, gpus: {type: H100, count: 8}}
-"""  # noqa: E501
-ANN, BOB = "ann@example.org", "bob@example.org"
-URL = "https://192.0.2.7/image.tar"
-RUN = "docker run -itd --gpus all -p 8075:4040 -p 8076:4041 -e A=b e795e95b9616 python serve.py"
-
-
-def image(**more: Any) -> ImageAsked:
-    given_ = {"image_name": "talker", "wget_url": URL, "start_cmd": RUN, "docker_image_id": "e795e95b9616", **more}
-    return ImageAsked(**given_)
-
-
-class House:
-    """A counter; ``restart`` makes another one of what was kept."""
-
-    def __init__(self, documents: Documents | None = None, workspaces: Workspaces | None = None) -> None:
-        self.documents = documents or Documents()
-        self.workspaces = workspaces or Workspaces()
-        self.now = 1_700_000_000.0
-        configured = loads(NODES, "f", Path("/")).settings
-        self.counter = Counter(
-            Catalog(self.documents),
-            self.workspaces,
-            Egress(loads("egress: {allow: [192.0.2.0/24]}", "f", Path("/")).settings.egress.allow, self._resolve),
-            nodes=configured.nodes,
-            mounts=("/srv/models",),
-            clock=self._tick,
-            zone=ZoneInfo("UTC"),
-        )
-        done(self.counter.open())
-
-    def _tick(self) -> float:
-        self.now += 1
-        return self.now
-
-    async def _resolve(self, host: str) -> list[str]:
-        raise OSError(host)
-
-    def restart(self) -> House:
-        return House(self.documents, self.workspaces)
-
-    def image(self, account: str = ANN, **more: Any) -> str:
-        return str(done(self.counter.create_image(account, image(**more)))["image_id"])
-
-    def product(self, name: str = "RTX 3090 24G") -> str:
-        return next(str(each["id"]) for each in self.counter.products() if each["product_name"] == name)
-
-    def order(self, account: str = ANN, **more: Any) -> str:
-        given_ = {"workspace_name": "w", "product_id": self.product(), **more}
-        image_id = given_.pop("image_id", None) or self.image(account)
-        return str(
-            done(self.counter.create_workspace(account, WorkspaceAsked(image_id=image_id, **given_)))["workspace_id"]
-        )
-
-    def group(self, name: str = "g", account: str = ANN) -> str:
-        return str(done(self.counter.create_group(account, name))["workspace_group_id"])
 
 
 def configured(block: Mapping[str, Any]) -> Workspace:
