@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from engine_labs import FAILS, NO_SUCH, PRINTS, TALKS, FakeLab, Lab, image_tar, images_tar, pieces, tar_of
+from docker_images import Image, archive, tar_of
+from engine_labs import FAILS, NO_SUCH, PRINTS, TALKS, FakeLab, Lab, pieces
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
@@ -91,21 +92,21 @@ class TestImages:
         assert (await lab.only()).state is ContainerState.CREATED
 
     @pytest.mark.parametrize(
-        "archive",
+        "data",
         [
             b"",
             b"<html>not found</html>" * 100,
             tar_of({"notes.txt": b"no image here"}),
-            images_tar([]),
-            images_tar([((LAYER,), "one:1", {}), ((LAYER,), "two:1", {"Env": ["A=1"]})]),
-            image_tar(LAYER)[:600],
+            archive(),
+            archive(Image([LAYER], {}, "one:1"), Image([LAYER], {"Env": ["A=1"]}, "two:1")),
+            archive(Image([LAYER]))[:600],
         ],
         ids=["empty", "a web page", "another tar", "no image", "two images", "cut"],
     )
     @pytest_twisted.ensureDeferred
-    async def test_another_archive_is_refused(self, lab: Lab, archive: bytes) -> None:
+    async def test_another_archive_is_refused(self, lab: Lab, data: bytes) -> None:
         with pytest.raises(EngineRefused, match="archive"):
-            await lab.engine.load(pieces(archive), len(archive), nothing)
+            await lab.engine.load(pieces(data), len(data), nothing)
 
     @pytest_twisted.ensureDeferred
     async def test_what_reading_the_archive_raises_comes_through(self, lab: Lab) -> None:
