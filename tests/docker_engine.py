@@ -42,14 +42,14 @@ def wait_until(holds: Callable[[], bool], within: float, what: Callable[[], str]
 class Certificates:
     """An authority, and certificates of it for the daemons of a bed and for who asks them."""
 
-    def __init__(self, folder: Path, hosts: list[str]) -> None:
+    def __init__(self, folder: Path, hosts: list[str], name: str = "localhost") -> None:
         self.folder = folder
         folder.mkdir()
         self.ca = folder / "ca.pem"
         new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         authority = ("-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", str(folder / "ca.key"))
         run("openssl", "req", *new, *authority, "-out", str(self.ca))
-        names = ",".join(["DNS:localhost", *(f"IP:{host}" for host in hosts)])
+        names = ",".join([f"DNS:{name}", *(f"IP:{host}" for host in hosts)])
         self.server = self._make(new, "server", f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
         self.client = self._make(new, "client", "extendedKeyUsage=clientAuth\n")
 
