@@ -54,11 +54,12 @@ class Bed:
 
 
 @contextmanager
-def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True) -> Iterator[Bed]:
+def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, disk: str = "") -> Iterator[Bed]:
     """Engines and a registry that end with the block, whatever happens in it.
 
     :param mode: ``proxy`` or ``netns``.
     :param tls: whether the engines' ports speak mutual TLS.
+    :param disk: see `Engine`.
     """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="ngpu-bed-"))
@@ -75,7 +76,7 @@ def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True) -> Itera
         started = []
         for number in numbers:
             engine = _engine(folder, tag, net, number, mode, tls)
-            engine.certificates = certificates
+            engine.certificates, engine.disk = certificates, disk
             stack.callback(engine.clean)
             stack.callback(engine.kill)
             started.append(engine.launch())

@@ -66,6 +66,7 @@ class Certificates:
 class Engine:
     """One daemon. ``url`` is its socket, ``tcp`` its port, with mutual TLS where the bed has ``certificates``.
 
+    :ivar disk: the size of a disk in memory, such as ``60m``, that it has in place of a folder; new after each start.
     :ivar host: where ports that its containers publish are reached.
     """
 
@@ -75,6 +76,7 @@ class Engine:
         self.url = f"unix://{self.socket}"
         self.tcp = f"tcp://{host}:{tcp}"
         self.certificates: Certificates | None = None
+        self.disk = ""
         self._network, self._enter = network, enter
         self._first: subprocess.Popen[bytes] | None = None
         folder.mkdir()
@@ -84,7 +86,10 @@ class Engine:
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # as a boot empties /run
         (self.folder / "pid").unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
-        script = 'mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "$@" & wait $!'
+        script = "mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "
+        if self.disk:
+            script += f"mkdir -p {self.folder}/data && mount -t tmpfs -o size={self.disk} none {self.folder}/data; "
+        script += '"$@" & wait $!'
         first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c", script, "sh"]
         with (self.folder / "log").open("ab") as log:
             self._first = subprocess.Popen(

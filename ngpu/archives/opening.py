@@ -97,7 +97,7 @@ class Archives:
     ) -> None:
         self._reactor, self._rng, self._folder = reactor, rng, folder
         self._trust_root, self._patience = trust_root, patience
-        self._threads: Threads[_Reader] = Threads(reactor, 4, _Reader, "archives")
+        self._threads: Threads[_Reader] = Threads(reactor, 4, _Reader, "the file system of archives")
 
     async def open(self, source: str, check: Check = _any_url) -> Archive:
         """An archive, whose bytes are still to be read.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ class TestHanging:
             pulling = Deferred.fromCoroutine(hung.pull("x@sha256:" + "0" * 64, None, lambda share: None))
             with pytest.raises(EngineUnreachable, match="no answer within 1 s"):
                 await anext(hung.logs("x", 10, True))
-            with pytest.raises(EngineUnreachable):
+            with pytest.raises(EngineUnreachable, match="no answer in time"):
                 await pulling
         await hung.close()
 
@@ -174,6 +175,19 @@ class TestCutOff:
         with pytest.raises(EngineUnreachable, match="No such file"):
             await missing.info()
         await missing.close()
+
+
+@pytest.mark.parametrize("config", ["[]", '{"auths": {"x": 7}}', '{"proxies": 3}'])
+@pytest_twisted.ensureDeferred
+async def test_a_broken_file_of_dockers_client(
+    bed: Bed, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    engine = docker_engine(bed.engines[0], reactor)
+    with pytest.raises(EngineRefused, match=r"config\.json of Docker's own client.*repair it"):
+        await engine.info()
+    await engine.close()
 
 
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n"
