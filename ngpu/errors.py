@@ -22,7 +22,7 @@
     │   └── CallTimeout        504  the replica took longer than the workspace's timeout
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
-        ├── PolicyFailed            the selection policy could not choose
+        ├── PolicyFailed            a selection or placement policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
         ├── EngineError             a machine's container engine
@@ -155,7 +155,7 @@ class NoReplica(Unavailable):
 
 
 class PolicyFailed(Unavailable):
-    """The workspace's selection policy raised, or chose something that was not there to choose; the log says which."""
+    """The workspace's selection or placement policy raised, or its choice is none; the log says which."""
 
 
 class CheckerUnavailable(Unavailable):
