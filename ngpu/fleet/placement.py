@@ -111,16 +111,7 @@ class _Room:
             used.update(occupant.gpu_ids)
             self._pin(occupant)
         self._free = [each for each in state.gpu_ids if each not in used] if used else list(state.gpu_ids)
-        self._useful = not state.closed and self._matches()
-
-    def _matches(self) -> bool:
-        """Whether it could take a copy if it were empty of others, but for its memory."""
-        demand, node = self._demand, self._state.node
-        if any(node.labels.get(name) != value for name, value in demand.labels.items()):
-            return False
-        if not demand.gpus:
-            return True
-        return same_type(demand.gpu_type, node.gpus.type) and node.gpus.memory >= demand.gpu_memory
+        self._useful = not state.closed and suits(demand, state.node)
 
     def _pin(self, occupant: Occupant) -> None:
         for port in occupant.ports:
@@ -213,6 +204,15 @@ class _Room:
             yield f"needs GPUs with {units.shown(demand.gpu_memory)} each, has {has}"
         elif demand.gpus > len(self._free):
             yield f"needs {_gpus(demand, 'free ')}, has {len(self._free)}"
+
+
+def suits(demand: Demand, node: Node) -> bool:
+    """Whether a node is of the kind that a copy needs, whatever is on it."""
+    if any(node.labels.get(name) != value for name, value in demand.labels.items()):
+        return False
+    return not demand.gpus or (
+        same_type(demand.gpu_type, node.gpus.type) and node.gpus.memory >= demand.gpu_memory
+    )
 
 
 def same_type(wanted: str, there: str) -> bool:
