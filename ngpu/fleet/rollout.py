@@ -20,9 +20,6 @@ from ngpu.placing import Demand
 CRASHES = 3
 """How often a container of a new revision may end before it is up, until the revision counts as failed."""
 
-LEAST_GRACE = 1.0
-"""Seconds; a copy gets so long to come up whatever its workspace's ``grace`` says."""
-
 NewId = Callable[[Deployment], str]
 Rooms = dict[str, NodeState]
 
@@ -128,8 +125,8 @@ class Rollout:
     def _waited(self, copy: Copy) -> bool:
         """Whether it has had its grace."""
         vital = self._at.vitals.get(copy.id)
-        grace = max(self._deployment.grace, LEAST_GRACE)
-        return vital is not None and self._at.nodes[copy.node].up and self._at.now - vital.since > grace
+        waited = vital is not None and self._at.now - vital.since > self._deployment.patience
+        return waited and self._at.nodes[copy.node].up
 
     def _retire_lost(self, lost: list[Copy], current: list[Copy], want: int) -> None:
         """What stays away goes; what still serves, since only its engine is away, once there are others in its place."""

@@ -60,7 +60,7 @@ def _serve(situation: Situation, copy: Copy, actions: Actions) -> None:
     served = situation.served.get(copy.id)
     sight = situation.nodes.get(copy.node)
     if served is None:
-        if not copy.leaving and sight is not None and sight.up:
+        if sight is not None and sight.up:
             _serve_new(situation, copy, sight, actions)
         return
     if copy.id in situation.drained:
@@ -74,28 +74,29 @@ def _serve(situation: Situation, copy: Copy, actions: Actions) -> None:
         return
     container = sight.containers.get(copy.id)
     now = None if container is None else replica_of(situation, copy, sight, container)
-    if container is None or now is None or now.ports != served.ports or now.node != served.node:
-        # its ports may be somebody else's by now: nobody may be sent there
-        actions.unserve.append(served)
-        if now is not None and container is not None and serves(container):
-            actions.serve.append(now)
+    if container is None or now is None or (now != served and not serves(container)):
+        actions.unserve.append(served)  # its ports may be somebody else's by now: nobody may be sent there
+    elif now != served:
+        actions.serve.append(now)
     elif container.health is ContainerHealth.UNHEALTHY and copy.id not in situation.draining:
         actions.drain.append(served)
 
 
 def _serve_new(situation: Situation, copy: Copy, sight: Sight, actions: Actions) -> None:
     container = sight.containers.get(copy.id)
-    if container is not None and serves(container):
-        replica = replica_of(situation, copy, sight, container)
-        if replica is not None:
-            actions.serve.append(replica)
+    if container is None or not (serves(container) or copy.leaving):
+        return
+    replica = replica_of(situation, copy, sight, container)
+    # one that leaves, too: jobs that an earlier process began there may be waited for
+    if replica is not None and not (copy.leaving and copy.id in situation.drained):
+        actions.serve.append(replica)
 
 
 def replica_of(situation: Situation, copy: Copy, sight: Sight, container: Container) -> Replica | None:
     """A copy as calls reach it; ``None`` while it does not run, or a port of it is not published."""
     deployment = situation.deployments.get(copy.workspace)
     ports = {declared: container.ports.get(inside) for declared, inside in copy.ports.items()}
-    if deployment is None or container.state is not ContainerState.RUNNING:
+    if deployment is None or not ports or container.state is not ContainerState.RUNNING:
         return None
     known = {declared: outside for declared, outside in ports.items() if outside}
     if len(known) < len(ports):
@@ -109,8 +110,7 @@ def replica_of(situation: Situation, copy: Copy, sight: Sight, container: Contai
 def _tend(situation: Situation, copy: Copy, sight: Sight, recipe: Recipe | None, actions: Actions) -> None:
     container = sight.containers.get(copy.id)
     if copy.leaving:
-        over = copy.id not in situation.served or copy.id in situation.drained
-        if container is not None and over:
+        if container is not None and _over(situation, copy, sight, container):
             actions.at(copy.node, Remove(copy.id, container.name, copy.stop_grace))
     elif container is None:
         _launch(situation, copy, sight, recipe, actions)
@@ -118,6 +118,13 @@ def _tend(situation: Situation, copy: Copy, sight: Sight, recipe: Recipe | None,
         step = _revive(situation, copy, container)
         if step is not None:
             actions.at(copy.node, step)
+
+
+def _over(situation: Situation, copy: Copy, sight: Sight, container: Container) -> bool:
+    """Whether no call is on a copy that leaves, and none comes back to it."""
+    if copy.id in situation.drained:
+        return True
+    return copy.id not in situation.served and replica_of(situation, copy, sight, container) is None
 
 
 def _launch(situation: Situation, copy: Copy, sight: Sight, recipe: Recipe | None, actions: Actions) -> None:
@@ -142,7 +149,7 @@ def _revive(situation: Situation, copy: Copy, container: Container) -> Step | No
     deployment = situation.deployments.get(copy.workspace)
     if container.state is not ContainerState.RUNNING or deployment is None or vital is None:
         return None
-    if copy.id not in situation.up and situation.now - vital.since > deployment.grace:
+    if copy.id not in situation.up and situation.now - vital.since > deployment.patience:
         return Restart(copy.id, container.name, copy.stop_grace)
     return None
 

@@ -16,6 +16,9 @@ from ngpu.settings import Image, PlacementSettings, Workspace
 GPUS = "ngpu.gpus"
 """Label of a container of ours: the GPUs that are its own, so that it can be adopted without its document."""
 
+LEAST_GRACE = 1.0
+"""Seconds; no workspace's ``grace`` counts as less."""
+
 MakePolicy = Callable[[PlacementSettings], IPlacementPolicy]
 
 
@@ -137,6 +140,11 @@ class Deployment:
     def digest(self) -> str:
         """What documents and labels call the workspace, never its id."""
         return digest_of(self.workspace)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a copy gets to come up, whatever ``grace`` says."""
+        return max(self.grace, LEAST_GRACE)
 
 
 def digest_of(workspace: str) -> str:
