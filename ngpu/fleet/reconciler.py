@@ -11,7 +11,7 @@ from dataclasses import replace
 from random import Random
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -157,9 +157,9 @@ class Reconciler:
     def _over(self, result: float | Failure) -> None:
         self._round = None
         seconds = self._interval
+        if self._stopped:
+            return
         if isinstance(result, Failure):
-            if result.check(CancelledError):
-                return
             self.log.failure("a round of the fleet's loop stumbled", failure=result)
         else:
             seconds = result

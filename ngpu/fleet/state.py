@@ -68,7 +68,8 @@ class FleetState:
             *(self._forget(COPIES, self.copies, copy_id) for copy_id in changes.forget),
             *(self._put(DEPLOYMENTS, self.standings, key, each) for key, each in changes.standings.items()),
         ]
-        return any(await gatherResults([Deferred.fromCoroutine(self._tried(write)) for write in writes]))
+        tries = [Deferred.fromCoroutine(self._tried(write)) for write in writes]
+        return any(await gatherResults(tries, consumeErrors=True))
 
     async def _tried(self, write: Awaitable[None]) -> bool:
         try:

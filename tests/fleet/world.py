@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.python.failure import Failure
 
 from ngpu.containers import ContainerState
 from ngpu.fleet.copies import Pin
@@ -40,8 +41,16 @@ class Spread:
 class Tether:
     """Between a gateway and what outlives it: once cut, what was asked is done, and nobody is told."""
 
-    def __init__(self, inner: Any, clock: Clock, before: float = 0.0, after: float = 0.0) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        clock: Clock,
+        before: float = 0.0,
+        after: float = 0.0,
+        watch: Callable[..., None] = lambda *call: None,
+    ) -> None:
         self.cut = False
+        self._watch = watch
         self._inner = inner
         self._clock = clock
         self._before = before
@@ -61,6 +70,7 @@ class Tether:
         async def tethered(*args: Any) -> Any:
             if self.cut:
                 return await Deferred()
+            self._watch(name, *args)
             answer: Deferred[Any] = Deferred()
 
             def over(result: Any) -> None:
@@ -132,6 +142,7 @@ class World:
         self.bad: set[str] = set()
         self.ill: set[str] = set()
         self.on_drain: Callable[[str], None] = lambda copy: None
+        self.on_document: Callable[..., None] = lambda *call: None
         self.failed: list[str] = []
         self.gateway: Reconciler | None = None
         self.serving = FakeServing(self)
@@ -142,7 +153,7 @@ class World:
     def start(self) -> Reconciler:
         """Another gateway over the same store."""
         assert self.gateway is None
-        documents = Tether(self.documents, self.clock, self.latency, self.latency)
+        documents = Tether(self.documents, self.clock, self.latency, self.latency, lambda *call: self.on_document(*call))
         engines = {key: Tether(engine, self.clock, self.latency) for key, engine in self.engines.items()}
         self._tethers = [documents, *engines.values()]
         self.serving = FakeServing(self)
@@ -179,9 +190,22 @@ class World:
             node_grace=NODE_GRACE,
             failed=self.failed.append,
         )
-        loading = Deferred.fromCoroutine(self.state.load())
-        loading.addCallback(lambda _: gateway.start() if self.gateway is gateway else None)
+        self._load(gateway)
         return gateway
+
+    def _load(self, gateway: Reconciler) -> None:
+        """Start it once the store lets itself be read, as whoever watches a service does."""
+
+        def over(result: object) -> None:
+            if self.gateway is not gateway:
+                return
+            if isinstance(result, Failure):
+                self.clock.callLater(0.5, self._load, gateway)
+            else:
+                gateway.start()
+
+        if self.gateway is gateway:
+            Deferred.fromCoroutine(self.state.load()).addBoth(over)
 
     def nudge(self) -> None:
         if self.gateway is not None:
