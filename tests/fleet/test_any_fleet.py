@@ -18,11 +18,17 @@ SECOND = "registry.test/app:2"
 
 
 class AnyFleet(RuleBasedStateMachine):
-    """Two workspaces on three nodes of two GPUs; engines that fail, hang and lie, gateways that die at any moment."""
+    """Two workspaces on three nodes of one or two GPUs; engines that fail, hang and lie, gateways that die at any moment."""
 
-    @initialize(latency=st.sampled_from([0.0, 0.05, 0.3]), seed=st.integers(0, 1000), call=st.sampled_from([0.0, 4.0]))
-    def begin(self, latency: float, seed: int, call: float) -> None:
-        self.world = world = World(3, 2, latency, seed)
+    @initialize(
+        latency=st.sampled_from([0.0, 0.05, 0.3]),
+        seed=st.integers(0, 1000),
+        call=st.sampled_from([0.0, 4.0]),
+        gpus=st.sampled_from([1, 2]),
+    )
+    def begin(self, latency: float, seed: int, call: float, gpus: int) -> None:
+        self.gpus = gpus
+        self.world = world = World(3, gpus, latency, seed)
         world.registry.push(SECOND)
         world.bad.update(("bad1", "bad2"))
         world.call_seconds = call
@@ -145,6 +151,7 @@ class AnyFleet(RuleBasedStateMachine):
     def store(self, refusing: bool) -> None:
         self.world.documents.refusing = "the disk is full" if refusing else ""
 
+    @precondition(lambda self: self.world.loaded)
     @rule(node=st.sampled_from(NODES), drained=st.booleans())
     def drain(self, node: str, drained: bool) -> None:
         drains = self.world.shelf.setdefault("drained", {})
@@ -178,10 +185,13 @@ class AnyFleet(RuleBasedStateMachine):
         world.documents.refusing = ""
         world.ill.clear()
         world.bad.clear()
+        world.until(lambda: world.loaded)
         for node in NODES:
             self.is_well_again(node)
             self.comes_back(node)
             self.drain(node, False)
+        if self.gpus * 3 < sum(self.replicas.values()):
+            self.replicas = {"a": 2, "b": 1}
         for name in ("a", "b"):
             self.version[name] = "v3"
             self.want(name)

@@ -153,6 +153,7 @@ class World:
     def start(self) -> Reconciler:
         """Another gateway over the same store."""
         assert self.gateway is None
+        self.loaded = False
         documents = Tether(self.documents, self.clock, self.latency, self.latency, lambda *call: self.on_document(*call))
         engines = {key: Tether(engine, self.clock, self.latency) for key, engine in self.engines.items()}
         self._tethers = [documents, *engines.values()]
@@ -202,6 +203,7 @@ class World:
             if isinstance(result, Failure):
                 self.clock.callLater(0.5, self._load, gateway)
             else:
+                self.loaded = True
                 gateway.start()
 
         if self.gateway is gateway:
