@@ -34,7 +34,7 @@ setup(
         "pydantic>=2.9",
         "httptools>=0.6.4",
         "click>=8.1",
-        "prometheus_client>=0.21",
+        "prometheus_client>=0.26",
         "btclib>=2023.7.12",
         "ijson>=3.3",
         "tzdata",

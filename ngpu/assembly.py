@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import IO, Any
 
@@ -19,32 +20,32 @@ from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.health import HealthChecks
-from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
+from ngpu.fleet.replicas import nodes_by_key
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import AccessLog, annotate
-from ngpu.http.admin import admin_resource
+from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
 from ngpu.http.partner import partner_resource
 from ngpu.http.reading import Reading
 from ngpu.http.server import Limits, NgpuRequest
 from ngpu.http.submitting import Submitting
-from ngpu.interfaces import PluginContext
-from ngpu.line import Line
+from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
-from ngpu.pool import Pool
-from ngpu.settings import AppRoute, Loaded, Settings, SqliteStore
+from ngpu.roster import Roster
+from ngpu.settings import AppRoute, CheckBlock, Loaded, Settings, SqliteStore, Workspace, lone_workspace
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
-from ngpu.tenancy import Tenancy
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
+from ngpu.workspaces import Workspaces
 
 LOOKUP_TIMEOUT = 5.0
 """Seconds that looking up the host of a customer's URL may take."""
@@ -59,7 +60,8 @@ class Parts:
     fetcher: Fetcher
     dispatcher: Dispatcher
     health: HealthChecks
-    lines: Mapping[str, Line]
+    roster: Roster
+    workspaces: Workspaces
     public: ListenerSite
     admin: ListenerSite
 
@@ -72,11 +74,12 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
-    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
-    metrics = Metrics({workspace.id: workspace.label for workspace in settings.workspaces})
+    roster = Roster(nodes_by_key(settings.nodes), reactor)
+    metrics = Metrics(roster.labels)
     fetcher = make_fetcher(reactor)
     context = PluginContext(reactor, Random(), str(settings.folder), fetcher)
-    lines = _lines(settings, plugins, context)
+    for workspace in settings.workspaces:
+        roster.put(workspace, _policy(plugins, context, workspace))
     if not isinstance(settings.store, SqliteStore):
         raise loaded.located(("store", "kind"), "this version keeps tasks in SQLite only")
     store = SqliteTaskStore(settings.store.path, reactor)
@@ -85,52 +88,91 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
+    urls = Egress(settings.egress.allow, _resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
         caller=caller,
-        lines=lines,
-        workspaces=workspaces,
+        lines=roster.lines,
+        workspaces=roster.workspaces,
         clock=reactor,
-        urls=Egress(settings.egress.allow, _resolver(reactor)),
+        urls=urls,
         publish=media.publish,
     )
     runs = Runs(store, caller, reactor, metrics, conversations)
-    dispatcher = Dispatcher(store, runs, lines, workspaces, reactor)
+    dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor)
     gateway = Gateway(
         store=store,
         runs=runs,
         dispatcher=dispatcher,
-        lines=lines,
+        lines=roster.lines,
         gates=_gates(settings, plugins, context),
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
     )
-    health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
+    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
+    watch_changes(roster, health, dispatcher, metrics)
     limits = Limits(**dict(settings.limits))
-    public = _public(settings, gateway, adapters, media, reactor)
-    admin = admin_resource(gateway, token, settings.admin.open_metrics)
+    public = _public(settings, gateway, roster, adapters, media, reactor)
+    workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
+    routes = AdminWorkspaces(workspaces, roster.lines, store.queued).routes
+    admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
     return Parts(
         store,
         connections,
         fetcher,
         dispatcher,
         health,
-        lines,
+        roster,
+        workspaces,
         ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
-        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics)),
+        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids)),
     )
 
 
-def _lines(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Line]:
-    nodes = nodes_by_key(settings.nodes)
-    lines = {}
-    for workspace in settings.workspaces:
-        policy = plugins.make("selection", workspace.selection.policy, workspace.selection.options, context)
-        pool = Pool(upstream_replicas(workspace, nodes), policy)
-        lines[workspace.id] = Line(pool, context.clock, workspace.health.interval)
-    return lines
+def _workspaces(
+    loaded: Loaded,
+    plugins: Plugins,
+    context: PluginContext,
+    documents: IDocuments,
+    roster: Roster,
+    urls: Egress,
+    dispatcher: Dispatcher,
+) -> Workspaces:
+    def find_plugins(folders: Sequence[Path]) -> CheckBlock:
+        return lambda family, name, options: plugins.make(family, name, options, context)
+
+    return Workspaces(
+        documents=documents,
+        roster=roster,
+        fixed=loaded.given("workspaces") or (),
+        read=lambda values: lone_workspace(values, loaded.settings, find_plugins),
+        make_policy=lambda workspace: _policy(plugins, context, workspace),
+        urls=urls,
+        mounts=loaded.settings.fleet.mounts,
+        clear=dispatcher.clear,
+    )
+
+
+def watch_changes(roster: Roster, health: HealthChecks, dispatcher: Dispatcher, metrics: Metrics) -> None:
+    """Let everybody who keeps something of a workspace follow its changes."""
+
+    def changed(before: Workspace | None, after: Workspace | None) -> None:
+        for workspace_id in {each.id for each in (before, after) if each is not None}:
+            health.follow(workspace_id)
+        dispatcher.follow(before, after)
+        if before is not None and (after is None or after.label != before.label):
+            metrics.forget_workspace(before.label)
+
+    roster.watch(changed)
+
+
+def _policy(plugins: Plugins, context: PluginContext, workspace: Workspace) -> ISelectionPolicy:
+    policy: ISelectionPolicy = plugins.make(
+        "selection", workspace.selection.policy, workspace.selection.options, context
+    )
+    return policy
 
 
 def _gates(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Gate]:
@@ -162,10 +204,13 @@ def _resolver(reactor: Any) -> Resolve:
 
 
 def _public(
-    settings: Settings, gateway: Gateway, adapters: Mapping[str, IAppAdapter], media: Media, reactor: Any
+    settings: Settings,
+    gateway: Gateway,
+    roster: Roster,
+    adapters: Mapping[str, IAppAdapter],
+    media: Media,
+    reactor: Any,
 ) -> IResource:
-    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
-    tenancy = Tenancy(settings.workspaces)
 
     async def parse(body: bytes, flat: bool) -> Envelope:
         read = parse_flat if flat else parse_envelope
@@ -174,11 +219,11 @@ def _public(
         return await deferToThreadPool(reactor, reactor.getThreadPool(), read, body)
 
     def make_call(request: NgpuRequest) -> Call:
-        call = Call(request, tenancy, settings.trusted_proxies)
+        call = Call(request, roster.tenancy, settings.trusted_proxies)
         annotate(request, client=call.client_ip)
         return call
 
-    reading = Reading(gateway, workspaces, media)
+    reading = Reading(gateway, roster.workspaces, media)
     return partner_resource(
-        reading, Submitting(gateway, reading, workspaces, settings.apps, adapters, parse), make_call
+        reading, Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse), make_call
     )

@@ -46,6 +46,13 @@ def may_repeat(error: UpstreamError, retry: str) -> bool:
     return retry == "idempotent" and not isinstance(error, BadReply)
 
 
+class _NoSuchPort(DialFailed):
+    """While a workspace's ports change, some replicas have those of before.
+
+    They are not rested for that, so it counts as a send: else the same one might be tried without end.
+    """
+
+
 @dataclass(frozen=True)
 class Caller:
     """Makes calls through a forwarder, and lets their results count for the replicas."""
@@ -77,7 +84,7 @@ class Caller:
             try:
                 return await self._send(lease, request, body, sink, timeout)
             except UpstreamError as error:
-                sends += not isinstance(error, DialFailed)
+                sends += not isinstance(error, DialFailed) or isinstance(error, _NoSuchPort)
                 self.log.warn(
                     "call to {replica} failed: {error}", replica=lease.replica.id, error=str(error), sends=sends
                 )
@@ -95,12 +102,14 @@ class Caller:
         began = self.clock.seconds()
         result = CallResult.ABANDONED
         try:
-            port = replica.ports[request.port]
+            port = replica.ports.get(request.port)
+            if port is None:
+                raise _NoSuchPort(f"this replica runs a version of its workspace without port {request.port}")
             head = await self.forwarder.send(replica.node.host, port, request, body, sink, timeout)
             result = CallResult.ERRED if head.status >= 500 else CallResult.ANSWERED
             return head
-        except DialFailed:
-            result = CallResult.UNREACHED
+        except DialFailed as error:
+            result = CallResult.ABANDONED if isinstance(error, _NoSuchPort) else CallResult.UNREACHED
             raise
         except UpstreamError:
             result = CallResult.BROKE

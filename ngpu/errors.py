@@ -5,6 +5,7 @@
     NgpuError
     ├── ConfigError            the configuration is wrong; nothing was started or changed
     ├── BadRequest             400  the caller's input is wrong
+    │   └── BadSettings             settings of a workspace that cannot be used, with everything that is wrong
     ├── Unauthorized           401  no credential, or one that opens nothing
     ├── Forbidden              403  the gate does not let this address through
     ├── NotFound               404  no such thing, or another tenant's
@@ -22,6 +23,7 @@
     │   └── CallTimeout        504  the replica took longer than the workspace's timeout
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
+        │   └── ReplicaRemoved          the one that was waited for, or all of the workspace, is there no more
         ├── PolicyFailed            a selection or placement policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
@@ -56,6 +58,19 @@ class ConfigError(NgpuError):
 
 class BadRequest(NgpuError):
     """The caller's input is wrong."""
+
+
+class BadSettings(BadRequest):
+    """Settings that were sent for a workspace cannot be used; nothing was changed.
+
+    :param problems: for each of them the path of the value ("" for the whole), and what is wrong with it.
+    """
+
+    def __init__(self, problems: tuple[tuple[str, str], ...]) -> None:
+        told = "; ".join(f"{path}: {message}" if path else message for path, message in problems[:3])
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        super().__init__(f"these settings cannot be used: {told}{more}")
+        self.problems = problems
 
 
 class Unauthorized(NgpuError):
@@ -152,6 +167,10 @@ class Unavailable(NgpuError):
 
 class NoReplica(Unavailable):
     """No replica of the workspace is healthy and free."""
+
+
+class ReplicaRemoved(NoReplica):
+    """What was waited for does not come back: the replica, or its whole workspace, was removed."""
 
 
 class PolicyFailed(Unavailable):

@@ -13,7 +13,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import placement_of
-from ngpu.errors import Conflict, NgpuError, NotFound, QueueFull, StoreUnavailable, Unavailable, UpstreamError
+from ngpu.errors import (
+    Conflict,
+    NgpuError,
+    NotFound,
+    QueueFull,
+    StoreUnavailable,
+    Unauthorized,
+    Unavailable,
+    UpstreamError,
+)
 from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
@@ -102,11 +111,11 @@ class Gateway:
         :raises Conflict: the task was cancelled by somebody else meanwhile.
         """
         workspace = submission.access.workspace
-        line = self._lines[workspace.id]
         await self._admit(submission)
+        line = self._line(workspace)
         task, body = self._new_task(submission), BytesBody(submission.data)
         selection = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
-        lease = await self._first_slot(workspace, selection, task, body)
+        lease = await self._first_slot(line, workspace, selection, task, body)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         adding = Deferred.fromCoroutine(self._store.add(started, body))
         try:
@@ -183,7 +192,7 @@ class Gateway:
 
     def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:
         """The nodes that hold the workspace's replicas, as queryNodes tells of them (wire contract §4)."""
-        serving = nodes_serving(self._lines[workspace.id].pool.members.values())
+        serving = nodes_serving(self._line(workspace).pool.members.values())
         return [{"nodeAddr": address, "progress": 100, "status": int(up)} for address, up in serving.items()]
 
     async def holdings(self, address: str, gate: str | None) -> Holdings:
@@ -198,9 +207,12 @@ class Gateway:
 
     async def figures(self) -> bytes:
         """Everything that is counted, for a scrape."""
-        for workspace_id, line in self._lines.items():
+        for workspace_id, line in tuple(self._lines.items()):
+            queued = await self._store.queued(workspace_id)
+            if self._lines.get(workspace_id) is not line:
+                continue  # removed meanwhile, with its metrics
             label = self._metrics.label(workspace_id)
-            self._metrics.queued.labels(label).set(await self._store.queued(workspace_id))
+            self._metrics.queued.labels(label).set(queued)
             self._metrics.waiting.labels(label).set(line.waiting)
             for replica_id, member in line.pool.members.items():
                 self._metrics.in_flight.labels(label, replica_id).set(member.in_flight)
@@ -214,9 +226,10 @@ class Gateway:
         await self._store.get("")
 
     async def _enqueue(self, workspace: Workspace, submission: Submission) -> Task:
+        self._line(workspace)
         task = self._new_task(submission)
         task = await self._store.add(task, BytesBody(submission.data), workspace.queue.limit)
-        self._metrics.accepted.labels(workspace.label).inc()
+        self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
         self._dispatcher.queued(workspace.id)
         return task
 
@@ -229,34 +242,28 @@ class Gateway:
 
     def _new_task(self, submission: Submission) -> Task:
         now = self._clock.seconds()
-        workspace = submission.access.workspace
-        return Task(
-            id=new_task_id(now, self.zone),
-            workspace=workspace.id,
-            method=submission.method,
-            request=submission.request,
-            form=submission.form,
-            submitted_at=now,
-            expires_at=now + workspace.queue.ttl,
-            timeout=workspace.timeout,
-            request_url=submission.request_url,
-            request_size=len(submission.data),
-            request_text=submission.text,
-            btc_address=submission.btc_address,
-            client_ip=submission.client_ip,
-            user_key=submission.access.user_key,
-            app=submission.app,
-        )
+        return submission.task(new_task_id(now, self.zone), now)
 
-    async def _first_slot(self, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body) -> Lease:
-        line = self._lines[workspace.id]
+    def _line(self, workspace: Workspace) -> Line:
+        """The line of a workspace that a credential opened a while ago.
+
+        :raises Unauthorized: it was removed since.
+        """
+        line = self._lines.get(workspace.id)
+        if line is None:
+            raise Unauthorized("this credential opens no workspace any more: it was removed")
+        return line
+
+    async def _first_slot(
+        self, line: Line, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body
+    ) -> Lease:
         try:
             lease = line.try_slot(selection)
             if lease is None and line.waiting >= workspace.queue.limit:
                 raise QueueFull(
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
                 )
-            self._metrics.accepted.labels(workspace.label).inc()
+            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
             return lease or await line.slot(selection, task.timeout)
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)

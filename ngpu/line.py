@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ngpu.errors import NoReplica, PolicyFailed
+from ngpu.errors import NoReplica, PolicyFailed, ReplicaRemoved
+from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import Replica, SelectionRequest
 from ngpu.pool import CallResult, Member, Pool
 
@@ -42,6 +43,7 @@ class Lease:
             now = self._line.clock.seconds()
             self._line.pool.give_back(self._member, result, now - self._since, now)
             self._line.serve()
+            self._line.look_whether_drained(self._member)
 
 
 @dataclass(eq=False)
@@ -60,11 +62,12 @@ class Line:
     def __init__(self, pool: Pool, clock: IReactorTime, grace: float) -> None:
         self.pool = pool
         self.clock = clock
-        self._grace = grace
+        self.grace = grace
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
-        self._returning: dict[Deferred[Lease], str] = {}
+        self._returning: dict[Deferred[Lease], Member] = {}
+        self._draining: dict[Member, list[Deferred[None]]] = {}
         self._alarm: IDelayedCall | None = None
-        self._closed = False
+        self._closed: Callable[[], NoReplica] | None = None
 
     @property
     def waiting(self) -> int:
@@ -98,39 +101,82 @@ class Line:
         if lease is not None:
             granted.callback(lease)
             return granted
-        if self._closed:
-            granted.errback(_stopping())
+        if self._closed is not None:
+            granted.errback(self._closed())
             return granted
         self._waiters[waiter] = None
         self._set_alarm()
         if patience is not None:
             waiter.timers.append(self.clock.callLater(patience, self._refuse, waiter, self._all_busy(patience)))
-            if self._grace < patience:
-                waiter.timers.append(self.clock.callLater(self._grace, self._refuse_if_down, waiter))
+            if self.grace < patience:
+                waiter.timers.append(self.clock.callLater(self.grace, self._refuse_if_down, waiter))
         return granted
 
     def slot_on(self, replica_id: str) -> Deferred[Lease]:
         """A slot of this very replica as soon as it has one, before anybody else gets it; cancelling leaves the line.
 
+        One that is being drained gives its slots to those who come back to it, too, and is not drained before.
+
         :raises NoReplica: the gateway stops.
+        :raises ReplicaRemoved: the replica was removed meanwhile.
         :raises KeyError: there is no such replica.
         """
-        granted: Deferred[Lease] = Deferred(lambda _: self._returning.__delitem__(granted))
+        granted: Deferred[Lease] = Deferred(lambda _: self._come_no_more(granted))
         member = self.pool.take_from(replica_id, self.clock.seconds())
         if member is not None:
             granted.callback(Lease(self, member))
-        elif self._closed:
-            granted.errback(_stopping())
+        elif self._closed is not None:
+            granted.errback(self._closed())
         else:
-            self._returning[granted] = replica_id
+            self._returning[granted] = self.pool.members[replica_id]
         return granted
+
+    def add(self, replica: Replica) -> None:
+        """Let a replica in, which serves once a health check has passed; see `Pool.add`.
+
+        Whoever waits for it to be drained, where it is, is cancelled.
+        """
+        if not self.pool.holds(replica):
+            self.remove(replica.id)
+        self.pool.add(replica, self.clock.seconds())
+        for drained in self._draining.pop(self.pool.members[replica.id], ()):
+            drained.cancel()
+        self.serve()
+
+    def drain(self, replica_id: str) -> Deferred[None]:
+        """Give no slot of a replica to new calls; fires once no call holds one, and none is to come back to it.
+
+        At once where there is no such replica. Cancelling stops the wait, and nothing else.
+        """
+        member = self.pool.drain(replica_id, self.clock.seconds())
+        drained: Deferred[None] = Deferred()
+        if member is None:
+            drained.callback(None)
+        else:
+            self._draining.setdefault(member, []).append(drained)
+            self.look_whether_drained(member)
+        return drained
+
+    def remove(self, replica_id: str) -> None:
+        """Forget a replica, and tell those who want to come back to it. Calls that hold a slot of it go on."""
+        member = self.pool.remove(replica_id, self.clock.seconds())
+        if member is not None:
+            for granted in [one for one, wanted in self._returning.items() if wanted is member]:
+                if self._returning.pop(granted, None) is not None:
+                    granted.errback(ReplicaRemoved("the replica that has this job was taken out of service"))
+            self.look_whether_drained(member)
+
+    def use(self, policy: ISelectionPolicy) -> None:
+        """Choose by another policy from now on."""
+        self.pool.use(policy)
+        self.serve()
 
     def serve(self) -> None:
         """Hand out what is free; to be called whenever a slot or a replica may have become available."""
-        for granted, replica_id in tuple(self._returning.items()):
+        for granted, wanted in tuple(self._returning.items()):
             if granted not in self._returning:  # what was granted before it has made others go, or leave
                 continue
-            member = self.pool.take_from(replica_id, self.clock.seconds())
+            member = self.pool.take_from(wanted.replica.id, self.clock.seconds())
             if member is not None:
                 del self._returning[granted]
                 granted.callback(Lease(self, member))
@@ -148,13 +194,25 @@ class Line:
             waiter.granted.callback(Lease(self, member))
         self._set_alarm()
 
-    def close(self) -> None:
-        """Stop the clock; whoever still waits, or comes to wait, is told that the gateway stops."""
-        self._closed = True
+    def look_whether_drained(self, member: Member) -> None:
+        """Tell those who wait for a replica to be drained; to be called whenever it may have become so."""
+        if member in self._draining and not member.in_flight and member not in self._returning.values():
+            for drained in self._draining.pop(member):
+                if not drained.called:
+                    drained.callback(None)
+
+    def close(self, why: Callable[[], NoReplica] | None = None) -> None:
+        """Stop the clock; whoever still waits, or comes to wait, is told why.
+
+        :param why: by default that the gateway stops.
+        """
+        self._closed = why = why or _stopping
         while self._waiters:
-            self._refuse(next(iter(self._waiters)), _stopping)
+            self._refuse(next(iter(self._waiters)), why)
         while self._returning:
-            self._returning.popitem()[0].errback(_stopping())
+            granted, member = self._returning.popitem()
+            granted.errback(why())
+            self.look_whether_drained(member)
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
 
@@ -163,6 +221,9 @@ class Line:
         for timer in waiter.timers:
             if timer.active():
                 timer.cancel()
+
+    def _come_no_more(self, granted: Deferred[Lease]) -> None:
+        self.look_whether_drained(self._returning.pop(granted))
 
     def _give_up(self, waiter: _Waiter) -> None:
         self._leave(waiter)
@@ -175,7 +236,7 @@ class Line:
 
     def _refuse_if_down(self, waiter: _Waiter) -> None:
         if self.pool.any_up:
-            waiter.timers.append(self.clock.callLater(self._grace, self._refuse_if_down, waiter))
+            waiter.timers.append(self.clock.callLater(self.grace, self._refuse_if_down, waiter))
         else:
             self._refuse(waiter, self._none_up)
 

@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus. Labels are bounded by the configuration, never by what callers send."""
+"""What the gateway counts, for Prometheus. Labels are bounded by what there is, never by what callers send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 class Metrics:
     """The gateway's counters; one object a process, handed to whoever counts.
 
-    :param labels: what to call each workspace, by id; an id can be a credential, and so is never shown.
+    :param labels: what to call each workspace, by id; an id can be a credential, and so is never shown. Read anew
+        each time: workspaces come and go.
     """
 
     def __init__(self, labels: Mapping[str, str]) -> None:
@@ -71,6 +72,18 @@ class Metrics:
     def label(self, workspace: str) -> str:
         """What to call the workspace of that id."""
         return self._labels.get(workspace, "former")
+
+    def forget_replica(self, label: str, replica: str) -> None:
+        """Show a replica of the workspace that is called so no more."""
+        for metric in (self.up, self.in_flight):
+            metric.remove(label, replica)
+
+    def forget_workspace(self, label: str) -> None:
+        """Show nothing more of the workspace that was called so: else each that ever was would be counted for ever."""
+        for metric in (self.calls, self.call_seconds, self.tasks, self.accepted, self.queued, self.waiting):
+            metric.remove_by_labels({"workspace": label})
+        for metric in (self.up, self.in_flight):
+            metric.remove_by_labels({"workspace": label})
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -1,7 +1,8 @@
 """Which replica of a workspace is available: health, slots in use, latency, and rest after failures.
 
 Nothing here waits or does I/O, and every method that depends on the time takes ``now``. A replica is *available* when
-its health checks pass, it has a free slot, and it is not resting. Waiting for one is the line's business.
+its health checks pass, it has a free slot, it is not resting, and it is not being drained. Waiting for one is the
+line's business. Replicas come and go while calls run; slots of one that was removed may be given back at any time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import enum
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.logger import Logger
@@ -28,6 +29,9 @@ FAILURES_BEFORE_REST = 3
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds of the first rest, which doubles with each one that follows without a success between, up to the longest."""
 
+
+LEAVING = "it is being taken out of service"
+"""The reason of a replica that is being drained."""
 
 TRACEBACK_EVERY = 10.0
 """Seconds between two tracebacks of a selection policy that raises."""
@@ -68,7 +72,13 @@ class Member:
     failures: int = 0
     rests: int = 0
     resting_until: float = 0.0
+    draining: bool = False  # from then on, and when it was removed, it is never chosen
     place: int = -1  # its index among the available ones, -1 when it is not
+
+    @property
+    def serves(self) -> bool:
+        """Whether its health checks pass and it takes new calls, busy or not."""
+        return self.health is Health.UP and not self.draining
 
     def rest(self, now: float) -> None:
         """Keep it out of the choice for a while, longer each time."""
@@ -110,17 +120,56 @@ class Pool:
 
     @property
     def any_up(self) -> bool:
-        """Whether health checks pass for at least one replica, busy or not."""
-        return any(member.health is Health.UP for member in self.members.values())
+        """Whether at least one replica serves, busy or not."""
+        return any(member.serves for member in self.members.values())
 
     @property
     def slots(self) -> int:
-        """How many calls the replicas that are up work on at once."""
-        return sum(member.replica.slots for member in self.members.values() if member.health is Health.UP)
+        """How many calls the replicas that serve work on at once."""
+        return sum(member.replica.slots for member in self.members.values() if member.serves)
 
     def trouble(self) -> str:
         """Why nothing is up, a clause per replica, for an error message."""
-        return "; ".join(f"{m.replica.node.host}: {m.reason}" for m in self.members.values() if m.reason)
+        reasons = ((member, LEAVING if member.draining else member.reason) for member in self.members.values())
+        return "; ".join(f"{m.replica.node.host}: {reason}" for m, reason in reasons if reason) or "it has none"
+
+    def add(self, replica: Replica, now: float) -> bool:
+        """Let a replica in, which is chosen once a health check has passed; one that is being drained stays.
+
+        :returns: false where it was there already, see `holds`; it has as many slots as are said now.
+        """
+        if self.holds(replica):
+            member = self.members[replica.id]
+            member.replica, member.draining = replica, False
+            self._place(member, now)
+            return False
+        self.remove(replica.id, now)
+        self.members[replica.id] = Member(replica)
+        return True
+
+    def holds(self, replica: Replica) -> bool:
+        """Whether this very replica is there, whatever its slots: one that listens elsewhere is another one."""
+        member = self.members.get(replica.id)
+        return member is not None and replace(member.replica, slots=replica.slots) == replica
+
+    def drain(self, replica_id: str, now: float) -> Member | None:
+        """Choose a replica no more; calls that it works on go on. ``None``: there is no such replica."""
+        member = self.members.get(replica_id)
+        if member is not None:
+            member.draining = True
+            self._place(member, now)
+        return member
+
+    def remove(self, replica_id: str, now: float) -> Member | None:
+        """Forget a replica; slots of it that calls still hold may be given back at any time."""
+        member = self.drain(replica_id, now)
+        if member is not None:
+            del self.members[replica_id]
+        return member
+
+    def use(self, policy: ISelectionPolicy) -> None:
+        """Choose by another policy from now on."""
+        self._policy = policy
 
     def take(self, request: SelectionRequest, now: float) -> Member | None:
         """Choose an available replica and occupy one of its slots; ``None`` when there is none to choose.
@@ -189,8 +238,10 @@ class Pool:
         self._place(member, now)
 
     def checked(self, replica_id: str, up: bool, reason: str, now: float) -> bool:
-        """Take in the result of a health check; whether it changed the replica's health."""
-        member = self.members[replica_id]
+        """Take in the result of a health check; whether it changed the replica's health. One that is gone has none."""
+        member = self.members.get(replica_id)
+        if member is None:
+            return False
         before, member.health = member.health, Health.UP if up else Health.DOWN
         member.reason = "" if up else reason
         self._place(member, now)
@@ -198,14 +249,17 @@ class Pool:
 
     def next_wake(self, now: float) -> float | None:
         """When the next rest ends; ``None`` when nobody rests."""
-        while self._resting and self.members[self._resting[0][1]].resting_until != self._resting[0][0]:
+        while self._resting and not self._still_rests(*self._resting[0]):
             heapq.heappop(self._resting)
         return max(self._resting[0][0], now) if self._resting else None
 
+    def _still_rests(self, until: float, replica_id: str) -> bool:
+        member = self.members.get(replica_id)
+        return member is not None and member.resting_until == until
+
     def _others_serve(self, member: Member, now: float) -> bool:
         return any(
-            other is not member and other.health is Health.UP and other.resting_until <= now
-            for other in self.members.values()
+            other is not member and other.serves and other.resting_until <= now for other in self.members.values()
         )
 
     def _rest(self, member: Member, now: float) -> None:
@@ -216,11 +270,13 @@ class Pool:
 
     def _wake(self, now: float) -> None:
         while self._resting and self._resting[0][0] <= now:
-            self._place(self.members[heapq.heappop(self._resting)[1]], now)
+            member = self.members.get(heapq.heappop(self._resting)[1])
+            if member is not None:
+                self._place(member, now)
 
     def _place(self, member: Member, now: float) -> None:
         """Put the member in or out of the available ones, in constant time: the last one fills a gap."""
-        fits = member.health is Health.UP and member.in_flight < member.replica.slots and member.resting_until <= now
+        fits = member.serves and member.in_flight < member.replica.slots and member.resting_until <= now
         if fits and member.place < 0:
             member.place = len(self._available)
             self._available.append(member)

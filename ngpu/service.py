@@ -43,6 +43,7 @@ class GatewayService(Service):
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._starting: Deferred[None] | None = None
+        self._settling: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Open the store, settle what an earlier process left, check the replicas, then listen."""
@@ -53,8 +54,11 @@ class GatewayService(Service):
     async def _start(self) -> None:
         parts = self._parts
         await parts.store.open()
+        await parts.workspaces.load()
         parts.health.start()
         await parts.dispatcher.start()
+        self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
+        self._settling.addErrback(self._not_settled)
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 self._ports.append(await self._listen(site, description))
@@ -68,6 +72,10 @@ class GatewayService(Service):
             raise NgpuError(f"cannot listen on {description}: {error}") from None
         self.log.info("listening on {description}", description=description)
         return port
+
+    def _not_settled(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self.log.failure("removed workspaces are not settled", failure=failure)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError):
@@ -92,8 +100,9 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         parts = self._parts
-        if self._starting is not None:
-            self._starting.cancel()
+        for pending in (self._starting, self._settling):
+            if pending is not None:
+                pending.cancel()
         for port in self._ports:
             stopped = port.stopListening()
             if stopped is not None:
@@ -101,7 +110,7 @@ class GatewayService(Service):
         parts.health.stop()
         for site in (parts.public, parts.admin):
             site.close_idle()
-        for line in parts.lines.values():
+        for line in parts.roster.lines.values():
             line.close()
         await parts.dispatcher.stop(DRAIN)
         until = self._reactor.seconds() + FLUSH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ngpu.model import DataForm, UpstreamRequest
+from ngpu.model import DataForm, Task, UpstreamRequest
 from ngpu.tenancy import Access
 
 
@@ -26,3 +26,24 @@ class Submission:
     client_ip: str
     request_url: str
     app: str = ""
+
+    def task(self, task_id: str, now: float) -> Task:
+        """The record that begins with it, queued from now on."""
+        workspace = self.access.workspace
+        return Task(
+            id=task_id,
+            workspace=workspace.id,
+            method=self.method,
+            request=self.request,
+            form=self.form,
+            submitted_at=now,
+            expires_at=now + workspace.queue.ttl,
+            timeout=workspace.timeout,
+            request_url=self.request_url,
+            request_size=len(self.data),
+            request_text=self.text,
+            btc_address=self.btc_address,
+            client_ip=self.client_ip,
+            user_key=self.access.user_key,
+            app=self.app,
+        )

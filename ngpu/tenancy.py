@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ngpu.errors import Unauthorized
@@ -36,10 +36,19 @@ class Tenancy:
     """
 
     def __init__(self, workspaces: Iterable[Workspace]) -> None:
-        self._by_hash: dict[str, Workspace] = {}
-        for workspace in workspaces:
-            for digest in workspace.keys or (_digest(workspace.id),):
-                self._by_hash[digest] = workspace
+        self._by_hash: Mapping[str, Workspace] = {}
+        self.replace(workspaces)
+
+    def replace(self, workspaces: Iterable[Workspace]) -> None:
+        """Open these workspaces from now on, and no others."""
+        self._by_hash = {digest: workspace for workspace in workspaces for digest in credentials(workspace)}
+
+    def shares(self, workspace: Workspace) -> Iterator[str]:
+        """The digests of those credentials of a workspace that open another one."""
+        for digest in credentials(workspace):
+            other = self._by_hash.get(digest)
+            if other is not None and other.id != workspace.id:
+                yield digest
 
     def open(self, credential: str) -> Access:
         """The workspace that this opens: one of its keys, or its id where it has none.
@@ -52,6 +61,11 @@ class Tenancy:
         if workspace is None or not right:
             raise Unauthorized("this credential opens no workspace; send Authorization: Bearer <workspace id or key>")
         return Access(workspace, "key-" + shown[:16])
+
+
+def credentials(workspace: Workspace) -> Sequence[str]:
+    """The SHA-256, in hex, of everything that opens a workspace: its keys, or its id where it has none."""
+    return workspace.keys or (_digest(workspace.id),)
 
 
 def _digest(credential: str) -> str:

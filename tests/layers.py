@@ -34,6 +34,8 @@ ROOMS = (
     "tasks",
     "fleet",
     "tenancy",
+    "roster",
+    "workspaces",
     "gates",
     "submission",
     "gateway",

@@ -2,7 +2,8 @@
 
 ``open PATH``: say why the store cannot be opened. ``large PATH``: bodies of 64 MiB; prints by how many bytes memory
 grew and the reactor's longest pause in seconds. ``work PATH``: add, claim and finish tasks until killed, printing each
-step once it is acknowledged: ``added ID SIZE``, ``claimed ID ATTEMPT``, ``finished ID SIZE``.
+step once it is acknowledged: ``added ID SIZE``, ``claimed ID ATTEMPT``, ``finished ID SIZE``. ``documents PATH``: write
+documents until killed, printing ``KEY NUMBER`` for each that is acknowledged.
 """
 
 from __future__ import annotations
@@ -100,6 +101,18 @@ async def large(store: SqliteTaskStore, reactor: Any) -> None:
     say((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, max(pauses))
 
 
+async def documents(store: SqliteTaskStore) -> None:
+    async def write(key: str) -> None:
+        kept = await store.documents.documents("c")
+        number = kept[key]["n"] if key in kept else 0
+        while True:
+            number += 1
+            await store.documents.put("c", key, {"n": number, "filler": "x" * 500})
+            say(key, number)
+
+    await gatherResults([ensureDeferred(write(f"k{number}")) for number in range(8)])
+
+
 async def main(reactor: Any, what: str, path: str) -> None:
     store = SqliteTaskStore(Path(path), reactor)
     try:
@@ -109,6 +122,8 @@ async def main(reactor: Any, what: str, path: str) -> None:
         return
     if what == "work":
         await work(store)
+    elif what == "documents":
+        await documents(store)
     elif what == "large":
         await large(store, reactor)
     await store.close()

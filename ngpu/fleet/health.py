@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -33,11 +34,29 @@ class _Nowhere:
         return None
 
 
+@dataclass(eq=False)
+class _Watch:
+    """One replica that is asked, by the settings of its workspace."""
+
+    workspace: Workspace
+    member: Member
+    ticker: LoopingCall | None = None
+    checking: Deferred[None] | None = None
+    failures: int = 0
+
+    def follows(self, workspace: Workspace) -> bool:
+        """Whether the checks are those that these settings ask for."""
+        before = self.workspace
+        return (before.health, before.label, *before.ports) == (workspace.health, workspace.label, *workspace.ports)
+
+
 class HealthChecks:
     """Asks the replicas of all workspaces, each by its own clock.
 
     The check is a GET of ``health.path`` on the workspace's first port: anything below 400 is healthy. A check that
     merely took too long says nothing about a replica that is busy, since many workers do one thing at a time.
+
+    :param lines: of the workspaces that there are now, as ``workspaces`` are.
     """
 
     log = Logger("ngpu.health")
@@ -52,75 +71,101 @@ class HealthChecks:
     ) -> None:
         self._forwarder = forwarder
         self._lines = lines
+        self._workspaces = workspaces
         self._clock = clock
         self._metrics = metrics
-        self._failures: dict[str, int] = {}
-        self._checking: set[Deferred[None]] = set()
-        self._tickers = [
-            (self._ticker(workspace, member), workspace.health.interval)
-            for workspace in workspaces.values()
-            for member in lines[workspace.id].pool.members.values()
-        ]
+        self._watches: dict[str, dict[Member, _Watch]] = {}
+        self._started = False
 
     def start(self) -> None:
         """Check everything now, then at each interval."""
-        for ticker, interval in self._tickers:
-            ticker.clock = self._clock
-            ticker.start(interval)
+        self._started = True
+        for workspace_id in self._workspaces:
+            self.follow(workspace_id)
 
     def stop(self) -> None:
         """Check no more."""
-        for ticker, _ in self._tickers:
-            if ticker.running:
-                ticker.stop()
-        for check in tuple(self._checking):
-            check.cancel()
+        self._started = False
+        for watches in self._watches.values():
+            for watch in watches.values():
+                _end(watch)
 
-    def _ticker(self, workspace: Workspace, member: Member) -> LoopingCall:
-        def tick() -> Deferred[None]:
-            check = Deferred.fromCoroutine(self._check(workspace, member))
-            self._checking.add(check)
+    def follow(self, workspace_id: str) -> None:
+        """Check the replicas that a workspace has now, and no others; to be called when they or its settings change.
 
-            def over(result: object) -> None:
-                self._checking.discard(check)
-                if isinstance(result, Failure) and result.check(CancelledError) is None:
-                    self.log.failure("a check of {replica} failed", failure=result, replica=member.replica.id)
+        A replica that is new is asked at once. What metrics say of one that is gone is forgotten.
+        """
+        if not self._started:
+            return
+        workspace, line = self._workspaces.get(workspace_id), self._lines.get(workspace_id)
+        there = set(line.pool.members.values()) if line is not None else set()
+        watches = self._watches.setdefault(workspace_id, {})
+        for member, watch in tuple(watches.items()):
+            if workspace is None or member not in there or not watch.follows(workspace):
+                del watches[member]
+                _end(watch)
+                self._metrics.forget_replica(watch.workspace.label, member.replica.id)
+        if workspace is None:
+            del self._watches[workspace_id]
+            return
+        for member in there - watches.keys():
+            watches[member] = watch = _Watch(workspace, member)
+            watch.ticker = LoopingCall(self._tick, watch)
+            watch.ticker.clock = self._clock
+            watch.ticker.start(workspace.health.interval)
 
-            return check.addBoth(over)
+    def _tick(self, watch: _Watch) -> Deferred[None]:
+        asked = Deferred.fromCoroutine(self._ask(watch))
+        # not from within the coroutine: what a judgement sets off may end this very watch
+        watch.checking = asked.addCallback(self._judge, watch)
 
-        return LoopingCall(tick)
+        def over(result: object) -> None:
+            if isinstance(result, Failure) and result.check(CancelledError) is None:
+                self.log.failure("a check of {replica} failed", failure=result, replica=watch.member.replica.id)
 
-    async def _check(self, workspace: Workspace, member: Member) -> None:
-        replica = member.replica
-        port = next(iter(workspace.ports))
-        request = UpstreamRequest("GET", workspace.health.path, port)
-        busy = member.in_flight > 0
+        return watch.checking.addBoth(over)
+
+    async def _ask(self, watch: _Watch) -> str | None:
+        """What is wrong with a replica, "" where all is well; ``None``: there is no telling."""
+        replica, health = watch.member.replica, watch.workspace.health
+        # one that runs an earlier version of its workspace may not have the first port of now
+        port = next((port for port in watch.workspace.ports if port in replica.ports), next(iter(replica.ports), 0))
+        request = UpstreamRequest("GET", health.path, port)
+        busy = watch.member.in_flight > 0
         reason = ""
         try:
-            head = await self._forwarder.send(
-                replica.node.host, replica.ports[port], request, BytesBody(), _Nowhere(), workspace.health.timeout
-            )
+            host, published = replica.node.host, replica.ports.get(port, 0)
+            head = await self._forwarder.send(host, published, request, BytesBody(), _Nowhere(), health.timeout)
             if head.status >= 400:
                 reason = f"its health check answered HTTP {head.status}"
         except CallTimeout as error:
-            if busy and member.health is Health.UP:
-                return
+            if busy and watch.member.health is Health.UP:
+                return None
             reason = str(error)
         except DialFailed as error:
-            self._failures[replica.id] = FAILURES_BEFORE_DOWN
+            watch.failures = FAILURES_BEFORE_DOWN
             reason = str(error)
         except NgpuError as error:
             reason = str(error)
-        self._judge(workspace, member, reason)
+        return reason
 
-    def _judge(self, workspace: Workspace, member: Member, reason: str) -> None:
-        replica = member.replica
-        failures = self._failures[replica.id] = self._failures.get(replica.id, 0) + 1 if reason else 0
-        if reason and member.health is Health.UP and failures < FAILURES_BEFORE_DOWN:
+    def _judge(self, reason: str | None, watch: _Watch) -> None:
+        if reason is None:
             return
-        line = self._lines[workspace.id]
+        replica = watch.member.replica
+        watch.failures = watch.failures + 1 if reason else 0
+        if reason and watch.member.health is Health.UP and watch.failures < FAILURES_BEFORE_DOWN:
+            return
+        line = self._lines[watch.workspace.id]
         if line.pool.checked(replica.id, not reason, reason, self._clock.seconds()):
             word = "down" if reason else "up"
             self.log.info("replica {replica} is {word} {reason}", replica=replica.id, word=word, reason=reason)
-        self._metrics.up.labels(workspace.label, replica.id).set(0 if reason else 1)
+        self._metrics.up.labels(watch.workspace.label, replica.id).set(0 if reason else 1)
         line.serve()
+
+
+def _end(watch: _Watch) -> None:
+    if watch.ticker is not None and watch.ticker.running:
+        watch.ticker.stop()
+    if watch.checking is not None:
+        watch.checking.cancel()

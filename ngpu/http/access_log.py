@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
 
@@ -19,9 +20,17 @@ class AccessLog:
     """Writes the lines of one listener, and counts its requests.
 
     :param listener: its name, `public` or `admin`.
+    :param path_of: what is shown as a request's path, where that is not the path itself.
     """
 
-    def __init__(self, listener: str, out: IO[str], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        listener: str,
+        out: IO[str],
+        metrics: Metrics,
+        path_of: Callable[[NgpuRequest], str] = lambda request: request.path.decode("latin-1"),
+    ) -> None:
+        self._path_of = path_of
         self._listener = listener
         self._out = out
         self._metrics = metrics
@@ -37,7 +46,7 @@ class AccessLog:
             now,
             client=request.notes.pop("client", request.peer_ip),
             method=request.method.decode("latin-1"),
-            path=request.path.decode("latin-1"),
+            path=self._path_of(request),
             status=status,
             seconds=round(seconds, 6),
             bytes_in=request.bytes_in,

@@ -1,8 +1,10 @@
-"""The admin listener: is it alive, is it ready, what does it count (design: ``admin``)."""
+"""The admin listener: is it alive, is it ready, what does it count, and the admin API (design: ``admin``)."""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from klein import Klein
 from twisted.web.resource import IResource
@@ -10,18 +12,28 @@ from twisted.web.resource import IResource
 from ngpu.errors import Unauthorized
 from ngpu.gateway import Gateway
 from ngpu.http.reply import Reply
-from ngpu.http.routes import add_route, answer_http_errors
+from ngpu.http.routes import Route, add_route, answer_http_errors
 from ngpu.http.server import NgpuRequest
 from ngpu.metrics import CONTENT_TYPE
 from ngpu.tenancy import credential_of
+from ngpu.wire.envelope import parse_object
 from ngpu.wire.replies import success
 
+API = "/api/v1"
 
-def admin_resource(gateway: Gateway, token: str, open_metrics: bool) -> IResource:
+LARGEST_BODY = 256 * 1024
+"""Bytes that a body may have here: settings, and no payload."""
+
+AdminRoute = tuple[str, str, Route]
+"""Method, address below `API`, and what answers: it takes the request and the parts of the address by name."""
+
+
+def admin_resource(gateway: Gateway, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()) -> IResource:
     """What the admin listener serves.
 
     :param token: opens everything; ``/healthz`` and ``/readyz`` are open anyway.
     :param open_metrics: whether ``/metrics`` is, too.
+    :param api: the routes of the admin API; nothing of a request is read before its token is right.
     """
     app = Klein()
 
@@ -39,8 +51,40 @@ def admin_resource(gateway: Gateway, token: str, open_metrics: bool) -> IResourc
 
     for address, route in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         add_route(app, "GET", address, route, lambda request: request)
+    for method, below, answers in api:
+        add_route(app, method, API + below, _guarded(answers, token), lambda request: request)
     answer_http_errors(app)
     return app.resource()
+
+
+async def json_body(request: NgpuRequest) -> Mapping[str, Any]:
+    """The JSON object that a request brings.
+
+    :raises PayloadTooLarge: it has more than `LARGEST_BODY` bytes.
+    :raises BadRequest: it is none; see `ngpu.wire.envelope.parse_object`.
+    """
+    fields = parse_object(await request.body.read(LARGEST_BODY))
+    return {name: field.value for name, field in fields.items()}
+
+
+def path_without_ids(request: NgpuRequest) -> str:
+    """What the access log shows for the path: an id in it may be a credential.
+
+    The route that serves it; where none does, what stands before an id.
+    """
+    route = request.notes.get("route")
+    if route is not None:
+        return str(route)
+    parts = request.path.decode("latin-1").split("/")
+    return "/".join(parts[:4]) + ("/..." if len(parts) > 4 else "")
+
+
+def _guarded(route: Route, token: str) -> Route:
+    async def guarded(request: NgpuRequest, **parts: str) -> Reply:
+        _authorize(request, token)
+        return await route(request, **parts)
+
+    return guarded
 
 
 def _authorize(request: NgpuRequest, token: str) -> None:

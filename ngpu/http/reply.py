@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
+from ngpu.errors import BadSettings, MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
 from ngpu.http.server import NgpuRequest
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
@@ -62,7 +62,10 @@ def refusal(error: NgpuError) -> Reply:
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="ngpu"'
-    return Reply(failure(status, str(error)), status, headers)
+    document = failure(status, str(error))
+    if isinstance(error, BadSettings):
+        document["problems"] = [{"path": path, "message": message} for path, message in error.problems]
+    return Reply(document, status, headers)
 
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:

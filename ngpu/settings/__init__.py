@@ -5,9 +5,11 @@ from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
 from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
+from ngpu.settings.lone_workspace import lone_workspace
 from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
-from ngpu.settings.report import Problem, SettingsError
+from ngpu.settings.report import Problem, SettingsError, dotted
 from ngpu.settings.root import Settings
+from ngpu.settings.secrecy import is_secret_key, secret_spans_in
 from ngpu.settings.service import Admin, Limits, RedisStore, SqliteStore
 from ngpu.settings.workspace import HealthCheck, Image, Queue, Selection, Upstream, Workspace
 
@@ -38,6 +40,10 @@ __all__ = [
     "SqliteStore",
     "Upstream",
     "Workspace",
+    "dotted",
+    "is_secret_key",
     "load",
     "loads",
+    "lone_workspace",
+    "secret_spans_in",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,6 +65,21 @@ class Document:
         for key, each in items:
             if isinstance(each, dict):
                 yield (*path, key), each
+
+
+def document_of(values: Any) -> Document:
+    """A document that never was a text: plain values, as JSON has them. Its places mean nothing."""
+    spots: dict[Path, Spot] = {}
+    pending: list[tuple[Path, Any]] = [((), values)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, dict):
+            pending += [((*path, key), each) for key, each in value.items()]
+        elif isinstance(value, list):
+            pending += [((*path, index), each) for index, each in enumerate(value)]
+        text = None if isinstance(value, dict | list) else value if isinstance(value, str) else json.dumps(value)
+        spots[path] = Spot(None, Place(1, 1), text)
+    return Document(values, spots, (), {})
 
 
 def read_document(text: str) -> Document:

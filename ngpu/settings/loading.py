@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -32,6 +32,10 @@ class Loaded:
     warnings: tuple[str, ...]
     _source: Source = field(repr=False)
     _document: Document = field(repr=False)
+
+    def given(self, *path: str | int) -> Any:
+        """What stands at a place of the file, as it was written; ``None`` where nothing does."""
+        return self._document.get(*path)
 
     def located(self, path: tuple[str | int, ...], message: str) -> SettingsError:
         """The error that a later stage found, such as a plugin's, with its place in the file.

@@ -32,14 +32,19 @@ def check_references(document: Document) -> Iterator[Problem]:
     yield from _duplicates(document, ids, "workspace")
     yield from _duplicates(document, [(path, node_key(text)) for path, text in addresses], "node")
     yield from _shared_credentials(document)
-    nodes = _Names((text for _, text in addresses), node_key)
+    yield from check_names(document)
+    yield from _apps(document, ids)
+
+
+def check_names(document: Document) -> Iterator[Problem]:
+    """What workspaces refer to, and is not there."""
+    nodes = _Names((text for _, text in _texts(document, "nodes", "address")), node_key)
     gates, apps = _Names(_keys(document.get("gates"))), _Names(_keys(document.get("apps")))
     for path, workspace in document.blocks("workspaces"):
         yield from _unknown(document, (*path, "gate"), gates, "there is no gate")
         for name in _keys(workspace.get("apps")):
             yield from _unknown(document, (*path, "apps", name), apps, "there is no app")
         yield from _upstream(document, path, workspace.get("ports"), nodes)
-    yield from _apps(document, ids)
 
 
 def _upstream(document: Document, path: Path, ports: Any, nodes: _Names) -> Iterator[Problem]:

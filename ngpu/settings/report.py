@@ -40,13 +40,18 @@ class Problem:
     def head(self, name: str) -> str:
         """``file:line:column: key.path: what is wrong (did you mean 'nearest'?)``."""
         where = name if self.place is None else f"{name}:{self.place.line}:{self.place.column}"
-        what = f"{dotted(self.path)}: {self.message}" if self.path else self.message
+        return f"{where}: {dotted(self.path)}: {self.told}" if self.path else f"{where}: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """``what is wrong (did you mean 'nearest'?)``."""
+        what = self.message
         meant = nearest(self.word, self.names)
         if meant is not None:
             what += f" (did you mean {quoted(meant)}?)"
         elif self.names and len(self.names) <= 30:
             what += f"; known here: {', '.join(shortened(each) for each in self.names)}"
-        return f"{where}: {what}"
+        return what
 
 
 class SettingsError(ConfigError):

@@ -163,7 +163,9 @@ class Conversations:
         timeout: float | None,
     ) -> WorkerReply:
         """A call to another workspace, through its line."""
-        workspace, line = self._workspaces[workspace_id], self._lines[workspace_id]
+        workspace, line = self._workspaces.get(workspace_id), self._lines.get(workspace_id)
+        if workspace is None or line is None:
+            raise NotFound("the workspace that this app calls was removed")
         request = UpstreamRequest(method, target, next(iter(workspace.ports)) if port is None else port, headers)
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers)
         until = self.clock.seconds() + workspace.timeout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet import defer
@@ -16,10 +18,10 @@ from ngpu.calls import NextLease, placement_of
 from ngpu.errors import DialFailed, NoReplica, PolicyFailed, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
-from ngpu.model import SelectionRequest, Task, TaskStatus
+from ngpu.model import Placement, SelectionRequest, Task, TaskStatus
 from ngpu.pool import CallResult
 from ngpu.settings import Workspace
-from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
+from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
 from ngpu.tasks.runs import PutBack, Runs
 from ngpu.waiting import echo
 
@@ -29,12 +31,15 @@ SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 CHOOSE_AGAIN = 1.0
 """Seconds until the next try after a selection policy could not choose a replica for the queue."""
 
+RETENTION = 7 * 86400.0
+"""Seconds for which ended tasks are kept while there is no workspace at all; the default of ``retention``."""
+
 MOST_ATTEMPTS = 10
 """Attempts after which a task that reached no replica fails: else one for a dead port would stand first for ever."""
 
 
 class Dispatcher:
-    """Runs queued tasks of all workspaces, and settles what an earlier process left behind.
+    """Runs queued tasks of all workspaces, those that come later too, and settles what an earlier process left behind.
 
     How many tasks wait at most is known here by counting, so that an empty queue costs the store nothing; the store's
     answer to a claim is what holds. The count may be too high for a while (tasks are cancelled and expire), never too
@@ -56,7 +61,8 @@ class Dispatcher:
         self._lines = lines
         self._workspaces = workspaces
         self._clock = clock
-        self._queued = dict.fromkeys(workspaces, 0)
+        self._queued: Counter[str] = Counter()
+        self._former: dict[str, float] = {}
         self._pumps: dict[str, Deferred[None]] = {}
         self._stopping = False
         self._serving: set[Deferred[Any]] = set()
@@ -78,19 +84,50 @@ class Dispatcher:
                 now = self._clock.seconds()
                 await self._store.finish(task.id, task.attempt, unknown_outcome(task), now, None)
                 self.log.warn("{task_id} was running when the gateway stopped; its outcome is unknown", task_id=task.id)
-        for workspace_id in self._workspaces:
+        for workspace_id in tuple(self._workspaces):
             self.queued(workspace_id, await self._store.queued(workspace_id))
         for ticker, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
             ticker.clock = self._clock
             ticker.start(seconds)
 
     def queued(self, workspace: str, count: int = 1) -> None:
-        """So many more tasks of the workspace wait."""
+        """So many more tasks of the workspace wait; if that was removed, they will be ended."""
+        if workspace not in self._workspaces:
+            self._doubtful.add(workspace)
+            return
         self._queued[workspace] += count
         if self._queued[workspace] > 0 and workspace not in self._pumps and not self._stopping:
             self._pumps[workspace] = Deferred()  # while the pump takes its first steps, during which more may come
-            self._pumps[workspace] = pump = Deferred.fromCoroutine(self._pump(self._workspaces[workspace]))
+            self._pumps[workspace] = pump = Deferred.fromCoroutine(self._pump(workspace))
             pump.addBoth(self._pumped, workspace)
+
+    def follow(self, before: Workspace | None, after: Workspace | None) -> None:
+        """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""
+        if before is not None and after is None:
+            del self._queued[before.id]
+            self._former[before.id] = before.retention
+        elif after is not None:
+            self._former.pop(after.id, None)
+        for workspace in (before, after):
+            if workspace is not None:
+                self._doubtful.add(workspace.id)
+
+    async def clear(self, workspace: str) -> None:
+        """End the queued tasks of a workspace that was removed, one by one; what runs is left to its end.
+
+        :raises StoreUnavailable: it goes on by itself once the store is back.
+        """
+        self._doubtful.add(workspace)
+        while workspace not in self._workspaces and not self._stopping:
+            task = await self._store.claim(workspace, Placement(), self._clock.seconds())
+            if task is None:
+                self._doubtful.discard(workspace)
+                return
+            await self._runs.insist(task.id, "end", partial(self._end_removed, task))
+
+    async def _end_removed(self, task: Task) -> None:
+        if await self._store.finish(task.id, task.attempt, workspace_gone(), self._clock.seconds(), None):
+            self._runs.ended(task.workspace, task.id, TaskStatus.FAILED)
 
     async def stop(self, grace: float) -> None:
         """Claim nothing more; let what runs come to its end for so many seconds."""
@@ -112,11 +149,11 @@ class Dispatcher:
             self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=workspace)
             self._doubtful.add(workspace)
 
-    async def _pump(self, workspace: Workspace) -> None:
+    async def _pump(self, workspace_id: str) -> None:
         """Take slots as long as tasks wait; what then happens on each of them is not waited for."""
-        line = self._lines[workspace.id]
-        request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
-        while self._queued[workspace.id] > 0:
+        while self._queued[workspace_id] > 0:
+            workspace, line = self._workspaces[workspace_id], self._lines[workspace_id]
+            request = SelectionRequest(workspace.id, next(iter(workspace.ports)), workspace.path)
             try:
                 lease = await line.slot(request, None)
             except PolicyFailed:  # the tasks stay where they are
@@ -126,12 +163,12 @@ class Dispatcher:
                 lease.release(CallResult.ABANDONED)
                 return
             self._queued[workspace.id] -= 1
-            served = Deferred.fromCoroutine(self._serve(workspace, lease))
+            served = Deferred.fromCoroutine(self._serve(self._workspaces[workspace.id], line, lease))
             self._serving.add(served)
             served.addErrback(self._stumbled, workspace.id)
             served.addBoth(self._served, served)
 
-    async def _serve(self, workspace: Workspace, lease: Lease) -> None:
+    async def _serve(self, workspace: Workspace, line: Line, lease: Lease) -> None:
         """Claim the oldest task for the slot and run it."""
         try:
             task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
@@ -147,7 +184,7 @@ class Dispatcher:
             lease.release(CallResult.ABANDONED)
             await self._store.requeue(task.id, task.attempt)
             return
-        next_lease = self._next_lease(workspace, task)
+        next_lease = self._next_lease(workspace, line, task)
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
@@ -159,13 +196,12 @@ class Dispatcher:
         served.addErrback(self._stumbled, workspace.id)
         served.addBoth(self._served, served)
 
-    def _next_lease(self, workspace: Workspace, task: Task) -> NextLease:
+    def _next_lease(self, workspace: Workspace, line: Line, task: Task) -> NextLease:
         """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
 
         A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
         stays, since how often that happened is not known any more once it is back.
         """
-        line = self._lines[workspace.id]
         request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers)
         sent = False
         until: float | None = None
@@ -198,6 +234,9 @@ class Dispatcher:
 
     async def _recount(self, workspace: str) -> None:
         """Raise the count to what the store says, and see that somebody works it off."""
+        if workspace not in self._workspaces:
+            await self.clear(workspace)
+            return
         waiting = await self._store.queued(workspace)
         self.queued(workspace, max(0, waiting - self._queued[workspace]))
 
@@ -225,8 +264,9 @@ class Dispatcher:
 
     async def _purge(self) -> None:
         now = self._clock.seconds()
-        retention = {workspace.id: now - workspace.retention for workspace in self._workspaces.values()}
-        longest = now - max((workspace.retention for workspace in self._workspaces.values()), default=0.0)
+        kept = {**self._former, **{each.id: each.retention for each in self._workspaces.values()}}
+        retention = {workspace: now - seconds for workspace, seconds in kept.items()}
+        longest = now - max(kept.values(), default=RETENTION)
         while not self._stopping and await self._store.purge(retention, longest):
             pass
 

@@ -45,6 +45,11 @@ def unknown_outcome(task: Task) -> Outcome:
     )
 
 
+def workspace_gone() -> Outcome:
+    """How a task ends that still waited when its workspace was removed."""
+    return Outcome(TaskStatus.FAILED, 410, "its workspace was removed before the task could run")
+
+
 def may_run_again(task: Task, retry: str) -> bool:
     """Whether a task that was running when the gateway stopped goes back into the queue."""
     return retry == "idempotent" and not task.direct

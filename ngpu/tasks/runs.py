@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import Caller, NextLease, Slot, placement_of
-from ngpu.errors import NgpuError, NoReplica, StoreUnavailable, UpstreamError
+from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease
 from ngpu.metrics import Metrics
@@ -209,11 +209,11 @@ class Runs:
         assert self.conversations is not None
         try:
             lease = await slot.addTimeout(self.conversations.time_left(task), self._clock)
-        except NoReplica:
-            return None  # the gateway stops, and the next start finds the task as this one did
-        except defer.TimeoutError:
+        except (defer.TimeoutError, ReplicaRemoved):
             after = ended(task, unknown_outcome(task), self._clock.seconds())
             return Ended(after, None) if await self._record(after, unknown_outcome(task), None) else None
+        except NoReplica:
+            return None  # the gateway stops, and the next start finds the task as this one did
 
         async def stay(error: UpstreamError) -> None:
             return None

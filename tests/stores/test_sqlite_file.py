@@ -90,21 +90,28 @@ class TestFile:
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA user_version = 99")
         before = path.read_bytes()
-        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 2\)"):
+        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 3\)"):
             await opened(path)
         assert path.read_bytes() == before
 
+    @pytest.mark.parametrize("version", [1, 2])
     @pytest_twisted.ensureDeferred
-    async def test_a_file_of_the_first_version_is_brought_up_with_what_it_holds(self, path: Path) -> None:
+    async def test_a_file_of_an_earlier_version_is_brought_up_with_what_it_holds(
+        self, path: Path, version: int
+    ) -> None:
         store = await opened(path)
         before = await store.add(sample(request_size=6), BytesBody(b"secret"))
         await store.close()
         with closing(sqlite3.connect(path)) as db:
-            db.execute("ALTER TABLE tasks DROP COLUMN checkpoint")
-            db.execute("PRAGMA user_version = 1")
+            if version < 2:
+                db.execute("ALTER TABLE tasks DROP COLUMN checkpoint")
+            db.execute("DROP TABLE documents")
+            db.execute(f"PRAGMA user_version = {version}")
         for _ in range(2):
             store = await opened(path)
             assert await store.get(before.id) == before
+            await store.documents.put("collection", "key", {"a": 1})
+            assert await store.documents.documents("collection") == {"key": {"a": 1}}
             assert await whole(store.request_body(before)) == b"secret"
             await store.close()
 

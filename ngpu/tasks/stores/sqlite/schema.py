@@ -12,7 +12,7 @@ from ngpu.errors import ConfigError, StoreUnavailable
 APPLICATION = 0x6E677075
 """SQLite's ``application_id`` of our files: "ngpu" in ASCII."""
 
-VERSION = 2
+VERSION = 3
 """``user_version`` of the tables below."""
 
 BUSY_TIMEOUT = 5000
@@ -23,6 +23,15 @@ REQUEST = -1
 
 BLOCK_BITS = 10
 """Queued tasks are counted in blocks of 1024 submission numbers, so that a place in a long queue costs no scan."""
+
+DOCUMENTS = """
+CREATE TABLE documents (
+    collection TEXT NOT NULL,
+    key TEXT NOT NULL,
+    document TEXT NOT NULL,      -- JSON
+    PRIMARY KEY (collection, key)
+) WITHOUT ROWID;
+"""
 
 # auto_vacuum stays off: freed pages are used again, so the file keeps the size of the busiest retention period. Moving
 # pages would pay pointer maps on every large body and gain only a file that has to grow again.
@@ -79,9 +88,10 @@ CREATE TRIGGER queue_left AFTER UPDATE OF status ON tasks WHEN old.status = 'que
     UPDATE queue SET queued = queued - 1 WHERE workspace = old.workspace AND block = old.number >> {BLOCK_BITS};
     DELETE FROM queue WHERE workspace = old.workspace AND block = old.number >> {BLOCK_BITS} AND queued = 0;
 END;
+{DOCUMENTS}
 """
 
-UPGRADES = {2: "ALTER TABLE tasks ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';"}
+UPGRADES = {2: "ALTER TABLE tasks ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';", 3: DOCUMENTS}
 """From the version before each to it."""
 
 

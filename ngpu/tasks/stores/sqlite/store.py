@@ -19,6 +19,7 @@ from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuer
 from ngpu.tasks.stores import cursor
 from ngpu.tasks.stores.sqlite import reads, writes
 from ngpu.tasks.stores.sqlite.commit import GroupCommit
+from ngpu.tasks.stores.sqlite.documents import SqliteDocuments
 from ngpu.tasks.stores.sqlite.lane import Lane
 from ngpu.tasks.stores.sqlite.lock import FileLock
 from ngpu.tasks.stores.sqlite.reading import Reading
@@ -37,6 +38,7 @@ class SqliteTaskStore:
     A caller that cancels its Deferred stops waiting; the write it began is made nevertheless.
 
     :param path: of the file; a missing folder is made with mode 0700, the file with 0600.
+    :ivar documents: what else has to outlive the process, in the same file.
     """
 
     def __init__(self, path: Path, reactor: IReactorFromThreads) -> None:
@@ -47,6 +49,7 @@ class SqliteTaskStore:
         self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
+        self.documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:
         """Take the file; once, before anything else.

@@ -1,0 +1,92 @@
+"""What the fleet tells the gateway of its copies: here is one, no more calls for that one, it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from ngpu.fleet.health import HealthChecks
+from ngpu.line import Line
+from ngpu.model import Replica
+from ngpu.pool import Health, Member
+
+
+class IServing(Protocol):
+    """The replicas that get calls, as the fleet works on them.
+
+    Whatever is said of a workspace or a replica that is not there, or not any more, changes nothing.
+    """
+
+    def add(self, workspace_id: str, replica: Replica) -> None:
+        """Let a replica in: health checks ask it from now on, and once one has passed it gets calls.
+
+        One that is there is left as it is, but not drained any more; with other ports it takes the former's place.
+        """
+
+    def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
+        """What the health checks say, and why where it is not UP; ``None``: there is no such replica."""
+
+    def in_flight(self, workspace_id: str, replica_id: str) -> int:
+        """How many calls it works on, conversations that hold a slot of it included."""
+
+    def drain(self, workspace_id: str, replica_id: str) -> Deferred[None]:
+        """Give it no new calls; fires when none is in flight on it, which may take as long as a conversation does."""
+
+    def remove(self, workspace_id: str, replica_id: str) -> None:
+        """Forget it; calls that are in flight on it go on as long as it lets them."""
+
+
+class Serving:
+    """See `IServing`.
+
+    :param lines: of the workspaces that there are now.
+    :param leaving: of workspaces that were removed while they had replicas.
+    """
+
+    def __init__(
+        self, lines: Mapping[str, Line], leaving: Mapping[str, Sequence[Line]], health_checks: HealthChecks
+    ) -> None:
+        self._lines = lines
+        self._leaving = leaving
+        self._health_checks = health_checks
+
+    def add(self, workspace_id: str, replica: Replica) -> None:
+        """See `IServing.add`."""
+        line = self._lines.get(workspace_id)
+        if line is not None:
+            line.add(replica)
+            self._health_checks.follow(workspace_id)
+
+    def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
+        """See `IServing.health`."""
+        member = self._member(workspace_id, replica_id)
+        return None if member is None else (member.health, member.reason)
+
+    def in_flight(self, workspace_id: str, replica_id: str) -> int:
+        """See `IServing.in_flight`."""
+        member = self._member(workspace_id, replica_id)
+        return 0 if member is None else member.in_flight
+
+    def drain(self, workspace_id: str, replica_id: str) -> Deferred[None]:
+        """See `IServing.drain`."""
+        line = self._line(workspace_id, replica_id)
+        return succeed(None) if line is None else line.drain(replica_id)
+
+    def remove(self, workspace_id: str, replica_id: str) -> None:
+        """See `IServing.remove`."""
+        line = self._line(workspace_id, replica_id)
+        if line is not None:
+            line.remove(replica_id)
+            self._health_checks.follow(workspace_id)
+
+    def _line(self, workspace_id: str, replica_id: str) -> Line | None:
+        """The line that has the replica: the workspace's, or that of one of this id that was removed before."""
+        now = self._lines.get(workspace_id)
+        lines = (*(() if now is None else (now,)), *self._leaving.get(workspace_id, ()))
+        return next((line for line in lines if replica_id in line.pool.members), None)
+
+    def _member(self, workspace_id: str, replica_id: str) -> Member | None:
+        line = self._line(workspace_id, replica_id)
+        return None if line is None else line.pool.members[replica_id]

@@ -1,0 +1,118 @@
+"""The workspaces that there are now: they come, change and go while calls run, and everybody reads them here.
+
+What is read here is never copied: the mappings are live, and what a caller took out of them (a workspace, a line) stays
+good for the call that it was taken for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from twisted.internet.interfaces import IReactorTime
+
+from ngpu.errors import ReplicaRemoved
+from ngpu.fleet.replicas import upstream_replicas
+from ngpu.interfaces import ISelectionPolicy
+from ngpu.line import Line
+from ngpu.model import Node, Replica
+from ngpu.pool import Pool
+from ngpu.settings import Workspace
+from ngpu.tenancy import Tenancy
+
+Watcher = Callable[[Workspace | None, Workspace | None], None]
+"""Told of a workspace before and after a change, ``None`` where there was or is none; it must not raise."""
+
+
+class Roster:
+    """Workspaces, the line of each, and who may use them.
+
+    :param nodes: by `node_key`, where replicas that run already are reached.
+    :ivar workspaces: by id. A live view, as the others are.
+    :ivar lines: by workspace id.
+    :ivar leaving: the lines of workspaces that were removed, as long as their replicas are being drained.
+    :ivar labels: what logs and metrics call each workspace.
+    :ivar tenancy: which credential opens which of them.
+    """
+
+    def __init__(self, nodes: Mapping[str, Node], clock: IReactorTime) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._workspaces: dict[str, Workspace] = {}
+        self._lines: dict[str, Line] = {}
+        self._leaving: dict[str, list[Line]] = {}
+        self._labels: dict[str, str] = {}
+        self._watchers: list[Watcher] = []
+        self.workspaces: Mapping[str, Workspace] = MappingProxyType(self._workspaces)
+        self.lines: Mapping[str, Line] = MappingProxyType(self._lines)
+        self.leaving: Mapping[str, Sequence[Line]] = MappingProxyType(self._leaving)
+        self.labels: Mapping[str, str] = MappingProxyType(self._labels)
+        self.tenancy = Tenancy(())
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have somebody told of each change, after it."""
+        self._watchers.append(watcher)
+
+    def put(self, workspace: Workspace, policy: ISelectionPolicy) -> None:
+        """Let a workspace in, or change the one of its id, whose former keys open nothing from the next call on.
+
+        Calls that wait or run go on. Replicas that ``upstream`` names no more get no new calls; those that the fleet
+        has added stay as they are.
+
+        :param policy: chooses among its replicas, unless it was there with the same ``selection`` already.
+        """
+        before = self._workspaces.get(workspace.id)
+        line = self._lines.get(workspace.id)
+        if line is None:
+            line = self._lines[workspace.id] = Line(Pool((), policy), self._clock, workspace.health.interval)
+        elif before is not None and before.selection != workspace.selection:
+            line.use(policy)
+        self._workspaces[workspace.id] = workspace
+        self._labels[workspace.id] = workspace.label
+        self.tenancy.replace(self._workspaces.values())
+        line.grace = workspace.health.interval
+        running = self._running_already(workspace)
+        named = {replica.id for replica in running}
+        for replica in self._running_already(before) if before is not None else ():
+            if replica.id not in named:
+                line.remove(replica.id)
+        for replica in running:
+            line.add(replica)
+        self._tell(before, workspace)
+
+    def remove(self, workspace_id: str) -> None:
+        """Let a workspace go: its credentials open nothing from now on, and whoever waits for a slot is told.
+
+        Calls that run go on to their end. Its copies get no new ones, and stay in `leaving` until the fleet has removed
+        them.
+        """
+        workspace, line = self._workspaces.pop(workspace_id), self._lines.pop(workspace_id)
+        del self._labels[workspace_id]
+        self.tenancy.replace(self._workspaces.values())
+        line.close(workspace_removed)
+        for replica in self._running_already(workspace):
+            line.remove(replica.id)
+        now = self._clock.seconds()
+        for replica_id in line.pool.members:
+            line.pool.drain(replica_id, now)
+        self._leaving.setdefault(workspace_id, []).append(line)
+        self._forget_empty()
+        self._tell(workspace, None)
+
+    def _running_already(self, workspace: Workspace) -> Sequence[Replica]:
+        return upstream_replicas(workspace, self._nodes)
+
+    def _forget_empty(self) -> None:
+        for workspace_id, lines in tuple(self._leaving.items()):
+            lines[:] = [line for line in lines if line.pool.members]
+            if not lines:
+                del self._leaving[workspace_id]
+
+    def _tell(self, before: Workspace | None, after: Workspace | None) -> None:
+        for watcher in self._watchers:
+            watcher(before, after)
+
+
+def workspace_removed() -> ReplicaRemoved:
+    """What callers of a workspace are told that goes while they wait."""
+    return ReplicaRemoved("its workspace was removed")

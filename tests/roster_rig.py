@@ -1,0 +1,132 @@
+"""A gateway without sockets whose workspaces come and go: the real rooms around a `Roster`, joined as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gateway_rig import STARTED, ScriptedStore, Watched, begun, done
+from twisted.internet.task import Clock
+
+from ngpu.assembly import watch_changes
+from ngpu.calls import Caller
+from ngpu.discovery import discover
+from ngpu.fleet.health import HealthChecks
+from ngpu.fleet.serving import Serving
+from ngpu.gateway import Gateway
+from ngpu.interfaces import PluginContext
+from ngpu.metrics import Metrics
+from ngpu.model import DataForm, Node, Replica, Task, UpstreamRequest
+from ngpu.roster import Roster
+from ngpu.settings import Workspace
+from ngpu.submission import Submission
+from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tasks.runs import Runs
+from ngpu.testing.forwarder import Answer, FakeForwarder
+from ngpu.testing.store import Shelf
+
+NODES = {"ab01": Node("0xAB01", "10.0.0.1"), "ab02": Node("0xAB02", "10.0.0.2")}
+
+
+def block(id: str = "w1", *ports: int, **keys: Any) -> dict[str, Any]:
+    """A block of ``workspaces`` with a replica on each of these ports."""
+    upstream = [{"node": "0xAB01", "ports": {8080: port}} for port in ports]
+    return {"id": id, "name": "w", "ports": {8080: 7860}, "upstream": upstream, "timeout": "60s", **keys}
+
+
+class Hall:
+    """The rooms; nothing is there to begin with."""
+
+    def __init__(self, answers: Mapping[int, Answer] | None = None, shelf: Shelf | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(STARTED)
+        self.shelf = shelf or Shelf()
+        self.store = ScriptedStore(self.shelf)
+        self.forwarder = FakeForwarder(self.clock, answers)
+        self.roster = Roster(NODES, self.clock)
+        self.metrics = Metrics(self.roster.labels)
+        self.context = PluginContext(self.clock, Random(1), ".")
+        self.plugins = discover(())
+        lines, workspaces = self.roster.lines, self.roster.workspaces
+        self.runs = Runs(self.store, Caller(self.forwarder, self.clock, self.metrics), self.clock, self.metrics)
+        self.dispatcher = Dispatcher(self.store, self.runs, lines, workspaces, self.clock)
+        self.health = HealthChecks(self.forwarder, lines, workspaces, self.clock, self.metrics)
+        self.serving = Serving(lines, self.roster.leaving, self.health)
+        watch_changes(self.roster, self.health, self.dispatcher, self.metrics)
+        self.gateway = Gateway(
+            store=self.store,
+            runs=self.runs,
+            dispatcher=self.dispatcher,
+            lines=lines,
+            gates={},
+            zone=ZoneInfo("UTC"),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self.health.start()
+
+    def start(self) -> None:
+        done(self.dispatcher.start())
+
+    def policy(self, workspace: Workspace) -> Any:
+        return self.plugins.make("selection", workspace.selection.policy, workspace.selection.options, self.context)
+
+    def put(self, *args: Any, **keys: Any) -> Workspace:
+        """Let a workspace in, or change it; see `block`."""
+        workspace = Workspace.model_validate(block(*args, **keys))
+        self.roster.put(workspace, self.policy(workspace))
+        return workspace
+
+    def submission(self, credential: str = "w1", **fields: Any) -> Submission:
+        given: dict[str, Any] = {
+            "access": self.roster.tenancy.open(credential),
+            "method": "schedulingTask",
+            "request": UpstreamRequest("POST", "/run", 8080),
+            "data": b"{}",
+            "form": DataForm.STRING,
+            "text": True,
+            "btc_address": "",
+            "client_ip": "192.0.2.1",
+            "request_url": "/user/schedulingTask",
+        }
+        return Submission(**{**given, **fields})
+
+    def submit(self, credential: str = "w1", **fields: Any) -> str:
+        task: Task = done(self.gateway.submit(self.submission(credential, **fields)))
+        return task.id
+
+    def call(self, credential: str = "w1", **fields: Any) -> Watched:
+        return begun(self.gateway.call(self.submission(credential, **fields)))
+
+    def task(self, task_id: str) -> Task:
+        task = done(self.store.inner.get(task_id))
+        assert task is not None
+        return task
+
+    def figures(self) -> str:
+        """What a scrape shows of workspaces."""
+        text = done(self.gateway.figures()).decode()
+        return "\n".join(line for line in text.splitlines() if 'workspace="' in line)
+
+    def pass_time(self, seconds: float, step: float = 0.5) -> None:
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+
+    def stop(self) -> None:
+        """As the service stops."""
+        self.store.refusing.clear()
+        self.store.release()
+        self.health.stop()
+        for line in self.roster.lines.values():
+            line.close()
+        stopping = begun(self.dispatcher.stop(1.0))
+        self.pass_time(2)
+        assert stopping.over and stopping.value is None
+        assert self.clock.getDelayedCalls() == []
+
+
+def copy(name: str, port: int = 18080, workspace: str = "w1", **fields: Any) -> Replica:
+    """A replica as the fleet makes them."""
+    return Replica(name, workspace, NODES["ab02"], {8080: port}, **fields)
