@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
-import json
-import tarfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+from docker_bed import Bed
+from docker_engine import Engine
+from docker_images import SERVES, SHELL, Image, archive, busybox_layer, tar_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ngpu.containers import COPY, FLEET, Container, ContainerHealth, ContainerSpec
+from ngpu.interfaces import PluginContext
+from ngpu.plugins.docker import docker
 from ngpu.testing.engine import FakeEngine, Run
 from ngpu.testing.images import FakeRegistry
 
-SERVES = ("/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www")
-PRINTS = ("/bin/busybox", "sh", "-c", "for n in 1 2 3 4 5; do echo line $n; done; exec /bin/busybox sleep 1000")
-FAILS = ("/bin/busybox", "sh", "-c", "echo going down; exit 3")
+PRINTS = (*SHELL, "for n in 1 2 3 4 5; do echo line $n; done; exec /bin/busybox sleep 1000")
+FAILS = (*SHELL, "echo going down; exit 3")
 NO_SUCH = ("/bin/nobody-has-this",)
-TALKS = ("/bin/busybox", "sh", "-c", "while true; do echo more; /bin/busybox sleep 0.2; done")
+TALKS = (*SHELL, "while true; do echo more; /bin/busybox sleep 0.2; done")
 
 PIECE = 64 * 1024
 _numbers = itertools.count(1)
@@ -36,50 +37,6 @@ async def pieces(data: bytes, size: int = PIECE) -> AsyncIterator[bytes]:
 def ticking(clock: Any, seconds: float) -> Deferred[None]:
     """Fires after a while."""
     return deferLater(clock, seconds)
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    """A tar of files in memory."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            entry.mode = 0o755
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
-
-
-def image_tar(*layers: bytes, tag: str | None = None, config: dict[str, Any] | None = None) -> bytes:
-    """A docker image tar, as ``docker save`` writes one: layers are tars."""
-    return images_tar([(layers, tag, config or {})])
-
-
-def images_tar(images: list[tuple[tuple[bytes, ...], str | None, dict[str, Any]]]) -> bytes:
-    """A docker image tar of any number of images."""
-    files: dict[str, bytes] = {}
-    manifest = []
-    for layers, tag, config in images:
-        digests = [hashlib.sha256(layer).hexdigest() for layer in layers]
-        described = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
-        }
-        text = json.dumps(described).encode()
-        name = f"{hashlib.sha256(text).hexdigest()}.json"
-        files[name] = text
-        files.update({f"{digest}/layer.tar": layer for digest, layer in zip(digests, layers, strict=True)})
-        manifest.append(
-            {
-                "Config": name,
-                "RepoTags": [tag] if tag else None,
-                "Layers": [f"{digest}/layer.tar" for digest in digests],
-            }
-        )
-    files["manifest.json"] = json.dumps(manifest).encode()
-    return tar_of(files)
 
 
 class Lab:
@@ -138,7 +95,7 @@ class FakeLab(Lab):
 
     reference = "registry.test/serving:1"
     missing = "registry.test/nobody:1"
-    archive = image_tar(tar_of({"bin/busybox": b"#!"}))
+    archive = archive(Image([tar_of({"bin/busybox": b"#!"})]))
 
     def __init__(self, clock: Any) -> None:
         runs = {
@@ -153,3 +110,29 @@ class FakeLab(Lab):
             return runs.get(spec.command, Run(health=checked))
 
         super().__init__(FakeEngine(clock, FakeRegistry(self.reference), behave), clock)
+
+
+def docker_engine(engine: Engine, clock: Any, way: str = "unix", **options: Any) -> Any:
+    """What the plugin makes for a daemon.
+
+    :param way: ``unix``, or ``tcp`` with mutual TLS.
+    """
+    if way == "tcp":
+        assert engine.certificates is not None
+        cert, key = engine.certificates.client
+        options = {"url": engine.tcp, "ca": str(engine.certificates.ca), "cert": str(cert), "key": str(key), **options}
+    else:
+        options = {"url": engine.url, **options}
+    return docker.from_options(options, PluginContext(clock, None, str(Path.cwd())))
+
+
+class DockerLab(Lab):
+    """A real engine of a bed; each lab has images of its own."""
+
+    def __init__(self, bed: Bed, way: str, clock: Any) -> None:
+        super().__init__(docker_engine(bed.engines[0], clock, way), clock)
+        layer = busybox_layer()
+        bed.registry.push(f"{self.fleet}:1", [layer, tar_of({"lab": self.fleet.encode()})])
+        self.reference = f"{bed.registry.host}/{self.fleet}:1"
+        self.missing = f"{bed.registry.host}/nobody:1"
+        self.archive = archive(Image([layer, tar_of({"lab": b"archive " + self.fleet.encode()})]))

@@ -22,6 +22,7 @@ ROOMS = (
     "options",
     "dialects",
     "brc20",
+    "engines",
     "wire",
     "media",
     "metrics",
@@ -29,6 +30,7 @@ ROOMS = (
     "line",
     "upstream",
     "fetch",
+    "archives",
     "forward",
     "calls",
     "tasks",
@@ -52,7 +54,7 @@ ROOMS = (
 
 BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
 SEES = {
-    "plugins": BASE | {"options", "brc20", "dialects"},
+    "plugins": BASE | {"options", "brc20", "dialects", "engines"},
     "testing": BASE,
     "sketches": BASE | {"options", "brc20", "testing"},
     "demo": frozenset[str](),

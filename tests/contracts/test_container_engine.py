@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import pytest_twisted
-from engine_labs import FAILS, NO_SUCH, PRINTS, TALKS, FakeLab, Lab, image_tar, images_tar, pieces, tar_of
+from docker_images import Image, archive, tar_of
+from engine_labs import FAILS, NO_SUCH, PRINTS, TALKS, DockerLab, FakeLab, Lab, pieces
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
@@ -16,6 +18,8 @@ from ngpu.errors import EngineRefused, EngineUnreachable, FetchFailed
 
 LABS: dict[str, Callable[[Any, pytest.FixtureRequest], Lab]] = {
     "fake": lambda clock, request: FakeLab(clock),
+    "docker": lambda clock, request: DockerLab(request.getfixturevalue("bed"), "unix", clock),
+    "docker over tls": lambda clock, request: DockerLab(request.getfixturevalue("bed"), "tcp", clock),
 }
 LAYER = tar_of({"a": b"a"})
 
@@ -91,21 +95,21 @@ class TestImages:
         assert (await lab.only()).state is ContainerState.CREATED
 
     @pytest.mark.parametrize(
-        "archive",
+        "data",
         [
             b"",
             b"<html>not found</html>" * 100,
             tar_of({"notes.txt": b"no image here"}),
-            images_tar([]),
-            images_tar([((LAYER,), "one:1", {}), ((LAYER,), "two:1", {"Env": ["A=1"]})]),
-            image_tar(LAYER)[:600],
+            archive(),
+            archive(Image([LAYER], {}, "one:1"), Image([LAYER], {"Env": ["A=1"]}, "two:1")),
+            archive(Image([LAYER]))[:600],
         ],
         ids=["empty", "a web page", "another tar", "no image", "two images", "cut"],
     )
     @pytest_twisted.ensureDeferred
-    async def test_another_archive_is_refused(self, lab: Lab, archive: bytes) -> None:
+    async def test_another_archive_is_refused(self, lab: Lab, data: bytes) -> None:
         with pytest.raises(EngineRefused, match="archive"):
-            await lab.engine.load(pieces(archive), len(archive), nothing)
+            await lab.engine.load(pieces(data), len(data), nothing)
 
     @pytest_twisted.ensureDeferred
     async def test_what_reading_the_archive_raises_comes_through(self, lab: Lab) -> None:
@@ -206,10 +210,10 @@ class TestContainers:
     @pytest_twisted.ensureDeferred
     async def test_a_command_that_is_not_in_the_image(self, lab: Lab) -> None:
         await lab.engine.create(lab.spec(await lab.image(), NO_SUCH))
-        with pytest.raises(EngineRefused, match="the command cannot be started: /bin/nobody-has-this"):
+        with suppress(EngineRefused):  # an engine with an init starts that one, which then finds no command
             await lab.engine.start(lab.name())
-        stuck = await lab.only()
-        assert stuck.state in (ContainerState.CREATED, ContainerState.EXITED)
+        stuck = await lab.until(lambda container: container.reason != "")
+        assert stuck.state is not ContainerState.RUNNING
         assert "the command cannot be started" in stuck.reason
 
     @pytest_twisted.ensureDeferred
