@@ -15,12 +15,19 @@ from twisted.web.resource import IResource
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
+from ngpu.archives.opening import Archive, Archives
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
+from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
+from ngpu.fleet.fleet import Fleet
+from ngpu.fleet.ground import ground_of, logins
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key
+from ngpu.fleet.serving import Serving
+from ngpu.fleet.state import FleetState
+from ngpu.fleet.wanted import Source
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
@@ -37,8 +44,18 @@ from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
+from ngpu.placing import IPlacementPolicy
 from ngpu.roster import Roster
-from ngpu.settings import AppRoute, CheckBlock, Loaded, Settings, SqliteStore, Workspace, lone_workspace
+from ngpu.settings import (
+    AppRoute,
+    CheckBlock,
+    Loaded,
+    PlacementSettings,
+    Settings,
+    SqliteStore,
+    Workspace,
+    lone_workspace,
+)
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
@@ -62,6 +79,8 @@ class Parts:
     health: HealthChecks
     roster: Roster
     workspaces: Workspaces
+    archives: Archives
+    fleet: Fleet
     public: ListenerSite
     admin: ListenerSite
 
@@ -101,6 +120,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     )
     runs = Runs(store, caller, reactor, metrics, conversations)
     dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor)
+    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
+    archives = Archives(reactor, Random(), str(settings.folder))
+    serving = Serving(roster.lines, roster.leaving, health)
+    fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
     gateway = Gateway(
         store=store,
         runs=runs,
@@ -110,13 +133,16 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
+        fleet=fleet,
     )
-    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
     watch_changes(roster, health, dispatcher, metrics)
+    for workspace in settings.workspaces:
+        fleet.follow(None, workspace)
+    roster.watch(fleet.follow)
     limits = Limits(**dict(settings.limits))
     public = _public(settings, gateway, roster, adapters, media, reactor)
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
-    routes = AdminWorkspaces(workspaces, roster.lines, store.queued).routes
+    routes = AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes
     admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
     return Parts(
         store,
@@ -126,8 +152,53 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         health,
         roster,
         workspaces,
+        archives,
+        fleet,
         ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
         ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids)),
+    )
+
+
+def _fleet(
+    loaded: Loaded,
+    plugins: Plugins,
+    context: PluginContext,
+    documents: IDocuments,
+    serving: Serving,
+    archives: Archives,
+    urls: Egress,
+    metrics: Metrics,
+) -> Fleet:
+    settings = loaded.settings
+
+    def make_policy(placement: PlacementSettings) -> IPlacementPolicy:
+        policy: IPlacementPolicy = plugins.make("placement", placement.policy, placement.options, context)
+        return policy
+
+    async def open_archive(source: Source) -> Archive:
+        if source.foreign:
+            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
+        return await archives.open(source.location)
+
+    try:
+        ground = ground_of(
+            settings,
+            nodes_by_key(settings.nodes),
+            lambda family, name, options: plugins.make(family, name, options, context),
+        )
+    except ConfigError as error:
+        raise loaded.located(error.path, str(error)) from None
+    return Fleet(
+        ground,
+        state=FleetState(documents),
+        serving=serving,
+        open_archive=open_archive,
+        login=logins(settings.registries),
+        make_policy=make_policy,
+        fixed=frozenset(workspace.id for workspace in settings.workspaces),
+        clock=context.clock,
+        rng=context.rng,
+        metrics=metrics,
     )
 
 

@@ -1,4 +1,4 @@
-"""The documents of the fleet: which copies are meant to be where, which revision was good, what an image is pinned to."""
+"""The fleet's documents: which copies are meant to be where, which revision was good, what an image is pinned to."""
 
 from __future__ import annotations
 

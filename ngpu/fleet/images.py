@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu.archives.opening import Archive
 from ngpu.containers import IContainerEngine, RegistryLogin
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
 from ngpu.fleet.steps import Fetch
@@ -31,10 +32,10 @@ Pinned = Callable[[Source, str], Awaitable[None]]
 
 
 class OpenArchive(Protocol):
-    """Opens an archive: its pieces, and its size in bytes where that is known."""
+    """Opens archives."""
 
-    async def __call__(self, location: str) -> tuple[AsyncIterator[bytes], int | None]:
-        """Begin to read it.
+    async def __call__(self, source: Source) -> Archive:
+        """Begin to read one.
 
         :raises NgpuError: it cannot be had.
         """
@@ -130,7 +131,7 @@ class Images:
         for job in self._jobs.values():
             job.rests_until, job.tries = 0.0, 0
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Give up what is on its way."""
         for job in tuple(self._jobs.values()):
             if job.under_way is not None:
@@ -159,7 +160,8 @@ class Images:
 
     def _failed(self, failure: Failure, job: Job) -> None:
         known = failure.check(NgpuError) is not None
-        reason = failure.getErrorMessage() if known else f"its engine failed: {failure.type.__name__}"
+        error = failure.value
+        reason = str(error) if known else f"the engine's plugin failed: {type(error).__name__}: {error}"
         if reason != job.reason:
             self.log.warn("an image is not there yet: {reason}", reason=reason)
         job.reason = reason
@@ -182,8 +184,11 @@ class Images:
     async def _load(self, wanted: Fetch, engine: IContainerEngine, progress: Callable[[float], None]) -> str:
         await self._loads.acquire()
         try:
-            pieces, size = await self._open_archive(wanted.source.location)
-            image = str(await engine.load(pieces, size, progress))
+            archive = await self._open_archive(wanted.source)
+            try:
+                image = str(await engine.load(archive.pieces(), archive.size, progress))
+            finally:
+                await archive.close()
         finally:
             self._loads.release()
         if not wanted.image:

@@ -210,9 +210,7 @@ def suits(demand: Demand, node: Node) -> bool:
     """Whether a node is of the kind that a copy needs, whatever is on it."""
     if any(node.labels.get(name) != value for name, value in demand.labels.items()):
         return False
-    return not demand.gpus or (
-        same_type(demand.gpu_type, node.gpus.type) and node.gpus.memory >= demand.gpu_memory
-    )
+    return not demand.gpus or (same_type(demand.gpu_type, node.gpus.type) and node.gpus.memory >= demand.gpu_memory)
 
 
 def same_type(wanted: str, there: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
@@ -26,15 +27,22 @@ def decide(situation: Situation, rng: Random) -> Changes:
             changes.forget.add(copy.id)
         elif not copy.leaving and copy.workspace not in situation.deployments:
             changes.leave(copy, "its workspace is not wanted any more")
+    there = situation.deployments.keys() | {copy.workspace for copy in situation.copies.values()}
+    changes.drop.update(situation.standings.keys() - there)
+    used = {deployment.recipe.source.key for deployment in situation.deployments.values()}
+    changes.unpin.update(situation.pins.keys() - used)
     rooms = rooms_of(situation)
-    for copy in adopted(situation, rooms):
+    for copy in adopted(situation):
         changes.put[copy.id] = copy
     if changes.documents:
         return changes  # the rest is decided once that is kept
     new_id = _ids(situation, rng)
-    for deployment in situation.deployments.values():
+    crews: dict[str, list[Copy]] = {}
+    for copy in situation.copies.values():
+        crews.setdefault(copy.workspace, []).append(copy)
+    for digest, deployment in situation.deployments.items():
         try:
-            Rollout(situation, deployment, rooms, new_id, changes).decide()
+            Rollout(situation, deployment, crews.get(digest, []), rooms, new_id, changes).decide()
         except PolicyFailed as error:
             changes.refused[deployment.digest] = dict.fromkeys(rooms, str(error))
     return changes
@@ -94,24 +102,23 @@ def gpu_ids_of(container: Container) -> tuple[str, ...]:
     return tuple(each for each in container.labels.get(GPUS, "").split(",") if each)
 
 
-def adopted(situation: Situation, rooms: Rooms) -> Iterator[Copy]:
+def adopted(situation: Situation) -> Iterator[Copy]:
     """Copies that run already and are missing: of a node that is back, or of documents that were lost."""
+    there = Counter(copy.workspace for copy in situation.copies.values())
     missing: dict[str, int] = {}
-    for deployment in situation.deployments.values():
-        there = sum(copy.workspace == deployment.digest for copy in situation.copies.values())
-        wanted = 0 if situation.standing(deployment.digest).suspended else deployment.replicas
-        missing[deployment.digest] = wanted - there
+    for digest, deployment in situation.deployments.items():
+        wanted = 0 if situation.standing(digest).suspended else deployment.replicas
+        missing[digest] = wanted - there[digest]
     used = {key: set(_used(situation, key)) for key in situation.nodes}
     met: set[str] = set()
     for key, container in strays(situation):
         sight = situation.nodes[key]
         digest = container.labels.get(WORKSPACE, "")
-        deployment = situation.deployments.get(digest)
-        target = None if deployment is None else target_of(situation, deployment)
+        meant = situation.deployments.get(digest)
+        target = None if meant is None else target_of(situation, meant)
         gpu_ids = gpu_ids_of(container)
         if (
-            deployment is None
-            or target is None
+            target is None
             or missing[digest] <= 0
             or not sight.workable
             or sight.drained

@@ -7,54 +7,40 @@ the next one understands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import partial
 from random import Random
-from typing import Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ngpu.errors import EngineRefused, NgpuError, StoreUnavailable
+from ngpu.errors import EngineRefused, StoreUnavailable
 from ngpu.fleet.images import Images
 from ngpu.fleet.plan import decide
-from ngpu.fleet.situation import Sight, Situation, Vital
+from ngpu.fleet.served import Served
+from ngpu.fleet.serving import IServing
+from ngpu.fleet.situation import Sight, Situation
 from ngpu.fleet.state import FleetState
 from ngpu.fleet.station import Station
-from ngpu.fleet.steps import Actions, Launch, Restart, Step
+from ngpu.fleet.steps import Actions, Launch, Step
 from ngpu.fleet.upkeep import upkeep, wake
+from ngpu.fleet.vitals import Vitals
 from ngpu.fleet.wanted import Deployment
-from ngpu.model import Replica
 from ngpu.pool import Health
 
 SOON = 0.02
 """Seconds in which what happens side by side is gathered into one round."""
 
+PACE = 4
+"""A round that took a second is followed by a pause of so many: the loop of a large fleet must not starve its calls."""
+
 WATCH = 0.5
-"""Seconds between two rounds while a copy is on its way up, or a call is the last one of a copy that leaves."""
+"""Seconds between two rounds while a copy is on its way up."""
 
 FIRST_LOOK = 10.0
 """Seconds that engines get for their first answer, before copies are placed without knowing what runs on them."""
-
-FIRST_REST, LONGEST_REST = 1.0, 60.0
-"""Seconds until a copy that did not start is tried again; they double from the first to the longest."""
-
-
-class Serving(Protocol):
-    """Where calls are handed out to replicas."""
-
-    def add(self, workspace_id: str, replica: Replica) -> None:
-        """Check a replica's health from now on, and let it serve once it is up."""
-
-    def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
-        """What its health checks say, and why; ``None``: it is not there."""
-
-    def drain(self, workspace_id: str, replica_id: str) -> Deferred[None]:
-        """Hand it no new calls; fires once none is in flight."""
-
-    def remove(self, workspace_id: str, replica_id: str) -> None:
-        """Forget it."""
 
 
 class Reconciler:
@@ -77,7 +63,7 @@ class Reconciler:
         state: FleetState,
         stations: Mapping[str, Station],
         images: Images,
-        serving: Serving,
+        serving: IServing,
         wanted: Callable[[], Mapping[str, Deployment]],
         clock: IReactorTime,
         rng: Random,
@@ -99,14 +85,12 @@ class Reconciler:
         self._failed = failed
         self._leads = leads
         self.refused: Mapping[str, Mapping[str, str]] = {}
-        self._vitals: dict[str, Vital] = {}
-        self._served: dict[str, Replica] = {}
-        self._draining: dict[str, Deferred[None]] = {}
-        self._drained: set[str] = set()
-        self._were_up: set[str] = set()
+        self._served = Served(serving, self.nudge)
+        self._vitals = Vitals(self._patience)
         self._began = 0.0
         self._timer: IDelayedCall | None = None
-        self._round: Deferred[None] | None = None
+        self._round: Deferred[Any] | None = None
+        self._pause = SOON
         self._again = False
         self._stopped = True
 
@@ -125,17 +109,21 @@ class Reconciler:
             self._timer.cancel()
         for station in self._stations.values():
             station.stop()
-        await self._images.stop()
-        for drain in tuple(self._draining.values()):
-            drain.cancel()
+        self._images.stop()
+        self._served.stop()
         if self._round is not None:
             self._round.cancel()
+
+    def retry(self) -> None:
+        """Let no copy rest any longer, and give each its grace anew."""
+        self._vitals.retry(self._clock.seconds())
+        self.nudge()
 
     def nudge(self) -> None:
         """Something has changed: look at it soon."""
         self._again = True
         if self._round is None:
-            self._set_timer(SOON)
+            self._set_timer(self._pause)
 
     def _set_timer(self, seconds: float) -> None:
         if self._stopped:
@@ -148,7 +136,7 @@ class Reconciler:
 
     def _begin(self) -> None:
         self._again = False
-        self._round = Deferred()
+        self._round = Deferred()  # while the round takes its first steps
         going = Deferred.fromCoroutine(self._go_round())
         if not going.called:
             self._round = going
@@ -156,39 +144,69 @@ class Reconciler:
 
     def _over(self, result: float | Failure) -> None:
         self._round = None
-        seconds = self._interval
         if self._stopped:
             return
+        seconds = self._interval
         if isinstance(result, Failure):
             self.log.failure("a round of the fleet's loop stumbled", failure=result)
         else:
             seconds = result
-        self._set_timer(SOON if self._again else seconds)
+        self._set_timer(self._pause if self._again else max(seconds, self._pause))
 
     async def _go_round(self) -> float:
         """One round.
 
         :returns: seconds until the next one.
         """
-        await self._note_nodes()
-        self._note_vitals()
+        began = self._clock.seconds()
+        await self._note()
         situation = self.situation()
         if self._leads():
-            changes = decide(situation, self._rng)
-            self.refused = changes.refused
-            if changes.documents and await self._state.keep(changes):
-                self._again = True
-                situation = self.situation()
+            situation = await self._decide(situation)
         actions = upkeep(situation)
-        self._serve(actions)
+        self._served.act(actions)
         if self._leads():
             self._act(actions, situation)
+        self._pause = max(SOON, PACE * (self._clock.seconds() - began))
         return self._rest(situation)
+
+    async def _note(self) -> None:
+        """Take in how nodes and copies fare."""
+        now, copies = self._clock.seconds(), self._state.copies
+        for key, station in self._stations.items():
+            try:
+                if station.up is False:
+                    await self._state.missed(key, now)
+                elif station.up:
+                    await self._state.back(key)
+            except StoreUnavailable as error:
+                self.log.error("{error}", error=str(error))
+        seen = [copy.id for copy in copies.values() if copy.id in self._containers(copy.node)]
+        up = [copy_id for copy_id, (word, _) in self._served.health().items() if word is Health.UP]
+        awake = frozenset(key for key, station in self._stations.items() if station.up)
+        self._vitals.note(copies, seen, up, awake, now)
+        self._served.forget(copies)
+
+    def _containers(self, node: str) -> Mapping[str, object]:
+        station = self._stations.get(node)
+        return {} if station is None else station.containers
+
+    async def _decide(self, before: Situation) -> Situation:
+        """Change the documents; what is known after that."""
+        changes = decide(before, self._rng)
+        self.refused = changes.refused
+        if not changes.documents or not await self._state.keep(changes):
+            return before
+        for copy_id in changes.forget - self._state.copies.keys():
+            deployment = before.deployments.get(before.copies[copy_id].workspace)
+            if deployment is not None:  # whoever waits for it may stop
+                self._serving.remove(deployment.workspace, copy_id)
+        self._again = True
+        return self.situation()
 
     def situation(self) -> Situation:
         """Everything that is known at this moment."""
-        now = self._clock.seconds()
-        health = {copy_id: self._health(replica) for copy_id, replica in self._served.items()}
+        now, health = self._clock.seconds(), self._served.health()
         looked = all(station.up is not None for station in self._stations.values())
         return Situation(
             now,
@@ -198,12 +216,12 @@ class Reconciler:
             dict(self._state.pins),
             dict(self._state.copies),
             {key: self._sight(key, station, now) for key, station in self._stations.items()},
-            dict(self._vitals),
-            dict(self._served),
+            self._vitals.all(),
+            self._served.replicas,
             frozenset(copy_id for copy_id, (word, _) in health.items() if word is Health.UP),
             {copy_id: reason for copy_id, (word, reason) in health.items() if word is Health.DOWN and reason},
-            frozenset(self._draining),
-            frozenset(self._drained),
+            self._served.draining,
+            self._served.drained,
             looked or now - self._began > FIRST_LOOK,
         )
 
@@ -223,59 +241,6 @@ class Reconciler:
             reason=station.reason,
         )
 
-    def _health(self, replica: Replica) -> tuple[Health, str]:
-        return self._serving.health(replica.workspace, replica.id) or (Health.UNKNOWN, "")
-
-    async def _note_nodes(self) -> None:
-        """Keep since when nodes are away; a copy's grace begins anew when its node is back."""
-        for key, station in self._stations.items():
-            try:
-                if station.up is False:
-                    await self._state.missed(key, self._clock.seconds())
-                elif station.up:
-                    await self._state.back(key)
-            except StoreUnavailable as error:
-                self.log.error("{error}", error=str(error))
-        up = {key for key, station in self._stations.items() if station.up}
-        back, self._were_up = up - self._were_up, up
-        for copy in self._state.copies.values():
-            if copy.node in back and copy.id in self._vitals:
-                self._vitals[copy.id] = replace(self._vitals[copy.id], since=self._clock.seconds(), next_try=0.0)
-
-    def _note_vitals(self) -> None:
-        now, copies = self._clock.seconds(), self._state.copies
-        for gone in self._vitals.keys() - copies.keys():
-            del self._vitals[gone]
-        self._drained &= copies.keys() | self._served.keys()
-        for copy in copies.values():
-            replica = self._served.get(copy.id)
-            station = self._stations.get(copy.node)
-            if replica is not None and self._health(replica)[0] is Health.UP:
-                self._vitals[copy.id] = Vital(now)
-            elif copy.id not in self._vitals and station is not None and copy.id in station.containers:
-                self._vitals[copy.id] = Vital(now)
-
-    def _serve(self, actions: Actions) -> None:
-        for replica in actions.unserve:
-            self._served.pop(replica.id, None)
-            draining = self._draining.pop(replica.id, None)
-            if draining is not None:
-                draining.cancel()
-            self._serving.remove(replica.workspace, replica.id)
-        for replica in actions.serve:
-            self._drained.discard(replica.id)
-            self._draining.pop(replica.id, None)
-            self._serving.add(replica.workspace, replica)
-            self._served[replica.id] = replica
-        for replica in actions.drain:
-            drain = self._serving.drain(replica.workspace, replica.id)
-            self._draining[replica.id] = drain
-            drain.addCallbacks(self._is_drained, lambda failure: None, callbackArgs=(replica.id,))
-
-    def _is_drained(self, result: None, copy_id: str) -> None:
-        self._drained.add(copy_id)
-        self.nudge()
-
     def _act(self, actions: Actions, situation: Situation) -> None:
         awake = [key for key, sight in situation.nodes.items() if sight.up]
         for source in actions.resolve:
@@ -283,23 +248,16 @@ class Reconciler:
         for wanted in actions.fetch:
             self._images.fetch(wanted)
         for key, steps in actions.steps.items():
-            self._stations[key].work(steps, lambda step, error, key=key: self._tried(key, step, error))
+            self._stations[key].work(steps, partial(self._tried, key))
 
     def _tried(self, key: str, step: Step, error: Exception | None) -> None:
-        now = self._clock.seconds()
         if error is not None:
             self._failed(self._stations[key].post.node.address)
             self.log.warn("{kind} failed: {error}", kind=type(step).__name__, error=str(error), copy=step.copy)
         if isinstance(step, Launch) and isinstance(error, EngineRefused):
             self._images.doubt(key, step.spec.image)
-        if step.copy not in self._state.copies or not isinstance(error, NgpuError | None):
-            return
-        vital = self._vitals.get(step.copy, Vital(now))
-        rest = min(FIRST_REST * 2**vital.tries, LONGEST_REST)
-        if isinstance(step, Restart):
-            rest = max(rest, self._patience(step.copy))
-        reason = str(error) if error is not None else ""
-        self._vitals[step.copy] = replace(vital, tries=min(vital.tries + 1, 16), next_try=now + rest, reason=reason)
+        if step.copy in self._state.copies:
+            self._vitals.tried(step, error, self._clock.seconds())
 
     def _patience(self, copy_id: str) -> float:
         deployment = self._wanted().get(self._state.copies[copy_id].workspace)
@@ -311,5 +269,3 @@ class Reconciler:
         on_the_way = any(copy_id not in situation.up for copy_id in situation.served)
         seconds = WATCH if on_the_way else self._interval
         return seconds if due is None else max(SOON, min(seconds, due - situation.now))
-
-

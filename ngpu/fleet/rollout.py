@@ -6,7 +6,7 @@ soon as another one is healthy in its place; *lost* when its node is not coming 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ngpu.containers import ContainerState
@@ -28,12 +28,15 @@ Rooms = dict[str, NodeState]
 class Changes:
     """What is to be kept, before anything is done about it.
 
+    ``forget`` are copies, ``drop`` standings of workspaces that have gone, ``unpin`` sources that nobody uses any more.
     ``refused``: for each workspace with copies that found no node, why not, by the node's key.
     """
 
     put: dict[str, Copy] = field(default_factory=dict)
     forget: set[str] = field(default_factory=set)
     standings: dict[str, Standing] = field(default_factory=dict)
+    drop: set[str] = field(default_factory=set)
+    unpin: set[str] = field(default_factory=set)
     refused: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def leave(self, copy: Copy, why: str) -> None:
@@ -43,17 +46,24 @@ class Changes:
     @property
     def documents(self) -> bool:
         """Whether there is anything to keep."""
-        return bool(self.put or self.forget or self.standings)
+        return bool(self.put or self.forget or self.standings or self.drop or self.unpin)
 
 
 class Rollout:
     """Decides for one workspace.
 
+    :param copies: all of the workspace's.
     :param rooms: what the nodes have left; what is placed here is taken from it.
     """
 
     def __init__(
-        self, situation: Situation, deployment: Deployment, rooms: Rooms, new_id: NewId, changes: Changes
+        self,
+        situation: Situation,
+        deployment: Deployment,
+        copies: Iterable[Copy],
+        rooms: Rooms,
+        new_id: NewId,
+        changes: Changes,
     ) -> None:
         self._at = situation
         self._deployment = deployment
@@ -61,9 +71,8 @@ class Rollout:
         self._new_id = new_id
         self._changes = changes
         self._standing = situation.standing(deployment.digest)
-        mine = [copy for copy in situation.copies.values() if copy.workspace == deployment.digest]
-        self._staying = [copy for copy in mine if not copy.leaving]
-        self._leaving = [copy for copy in mine if copy.leaving and not situation.lost(copy)]
+        self._staying = [copy for copy in copies if not copy.leaving]
+        self._leaving = [copy for copy in copies if copy.leaving and not situation.lost(copy)]
 
     def decide(self) -> None:
         """Say what changes."""
@@ -129,7 +138,7 @@ class Rollout:
         return waited and self._at.nodes[copy.node].up
 
     def _retire_lost(self, lost: list[Copy], current: list[Copy], want: int) -> None:
-        """What stays away goes; what still serves, since only its engine is away, once there are others in its place."""
+        """What stays away goes; what still serves, since only its engine is away, once others are there for it."""
         others = sum(copy.id in self._at.up for copy in current)
         for copy in lost:
             if copy.id not in self._at.up or others >= want:

@@ -67,8 +67,10 @@ class FleetState:
             *(self._put(COPIES, self.copies, copy.id, copy) for copy in changes.put.values()),
             *(self._forget(COPIES, self.copies, copy_id) for copy_id in changes.forget),
             *(self._put(DEPLOYMENTS, self.standings, key, each) for key, each in changes.standings.items()),
+            *(self._forget(DEPLOYMENTS, self.standings, key) for key in changes.drop),
+            *(self._forget(PINS, self.pins, key) for key in changes.unpin),
         ]
-        tries = [Deferred.fromCoroutine(self._tried(write)) for write in writes]
+        tries: list[Deferred[Any]] = [Deferred.fromCoroutine(self._tried(write)) for write in writes]
         return any(await gatherResults(tries, consumeErrors=True))
 
     async def _tried(self, write: Awaitable[None]) -> bool:
@@ -86,17 +88,9 @@ class FleetState:
         """
         await self._put(DEPLOYMENTS, self.standings, workspace, standing)
 
-    async def forget_standing(self, workspace: str) -> None:
-        """Forget a deployment that is not there any more."""
-        await self._forget(DEPLOYMENTS, self.standings, workspace)
-
     async def pin(self, source: str, pin: Pin) -> None:
         """Keep what a source is pinned to."""
         await self._put(PINS, self.pins, source, pin)
-
-    async def unpin(self, source: str) -> None:
-        """Forget what a source is pinned to."""
-        await self._forget(PINS, self.pins, source)
 
     async def drain(self, node: str) -> None:
         """Keep that a node is to be empty."""
@@ -126,5 +120,3 @@ class FleetState:
     async def _forget(self, collection: str, kept: dict[str, Any], key: str) -> None:
         await self._documents.delete(collection, key)
         kept.pop(key, None)
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ngpu.containers import ContainerSpec
@@ -70,5 +69,3 @@ class Actions:
     def at(self, node: str, step: Step) -> None:
         """One more step of a node."""
         self.steps.setdefault(node, []).append(step)
-
-

@@ -187,5 +187,3 @@ def wake(situation: Situation) -> float | None:
     """When a try that rests comes due; ``None`` where none does."""
     due = [vital.next_try for vital in situation.vitals.values() if vital.next_try > situation.now]
     return min(due, default=None)
-
-

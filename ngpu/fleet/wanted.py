@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ngpu.archives.resuming import is_url
 from ngpu.containers import COPY, FLEET, REVISION, WORKSPACE, ContainerSpec, Mount
 from ngpu.placing import Demand, IPlacementPolicy
 from ngpu.settings import Image, PlacementSettings, Workspace
@@ -24,10 +25,14 @@ MakePolicy = Callable[[PlacementSettings], IPlacementPolicy]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an image comes from: a reference, or an archive (an absolute path or a URL, which may hold a secret)."""
+    """Where an image comes from: a reference, or an archive (an absolute path or a URL, which may hold a secret).
+
+    ``foreign``: it was given at run time, perhaps by a customer, and must not lead into the operator's network.
+    """
 
     kind: str
     location: str
+    foreign: bool = False
 
     @property
     def key(self) -> str:
@@ -40,12 +45,12 @@ class Source:
         return self.kind == "archive"
 
 
-def source_of(image: Image, folder: Path) -> Source:
+def source_of(image: Image, folder: Path, foreign: bool = False) -> Source:
     """The source that settings name; ``folder`` is where relative paths are taken from."""
     if image.reference is not None:
-        return Source("reference", image.reference)
+        return Source("reference", image.reference, foreign)
     location = image.archive or ""
-    return Source("archive", location if location.startswith(("http://", "https://")) else str(folder / location))
+    return Source("archive", location if is_url(location) else str(folder / location), foreign)
 
 
 def registry_of(reference: str) -> str:
@@ -152,17 +157,20 @@ def digest_of(workspace: str) -> str:
     return hashlib.sha256(workspace.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def deployment_of(workspace: Workspace, folder: Path, make_policy: MakePolicy) -> Deployment | None:
+def deployment_of(
+    workspace: Workspace, folder: Path, make_policy: MakePolicy, foreign: bool = False
+) -> Deployment | None:
     """What a workspace's settings want deployed; ``None`` where its replicas run already.
 
     :param folder: that relative paths are taken from.
+    :param foreign: whether it was made at run time; see `Source`.
     :raises ConfigError: its placement policy is unknown or refuses its options.
     """
     if workspace.image is None:
         return None
     box = workspace.container
     recipe = Recipe(
-        source_of(workspace.image, folder),
+        source_of(workspace.image, folder, foreign),
         command=workspace.command,
         env=dict(workspace.env),
         ports=dict(workspace.ports),

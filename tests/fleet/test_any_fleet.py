@@ -18,7 +18,7 @@ SECOND = "registry.test/app:2"
 
 
 class AnyFleet(RuleBasedStateMachine):
-    """Two workspaces on three nodes of one or two GPUs; engines that fail, hang and lie, gateways that die at any moment."""
+    """Two workspaces on three nodes of one or two GPUs; engines fail, hang and lie, gateways die at any moment."""
 
     @initialize(
         latency=st.sampled_from([0.0, 0.05, 0.3]),
@@ -41,7 +41,9 @@ class AnyFleet(RuleBasedStateMachine):
         world.start()
 
     def want(self, name: str) -> None:
-        self.world.deploy(name, self.replicas[name], SECOND if name == "b" else REFERENCE, command=(self.version[name],))
+        self.world.deploy(
+            name, self.replicas[name], SECOND if name == "b" else REFERENCE, command=(self.version[name],)
+        )
 
     def judge(self, call: str, collection: str, key: str = "", document: Any = None) -> None:
         """Look at what is decided, before it is kept."""

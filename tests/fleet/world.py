@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -83,6 +83,20 @@ class Tether:
         return tethered
 
 
+class FakeArchive:
+    """An archive in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size: int | None = len(data)
+        self._data = data
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self._data
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class FakeServing:
     """Serves what it was given, while its container runs and its revision is no bad one."""
 
@@ -102,6 +116,12 @@ class FakeServing:
         if replica is None:
             return None
         return (Health.UP, "") if self.world.works(replica) else (Health.DOWN, "its health check was refused")
+
+    def expect(self, workspace_id: str, replica_id: str) -> None:
+        """Nobody waits here."""
+
+    def in_flight(self, workspace_id: str, replica_id: str) -> int:
+        return 0
 
     def drain(self, workspace_id: str, replica_id: str) -> Deferred[None]:
         drained: Deferred[None] = Deferred()
@@ -154,7 +174,9 @@ class World:
         """Another gateway over the same store."""
         assert self.gateway is None
         self.loaded = False
-        documents = Tether(self.documents, self.clock, self.latency, self.latency, lambda *call: self.on_document(*call))
+        documents = Tether(
+            self.documents, self.clock, self.latency, self.latency, lambda *call: self.on_document(*call)
+        )
         engines = {key: Tether(engine, self.clock, self.latency) for key, engine in self.engines.items()}
         self._tethers = [documents, *engines.values()]
         self.serving = FakeServing(self)
@@ -165,17 +187,12 @@ class World:
             if pin is None or pin.stale:
                 await self.state.pin(source.key, Pin(image))
 
-        async def open_archive(location: str) -> Any:
-            async def pieces() -> Any:
-                yield self.archives[location]
-
-            return pieces(), len(self.archives[location])
+        async def open_archive(source: Source) -> FakeArchive:
+            return FakeArchive(self.archives[source.location])
 
         self.images = Images(engines, open_archive, lambda host: None, pinned, self.clock, self.nudge)
         stations = {
-            key: Station(
-                Post(key, node, engines[key], "fake", ids), FLEET, INTERVAL, self.clock, self.rng, self.nudge
-            )
+            key: Station(Post(key, node, engines[key], "fake", ids), FLEET, INTERVAL, self.clock, self.rng, self.nudge)
             for key, (node, ids) in self.posts.items()
         }
         self.gateway = gateway = Reconciler(
@@ -233,7 +250,9 @@ class World:
         recipe = Recipe(source, **{"gpus": 1, "ports": {8080: 80}, "stop_grace": 1.0, **fields})
         workspace = f"id-{name}"
         demand = Demand(digest_of(workspace))
-        deployment = Deployment(workspace, f"{name}-{digest_of(workspace)[:8]}", replicas, recipe, demand, Spread(), GRACE)
+        deployment = Deployment(
+            workspace, f"{name}-{digest_of(workspace)[:8]}", replicas, recipe, demand, Spread(), GRACE
+        )
         self.wanted[deployment.digest] = deployment
         self.nudge()
         return deployment.digest
@@ -253,7 +272,7 @@ class World:
         if name not in engine.names() or name in self.ill:
             return False
         container, spec = engine.kept(name), engine.spec(name)
-        if container.state is not ContainerState.RUNNING or spec.command and spec.command[0] in self.bad:
+        if container.state is not ContainerState.RUNNING or (spec.command and spec.command[0] in self.bad):
             return False
         if dict(container.ports) != {80: replica.ports[8080]}:
             return False
@@ -301,5 +320,3 @@ class World:
             "standings": self.state.standings,
             "away": {key: engine.away for key, engine in self.engines.items()},
         }
-
-
