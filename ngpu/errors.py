@@ -25,7 +25,7 @@
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
         │   └── ReplicaRemoved          the one that was waited for, or all of the workspace, is there no more
-        ├── PolicyFailed            the selection policy could not choose
+        ├── PolicyFailed            a selection or placement policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
         │   └── FetchRefused            will not give what is asked for until somebody changes something
@@ -187,7 +187,7 @@ class ReplicaRemoved(NoReplica):
 
 
 class PolicyFailed(Unavailable):
-    """The workspace's selection policy raised, or chose something that was not there to choose; the log says which."""
+    """The workspace's selection or placement policy raised, or its choice is none; the log says which."""
 
 
 class CheckerUnavailable(Unavailable):

@@ -57,8 +57,10 @@ class GatewayService(Service):
         await parts.workspaces.load()
         if parts.desk is not None:
             await parts.desk.open()
+        await parts.fleet.load()
         parts.health.start()
         await parts.dispatcher.start()
+        parts.fleet.start()
         self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
         self._settling.addErrback(self._not_settled)
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
@@ -110,6 +112,7 @@ class GatewayService(Service):
             if stopped is not None:
                 await stopped
         parts.health.stop()
+        await parts.fleet.stop()
         for site in (parts.public, parts.admin):
             site.close_idle()
         for line in parts.roster.lines.values():
@@ -122,4 +125,5 @@ class GatewayService(Service):
             site.abort_all()
         await parts.connections.close()
         await parts.fetcher.close()
+        parts.archives.close()
         await parts.store.close()
