@@ -128,6 +128,6 @@ def test_an_image_that_does_not_start_says_so(bed: Bed, gateway: Gateway) -> Non
             assert row["docker_state"] != 4
             return str(row["reason"]) + "".join(node["reason"] for node in row["node_list"])
 
-        eventually(lambda: "/no/such/program" in reason(), "the reason is told")
+        eventually(lambda: "the command cannot be started" in reason(), "the reason is told")
     client.workspace_delete(workspace_id)
     eventually(lambda: not containers(bed), "no container is left")
