@@ -8,7 +8,7 @@ import hmac
 from ngpu.settings import ScryptHash
 
 N, R, P = 2**14, 8, 1
-"""What new hashes are made with: 16 MiB and some 50 ms a login."""
+"""What new hashes are made with: a login takes 16 MiB and a fraction of a second."""
 
 SALT_BYTES, HASH_BYTES = 16, 32
 
