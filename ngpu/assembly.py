@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-from twisted.internet import defer
 from twisted.internet.threads import deferToThreadPool
 from twisted.web.resource import IResource
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
+from ngpu.archives.opening import Archive, Archives
 from ngpu.calls import Caller
+from ngpu.cloud.deployed import Deployed
+from ngpu.cloud.desk import Desk, make_desk
 from ngpu.discovery import Plugins
-from ngpu.egress import Egress, Resolve
+from ngpu.egress import Egress, system_resolver
+from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
+from ngpu.fleet.fleet import Fleet
+from ngpu.fleet.ground import ground_of, logins
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key
+from ngpu.fleet.serving import Serving
+from ngpu.fleet.state import FleetState
+from ngpu.fleet.wanted import Source
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
+from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog, annotate
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_workspaces import AdminWorkspaces
@@ -38,8 +46,17 @@ from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
+from ngpu.placing import IPlacementPolicy
 from ngpu.roster import Roster
-from ngpu.settings import AppRoute, CheckBlock, Loaded, Settings, Workspace, lone_workspace
+from ngpu.settings import (
+    AppRoute,
+    CheckBlock,
+    Loaded,
+    PlacementSettings,
+    Settings,
+    Workspace,
+    lone_workspace,
+)
 from ngpu.storing import IStore
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
@@ -47,9 +64,6 @@ from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
 from ngpu.workspaces import Workspaces
-
-LOOKUP_TIMEOUT = 5.0
-"""Seconds that looking up the host of a customer's URL may take."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,9 @@ class Parts:
     health: HealthChecks
     roster: Roster
     workspaces: Workspaces
+    desk: Desk | None
+    archives: Archives
+    fleet: Fleet
     public: ListenerSite
     admin: ListenerSite
 
@@ -87,7 +104,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.media.folder, settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
-    urls = Egress(settings.egress.allow, _resolver(reactor))
+    urls = Egress(settings.egress.allow, system_resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
@@ -100,6 +117,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     )
     runs = Runs(store, caller, reactor, metrics, conversations)
     dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor)
+    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
+    archives = Archives(reactor, Random(), str(settings.folder))
+    serving = Serving(roster.lines, roster.leaving, health)
+    fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
     gateway = Gateway(
         store=store,
         runs=runs,
@@ -109,13 +130,17 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
+        fleet=fleet,
     )
-    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
     watch_changes(roster, health, dispatcher, metrics)
+    for workspace in settings.workspaces:
+        fleet.follow(None, workspace)
+    roster.watch(fleet.follow)
     limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
-    public = _public(settings, gateway, roster, adapters, media, reactor)
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
-    routes = AdminWorkspaces(workspaces, roster.lines, store.queued).routes
+    desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
+    public = _public(settings, gateway, roster, adapters, media, desk, reactor)
+    routes = AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes
     admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
     return Parts(
         store,
@@ -125,8 +150,54 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         health,
         roster,
         workspaces,
-        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
+        desk,
+        archives,
+        fleet,
+        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids)),
         ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids)),
+    )
+
+
+def _fleet(
+    loaded: Loaded,
+    plugins: Plugins,
+    context: PluginContext,
+    documents: IDocuments,
+    serving: Serving,
+    archives: Archives,
+    urls: Egress,
+    metrics: Metrics,
+) -> Fleet:
+    settings = loaded.settings
+
+    def make_policy(placement: PlacementSettings) -> IPlacementPolicy:
+        policy: IPlacementPolicy = plugins.make("placement", placement.policy, placement.options, context)
+        return policy
+
+    async def open_archive(source: Source) -> Archive:
+        if source.foreign:
+            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
+        return await archives.open(source.location)
+
+    try:
+        ground = ground_of(
+            settings,
+            nodes_by_key(settings.nodes),
+            lambda family, name, options: plugins.make(family, name, options, context),
+        )
+    except ConfigError as error:
+        raise loaded.located(error.path, str(error)) from None
+    return Fleet(
+        ground,
+        state=FleetState(documents),
+        serving=serving,
+        open_archive=open_archive,
+        login=logins(settings.registries),
+        make_policy=make_policy,
+        fixed=frozenset(workspace.id for workspace in settings.workspaces),
+        clock=context.clock,
+        rng=context.rng,
+        metrics=metrics,
     )
 
 
@@ -189,25 +260,13 @@ def _adapters(settings: Settings, plugins: Plugins, context: PluginContext) -> d
     }
 
 
-def _resolver(reactor: Any) -> Resolve:
-    """Looks names up as the system does, in the reactor's threads."""
-
-    async def resolve(host: str) -> list[str]:
-        found = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None)
-        try:
-            return [str(info[4][0]) for info in await found.addTimeout(LOOKUP_TIMEOUT, reactor)]
-        except (UnicodeError, defer.TimeoutError) as error:
-            raise OSError(str(error)) from None
-
-    return resolve
-
-
 def _public(
     settings: Settings,
     gateway: Gateway,
     roster: Roster,
     adapters: Mapping[str, IAppAdapter],
     media: Media,
+    desk: Desk | None,
     reactor: Any,
 ) -> IResource:
 
@@ -225,4 +284,5 @@ def _public(
     reading = Reading(gateway, roster.workspaces, media)
     budget = BodyBudget(settings.limits.body_memory, reactor)
     submitting = Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse, budget)
-    return partner_resource(reading, submitting, make_call)
+    calls = None if desk is None else cloud.CloudCalls(desk.accounts, desk.counter)
+    return partner_resource(reading, submitting, make_call, calls)

@@ -114,11 +114,15 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine says of itself: ``memory`` of its machine in bytes, ``gpus`` where it counts them."""
+    """What an engine says of itself: ``memory`` of its machines in bytes, ``gpus`` where it counts them.
+
+    ``machines`` is how many run its containers; more than one where it chooses among them.
+    """
 
     version: str
     memory: int
     gpus: int | None = None
+    machines: int = 1
 
 
 class IContainerEngine(Interface):

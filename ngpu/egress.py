@@ -8,10 +8,13 @@ rules of their own towards what they must not reach (docs/security.md).
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ngpu.adapter import IUrlCheck
@@ -19,6 +22,9 @@ from ngpu.errors import BadRequest
 
 LONGEST = 8192
 """Characters that a URL may have."""
+
+LOOKUP_TIMEOUT = 5.0
+"""Seconds that looking up a host may take."""
 
 _URL = re.compile(
     r"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253})(:(?P<port>[0-9]{1,5}))?([/?#][^\x00-\x20\x7f\\]*)?",
@@ -31,6 +37,19 @@ _SPECIAL = tuple(map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48",
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses of a host name; raises OSError where it has none."""
+
+
+def system_resolver(reactor: Any) -> Resolve:
+    """Looks names up as the system does, in the reactor's threads."""
+
+    async def resolve(host: str) -> list[str]:
+        found = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None)
+        try:
+            return [str(info[4][0]) for info in await found.addTimeout(LOOKUP_TIMEOUT, reactor)]
+        except (UnicodeError, TookTooLong) as error:
+            raise OSError(str(error)) from None
+
+    return resolve
 
 
 @implementer(IUrlCheck)

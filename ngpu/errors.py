@@ -14,6 +14,7 @@
     ├── Conflict               409  not possible in the present state
     ├── PayloadTooLarge        413  a body over its limit
     ├── QueueFull              429  the workspace's queue is at its limit
+    ├── TooManyTries           429  too many wrong logins
     ├── ResultTooLarge         502  a replica's reply is over the workspace's ``result_limit``
     ├── UpstreamError          502  a replica failed
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
@@ -24,9 +25,10 @@
     └── Unavailable            503  nothing can serve this just now
         ├── NoReplica               no replica is healthy and free
         │   └── ReplicaRemoved          the one that was waited for, or all of the workspace, is there no more
-        ├── PolicyFailed            the selection policy could not choose
+        ├── PolicyFailed            a selection or placement policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
+        │   └── FetchRefused            will not give what is asked for until somebody changes something
         ├── EngineError             a machine's container engine
         │   ├── EngineUnreachable       gave no answer in time: what was asked may have happened
         │   └── EngineRefused           will not do it until somebody changes something
@@ -119,6 +121,17 @@ class QueueFull(NgpuError):
         self.retry_after = retry_after
 
 
+class TooManyTries(NgpuError):
+    """Somebody sent too many wrong passwords.
+
+    :param retry_after: seconds after which another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class ResultTooLarge(NgpuError):
     """A reply that the workspace's ``result_limit`` does not let through."""
 
@@ -174,7 +187,7 @@ class ReplicaRemoved(NoReplica):
 
 
 class PolicyFailed(Unavailable):
-    """The workspace's selection policy raised, or chose something that was not there to choose; the log says which."""
+    """The workspace's selection or placement policy raised, or its choice is none; the log says which."""
 
 
 class CheckerUnavailable(Unavailable):
@@ -183,6 +196,10 @@ class CheckerUnavailable(Unavailable):
 
 class FetchFailed(Unavailable):
     """A service outside the fleet gave no whole reply: no connection, an untrusted certificate, a cut, no time left."""
+
+
+class FetchRefused(FetchFailed):
+    """What is to be fetched is not there, or not for us: the message says what to change."""
 
 
 class EngineError(Unavailable):

@@ -23,6 +23,7 @@ from ngpu.errors import (
     Unavailable,
     UpstreamError,
 )
+from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
@@ -66,6 +67,7 @@ class Gateway:
         zone: ZoneInfo,
         clock: IReactorTime,
         metrics: Metrics,
+        fleet: Fleet | None = None,
     ) -> None:
         self.zone = zone
         self._store = store
@@ -75,6 +77,7 @@ class Gateway:
         self._gates = gates
         self._clock = clock
         self._metrics = metrics
+        self._fleet = fleet
 
     async def submit(self, submission: Submission) -> Task:
         """Take a task into the queue; it is durable when this returns.
@@ -196,6 +199,8 @@ class Gateway:
     def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:
         """The nodes that hold the workspace's replicas, as queryNodes tells of them (wire contract §4)."""
         serving = nodes_serving(self._line(workspace).pool.members.values())
+        if self._fleet is not None and (deployed := self._fleet.progress(workspace.id)) is not None:
+            return deployed
         return [{"nodeAddr": address, "progress": 100, "status": int(up)} for address, up in serving.items()]
 
     async def holdings(self, address: str, gate: str | None) -> Holdings:

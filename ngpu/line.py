@@ -66,6 +66,7 @@ class Line:
         self.grace = grace
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._returning: dict[Deferred[Lease], Member] = {}
+        self._expected: dict[str, list[Deferred[Lease]]] = {}
         self._draining: dict[Member, list[Deferred[None]]] = {}
         self._alarm: IDelayedCall | None = None
         self._closed: Callable[[], NoReplica] | None = None
@@ -116,21 +117,34 @@ class Line:
     def slot_on(self, replica_id: str) -> Deferred[Lease]:
         """A slot of this very replica as soon as it has one, before anybody else gets it; cancelling leaves the line.
 
-        One that is being drained gives its slots to those who come back to it, too, and is not drained before.
+        One that is being drained gives its slots to those who come back to it, too, and is not drained before. One that
+        is expected is waited for.
 
         :raises NoReplica: the gateway stops.
         :raises ReplicaRemoved: the replica was removed meanwhile.
-        :raises KeyError: there is no such replica.
+        :raises KeyError: there is no such replica, and none is expected.
         """
         granted: Deferred[Lease] = Deferred(lambda _: self._come_no_more(granted))
-        member = self.pool.take_from(replica_id, self.clock.seconds())
+        expected = replica_id in self._expected
+        member = None if expected else self.pool.take_from(replica_id, self.clock.seconds())
         if member is not None:
             granted.callback(Lease(self, member))
         elif self._closed is not None:
             granted.errback(self._closed())
+        elif expected:
+            self._expected[replica_id].append(granted)
         else:
             self._returning[granted] = self.pool.members[replica_id]
         return granted
+
+    def expect(self, replica_id: str) -> None:
+        """A replica of an earlier life of this process may be let in again, until it is removed."""
+        if replica_id not in self.pool.members:
+            self._expected.setdefault(replica_id, [])
+
+    def knows(self, replica_id: str) -> bool:
+        """Whether a replica is there, or expected."""
+        return replica_id in self.pool.members or replica_id in self._expected
 
     def add(self, replica: Replica) -> None:
         """Let a replica in, which serves once a health check has passed; see `Pool.add`.
@@ -140,6 +154,8 @@ class Line:
         if not self.pool.holds(replica):
             self.remove(replica.id)
         self.pool.add(replica, self.clock.seconds())
+        for granted in self._expected.pop(replica.id, ()):
+            self._returning[granted] = self.pool.members[replica.id]
         for drained in self._draining.pop(self.pool.members[replica.id], ()):
             drained.cancel()
         self.serve()
@@ -160,6 +176,8 @@ class Line:
 
     def remove(self, replica_id: str) -> None:
         """Forget a replica, and tell those who want to come back to it. Calls that hold a slot of it go on."""
+        for granted in self._expected.pop(replica_id, ()):
+            granted.errback(ReplicaRemoved("the replica that had this job is not there any more"))
         member = self.pool.remove(replica_id, self.clock.seconds())
         if member is not None:
             for granted in [one for one, wanted in self._returning.items() if wanted is member]:
@@ -214,6 +232,9 @@ class Line:
             granted, member = self._returning.popitem()
             granted.errback(why())
             self.look_whether_drained(member)
+        for expecting in self._expected.values():
+            while expecting:
+                expecting.pop().errback(why())
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
 
@@ -224,7 +245,13 @@ class Line:
                 timer.cancel()
 
     def _come_no_more(self, granted: Deferred[Lease]) -> None:
-        self.look_whether_drained(self._returning.pop(granted))
+        member = self._returning.pop(granted, None)
+        if member is not None:
+            self.look_whether_drained(member)
+            return
+        for expecting in self._expected.values():
+            if granted in expecting:
+                expecting.remove(granted)
 
     def _give_up(self, waiter: _Waiter) -> None:
         self._leave(waiter)

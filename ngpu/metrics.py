@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -24,6 +24,7 @@ class Metrics:
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         self._labels = labels
+        self._sources: list[Callable[[], None]] = []
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -69,6 +70,23 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.copies_wanted = Gauge(
+            "ngpu_copies_wanted", "Copies that a workspace is to have", ["workspace"], registry=self.registry
+        )
+        self.copies_serving = Gauge(
+            "ngpu_copies_serving", "Copies that are healthy", ["workspace"], registry=self.registry
+        )
+        self.engine_up = Gauge(
+            "ngpu_engine_up", "1 while a node's container engine answers", ["node"], registry=self.registry
+        )
+        self.steps_failed = Counter(
+            "ngpu_fleet_steps_failed", "Steps that a node's engine did not make", ["node"], registry=self.registry
+        )
+
+    def add_source(self, bring_up_to_date: Callable[[], None]) -> None:
+        """Have somebody called before each exposition, who sets what would cost too much to follow."""
+        self._sources.append(bring_up_to_date)
+
     def label(self, workspace: str) -> str:
         """What to call the workspace of that id."""
         return self._labels.get(workspace, "former")
@@ -77,6 +95,11 @@ class Metrics:
         """Show a replica of the workspace that is called so no more."""
         for metric in (self.up, self.in_flight):
             metric.remove(label, replica)
+
+    def forget_deployment(self, label: str) -> None:
+        """Show nothing more of the deployment of the workspace that is called so."""
+        for metric in (self.copies_wanted, self.copies_serving):
+            metric.remove_by_labels({"workspace": label})
 
     def forget_workspace(self, label: str) -> None:
         """Show nothing more of the workspace that was called so: else each that ever was would be counted for ever."""
@@ -87,4 +110,6 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
+        for bring_up_to_date in self._sources:
+            bring_up_to_date()
         return generate_latest(self.registry)

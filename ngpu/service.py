@@ -55,8 +55,12 @@ class GatewayService(Service):
         parts = self._parts
         await parts.store.open()
         await parts.workspaces.load()
+        if parts.desk is not None:
+            await parts.desk.open()
+        await parts.fleet.load()
         parts.health.start()
         await parts.dispatcher.start()
+        parts.fleet.start()
         self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
         self._settling.addErrback(self._not_settled)
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
@@ -108,6 +112,7 @@ class GatewayService(Service):
             if stopped is not None:
                 await stopped
         parts.health.stop()
+        await parts.fleet.stop()
         for site in (parts.public, parts.admin):
             site.close_idle()
         for line in parts.roster.lines.values():
@@ -120,4 +125,5 @@ class GatewayService(Service):
             site.abort_all()
         await parts.connections.close()
         await parts.fetcher.close()
+        parts.archives.close()
         await parts.store.close()

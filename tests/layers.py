@@ -26,6 +26,7 @@ ROOMS = (
     "dialects",
     "brc20",
     "stores",
+    "engines",
     "wire",
     "media",
     "metrics",
@@ -36,6 +37,7 @@ ROOMS = (
     "line",
     "upstream",
     "fetch",
+    "archives",
     "forward",
     "calls",
     "tasks",
@@ -46,6 +48,7 @@ ROOMS = (
     "gates",
     "submission",
     "gateway",
+    "cloud",
     "http",
     "origin",
     "discovery",
@@ -61,7 +64,7 @@ BASE = frozenset(
     {"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "storing", "families"}
 )
 SEES = {
-    "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores"},
+    "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},
     "testing": BASE,
     "sketches": BASE | {"options", "selection", "brc20", "testing"},
     "demo": frozenset[str](),

@@ -9,6 +9,7 @@ import click
 from twisted.internet import task
 
 import ngpu
+from ngpu.cli.account import account
 from ngpu.cli.plugins import plugins
 from ngpu.errors import ConfigError
 from ngpu.tap import WRONG_CONFIGURATION
@@ -66,6 +67,7 @@ def check(path: Path) -> None:
     )
 
 
+main.add_command(account)
 main.add_command(plugins)
 
 

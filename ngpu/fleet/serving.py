@@ -25,6 +25,9 @@ class IServing(Protocol):
         One that is there is left as it is, but not drained any more; with other ports it takes the former's place.
         """
 
+    def expect(self, workspace_id: str, replica_id: str) -> None:
+        """A copy of an earlier life may be let in again: jobs that it has are not given up until it is removed."""
+
     def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
         """What the health checks say, and why where it is not UP; ``None``: there is no such replica."""
 
@@ -59,6 +62,12 @@ class Serving:
             line.add(replica)
             self._health_checks.follow(workspace_id)
 
+    def expect(self, workspace_id: str, replica_id: str) -> None:
+        """See `IServing.expect`."""
+        line = self._lines.get(workspace_id)
+        if line is not None:
+            line.expect(replica_id)
+
     def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
         """See `IServing.health`."""
         member = self._member(workspace_id, replica_id)
@@ -85,8 +94,8 @@ class Serving:
         """The line that has the replica: the workspace's, or that of one of this id that was removed before."""
         now = self._lines.get(workspace_id)
         lines = (*(() if now is None else (now,)), *self._leaving.get(workspace_id, ()))
-        return next((line for line in lines if replica_id in line.pool.members), None)
+        return next((line for line in lines if line.knows(replica_id)), None)
 
     def _member(self, workspace_id: str, replica_id: str) -> Member | None:
         line = self._line(workspace_id, replica_id)
-        return None if line is None else line.pool.members[replica_id]
+        return None if line is None else line.pool.members.get(replica_id)

@@ -10,6 +10,7 @@ from twisted.web.http import parse_qs
 from twisted.web.resource import IResource, Resource
 
 from ngpu.http.call import Call
+from ngpu.http.cloud import CloudCalls, add_cloud_routes
 from ngpu.http.reading import Reading
 from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
@@ -38,13 +39,19 @@ def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str,
     )
 
 
-def partner_resource(reading: Reading, submitting: Submitting, make_call: MakeCall) -> IResource:
-    """What the public listener serves."""
+def partner_resource(
+    reading: Reading, submitting: Submitting, make_call: MakeCall, cloud: CloudCalls | None = None
+) -> IResource:
+    """What the public listener serves.
+
+    :param cloud: the calls of the published command-line client, where there are accounts for it.
+    """
     app = Klein()
     for method, address, route in partner_routes(reading, submitting):
         add_route(app, method, address, route, make_call)
         if "<" not in address:
             refuse_other_methods(app, method, address)
+    add_cloud_routes(app, cloud, make_call)
     answer_http_errors(app)
     return _Respelled(app.resource())
 

@@ -11,7 +11,15 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import BadSettings, MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
+from ngpu.errors import (
+    BadSettings,
+    MethodNotAllowed,
+    NgpuError,
+    QueueFull,
+    TooManyTries,
+    Unauthorized,
+    Unavailable,
+)
 from ngpu.http.server import NgpuRequest
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
@@ -60,7 +68,7 @@ def refusal(error: NgpuError) -> Reply:
     """The reply that tells of an error."""
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, QueueFull | Unavailable):
+    if isinstance(error, QueueFull | TooManyTries | Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)

@@ -1,5 +1,6 @@
 """The configuration: YAML text → frozen settings, or a report of everything that is wrong, each with its place."""
 
+from ngpu.settings.account import Account, Cloud, ScryptHash, email_key, scrypt_hash
 from ngpu.settings.app import App, AppRoute, QueryAlias
 from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
@@ -15,10 +16,12 @@ from ngpu.settings.workspace import HealthCheck, Image, Queue, Selection, Upstre
 
 __all__ = [
     "MAX_FILE",
+    "Account",
     "Admin",
     "App",
     "AppRoute",
     "CheckBlock",
+    "Cloud",
     "ContainerSettings",
     "FindPlugins",
     "FleetSettings",
@@ -33,6 +36,7 @@ __all__ = [
     "QueryAlias",
     "Queue",
     "Registry",
+    "ScryptHash",
     "Selection",
     "Settings",
     "SettingsError",
@@ -40,9 +44,11 @@ __all__ = [
     "Upstream",
     "Workspace",
     "dotted",
+    "email_key",
     "is_secret_key",
     "load",
     "loads",
     "lone_workspace",
+    "scrypt_hash",
     "secret_spans_in",
 ]

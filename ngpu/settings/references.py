@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ngpu.model import node_key
+from ngpu.settings.account import email_key
 from ngpu.settings.document import Document
 from ngpu.settings.report import Path, Problem, dotted, quoted
 
@@ -32,9 +33,11 @@ class _Names:
 
 def check_references(document: Document) -> Iterator[Problem]:
     """Every problem that only shows between blocks."""
-    ids, addresses = _texts(document, "workspaces", "id"), _texts(document, "nodes", "address")
+    ids, addresses = _texts(document, ("workspaces",), "id"), _texts(document, ("nodes",), "address")
     yield from _duplicates(document, ids, "workspace")
     yield from _duplicates(document, [(path, node_key(text)) for path, text in addresses], "node")
+    emails = [(path, email_key(text)) for path, text in _texts(document, ("cloud", "accounts"), "email")]
+    yield from _duplicates(document, emails, "account")
     yield from _shared_credentials(document)
     yield from check_names(document)
     yield from _apps(document, ids)
@@ -43,7 +46,7 @@ def check_references(document: Document) -> Iterator[Problem]:
 
 def check_names(document: Document) -> Iterator[Problem]:
     """What workspaces refer to, and is not there."""
-    nodes = _Names((text for _, text in _texts(document, "nodes", "address")), node_key)
+    nodes = _Names((text for _, text in _texts(document, ("nodes",), "address")), node_key)
     gates, apps = _Names(_keys(document.get("gates"))), _Names(_keys(document.get("apps")))
     for path, workspace in document.blocks("workspaces"):
         yield from _unknown(document, (*path, "gate"), gates, "there is no gate")
@@ -109,7 +112,7 @@ def _apps(document: Document, ids: Sequence[tuple[Path, str]]) -> Iterator[Probl
 
 def peer_problems(document: Document, path: Path, workspace: str, port: int | None) -> Iterator[Problem]:
     """What is wrong with a workspace and port that stand in a block at ``path``, such as in a plugin's options."""
-    ids = _texts(document, "workspaces", "id")
+    ids = _texts(document, ("workspaces",), "id")
     yield from _unknown(document, (*path, "workspace"), _Names(text for _, text in ids), "there is no workspace")
     declared = {text: _port_numbers(document.get(*at[:-1], "ports")) for at, text in ids}.get(workspace)
     if port is not None and declared and port not in declared:
@@ -162,10 +165,10 @@ def _shared_credentials(document: Document) -> Iterator[Problem]:
         opens.setdefault(digest, (path, "is one of"))
 
 
-def _texts(document: Document, block: str, key: str) -> list[tuple[Path, str]]:
-    """What stands under ``key`` in each block; as it is written where quotes were forgotten, which is said already."""
+def _texts(document: Document, blocks: Path, key: str) -> list[tuple[Path, str]]:
+    """What stands under ``key`` in the blocks; as it is written where quotes were forgotten, which is said already."""
     found: list[tuple[Path, str]] = []
-    for path, values in document.blocks(block):
+    for path, values in document.blocks(*blocks):
         value = values.get(key)
         text = value if isinstance(value, str) else document.spot((*path, key)).text if key in values else None
         if text:

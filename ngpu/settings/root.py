@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
+from ngpu.settings.account import Cloud
 from ngpu.settings.app import App, AppName
 from ngpu.settings.block import Block, FrozenMap, refusal, written
 from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
 from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, matching
-from ngpu.settings.service import Admin, Cloud, Egress, Limits, Media, Plugins, Store
+from ngpu.settings.service import Admin, Egress, Limits, Media, Plugins, Store
 from ngpu.settings.workspace import Workspace
 
 

@@ -1,4 +1,4 @@
-"""The blocks that are about the process itself: store, admin, limits, plugins, egress, cloud."""
+"""The blocks that are about the process itself: store, admin, limits, plugins, egress, media."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
-from ngpu.settings.block import Block, concealed, written
+from ngpu.settings.block import Block, written
 from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.kinds import (
     CountFrom1,
@@ -92,22 +92,3 @@ class Media(Block):
     ] = ""
     folder: FilePath = written("var/media")
     ttl: PositiveDuration = written("1h")
-
-
-class Account(Block):
-    """A user of the published command-line client."""
-
-    email: Name
-    password: Annotated[
-        Text,
-        matching(
-            r"scrypt\$[0-9]{1,9}\$[0-9]{1,4}\$[0-9]{1,4}\$([0-9A-Fa-f]{2})+\$([0-9A-Fa-f]{2})+",
-            "must be scrypt$n$r$p$salt$hash with salt and hash in hex",
-        ),
-    ] = Field(repr=False)
-
-
-class Cloud(Block):
-    """Accounts of the published command-line client (wire contract §7)."""
-
-    accounts: tuple[Account, ...] = concealed(())

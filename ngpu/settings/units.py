@@ -59,6 +59,14 @@ def size(value: Any) -> int:
     return count
 
 
+def shown(count: int) -> str:
+    """A size for people: in the largest unit of 1024 that leaves 1 or more, with a decimal where it is not even."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if count >= SIZES[unit]:
+            return f"{round(count / int(SIZES[unit]), 1):g}{unit}"
+    return f"{count}B"
+
+
 def _amount(value: Any, units: Mapping[str, Decimal], wanted: str, example: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UnitError(f"must be {wanted}")

@@ -75,7 +75,7 @@ class Conversations:
     def may_go_on(self, task: Task) -> bool:
         """Whether a task of an earlier process can be taken further, on the replica that has its job."""
         line = self._lines.get(task.workspace)
-        known = line is not None and task.placement.replica in line.pool.members
+        known = line is not None and line.knows(task.placement.replica)
         return known and bool(task.checkpoint) and task.app in self._adapters
 
     def time_left(self, task: Task) -> float:

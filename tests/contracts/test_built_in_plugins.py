@@ -67,6 +67,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "video_retalker": {"options": SPEECH, "worker": talker},
     "cog": {"worker": cog},
     "redis": {"options": {"url": "redis://127.0.0.1:6379/0"}},
+    "docker": {"options": {"url": "unix:///run/docker.sock"}},
 }
 REQUEST = {"image_url": "http://h/i.png", "video_url": "http://h/v.mp4", "text": "hello", "pronouncer": "x"}
 

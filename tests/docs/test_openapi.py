@@ -11,11 +11,13 @@ import openapi_spec_validator
 import pytest
 import requests
 import yaml
+from cloud_rig import account
 from described import Described
 from processes import ROOT, Gateway, find_free_port, running
 
 import ngpu.http.reading
 from ngpu.http.admin import admin_resource
+from ngpu.http.cloud import CloudCalls
 from ngpu.http.partner import partner_routes
 from ngpu.http.reading import Reading
 from ngpu.http.submitting import Submitting
@@ -47,6 +49,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
     routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing, nothing))
+    routes += CloudCalls(nothing, nothing).routes()
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 
@@ -139,6 +142,7 @@ def customer(tmp_path_factory: pytest.TempPathFactory, described: Described) -> 
             {**main, "id": "down", "upstream": nobody, "queue": {"limit": 1}},
             {**main, "id": "shared", "gate": None, "inline_wait": "20s"},
         ]
+        config["cloud"] = {"accounts": [account("a@b", "c").model_dump()]}
         yield Customer(processes.start_gateway(config), described)
 
 
@@ -171,7 +175,8 @@ def test_every_call_succeeds_as_described(customer: Customer, described: Describ
         ("GET", "/metrics"): {"key": f"Bearer {customer.token}"},
     }
     not_without_a_worker = {("GET", "/media/{name}")}  # see tests/workers/test_talking.py
-    assert calls.keys() | not_without_a_worker == described.operations.keys()
+    elsewhere = {call for call, told in described.operations.items() if told["tags"] == ["cloud"]}  # test_openapi_cloud
+    assert calls.keys() | not_without_a_worker | elsewhere == described.operations.keys()
     for (method, path), more in calls.items():
         customer.ask(method, path, **more)
     customer.ask("GET", "/metrics", 401)

@@ -108,6 +108,22 @@ TABLE = [
     ("apps: {a/b: {query: true}}", "f:1:8: apps.'a/b': an app's name may have letters"),
     ("apps: {a: {query: false}}", "f:1:19: apps.a.query: must be true; leave the key out"),
     ("cloud: {accounts: [{email: e, password: hunter2}]}", "f:1:41: cloud.accounts[0].password: must be scrypt$n$r$p$salt$hash"),
+    *(
+        (f"cloud: {{accounts: [{{email: e, password: 'scrypt${numbers}${salt}${digest}'}}]}}", f"f:1:41: cloud.accounts[0].password: {why}")
+        for numbers, salt, digest, why in (
+            ("1000$8$1", "aa" * 8, "bb" * 32, "scrypt's n must be a power of 2"),
+            ("1$8$1", "aa" * 8, "bb" * 32, "scrypt's n must be a power of 2"),
+            ("16384$8$0", "aa" * 8, "bb" * 32, "scrypt's n must be a power of 2, r and p at least 1"),
+            ("2$1$1", "aa" * 8, "bb" * 32, "is too easy to guess"),
+            ("536870912$8$1", "aa" * 8, "bb" * 32, "takes too much to check"),
+            ("16384$8$1024", "aa" * 8, "bb" * 32, "takes too much to check"),
+            ("16384$8$1", "aa", "bb" * 32, "must have a salt of 8 to 64 bytes"),
+            ("16384$8$1", "aa" * 8, "bb", "must have a salt of 8 to 64 bytes, a hash of 16 to 64"),
+        )
+    ),
+    ("cloud: {accounts: [{email: 'a b', password: x}]}", "f:1:28: cloud.accounts[0].email: must be an email address"),
+    ("cloud: {accounts: [{email: a@b, password: x}, {email: A@B, password: x}]}", "f:1:55: cloud.accounts[1].email: the same account as cloud.accounts[0] in line 1"),
+    ("cloud: {token_ttl: 0s}", "f:1:20: cloud.token_ttl: must be more than 0"),
 ]  # fmt: skip
 
 WORKSPACE_TABLE = [

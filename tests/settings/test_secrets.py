@@ -80,7 +80,7 @@ def test_printed_settings_show_no_secret() -> None:
     """They may end up in a log by way of a traceback."""
     text = f"""\
 nodes: [{{address: aa, host: h}}]
-cloud: {{accounts: [{{email: e, password: "scrypt$1$1$1$aaaa$bbbb"}}]}}
+cloud: {{accounts: [{{email: e, password: "scrypt$1024$8$1${"aa" * 8}${"bb" * 16}"}}]}}
 store: {{kind: redis, url: "redis://u:{SECRET}@h"}}
 workspaces:
 - id: w

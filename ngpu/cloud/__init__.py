@@ -1,0 +1,1 @@
+"""What the published command-line client asks for (wire contract §7): logins, images, workspaces, groups, products."""

@@ -1,0 +1,104 @@
+"""Who uses the published command-line client: logging in, and what a token opens."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+
+from ngpu.cloud.attempts import Attempts
+from ngpu.cloud.tokens import account_digest, make_token, open_token
+from ngpu.errors import Unauthorized, Unavailable
+from ngpu.interfaces import IDocuments
+from ngpu.settings import Account, Cloud, ScryptHash, email_key, scrypt_hash
+from ngpu.waiting import shielded
+
+AT_ONCE, WAITING = 2, 50
+"""Passwords that are checked at once, and logins that may wait for that."""
+
+SECRETS, TOKEN_SECRET = "cloud_secrets", "tokens"  # where it is kept
+_SECRET_BYTES = 32
+
+Check = Callable[[str, ScryptHash], Awaitable[bool]]
+"""`ngpu.cloud.passwords.matches` in a thread."""
+
+
+class Accounts:
+    """The accounts of the configuration.
+
+    :param clock: seconds since the epoch.
+    :param check: tells whether what was sent is what a hash was made of.
+    """
+
+    def __init__(self, settings: Cloud, documents: IDocuments, clock: Callable[[], float], check: Check) -> None:
+        self._ttl = settings.token_ttl
+        self._documents = documents
+        self._clock = clock
+        self._check = check
+        self._by_key = {account.key: account for account in settings.accounts}
+        self._by_digest = {account_digest(account): account for account in settings.accounts}
+        self._hashes: Sequence[ScryptHash] = [scrypt_hash(account.password) for account in settings.accounts]
+        self._attempts = Attempts()
+        self._turns = DeferredSemaphore(AT_ONCE)
+        self._secret = b""
+
+    async def open(self) -> None:
+        """Find the store's half of the tokens' key; the first start makes it.
+
+        :raises StoreUnavailable: the store cannot read or write.
+        """
+        kept = (await self._documents.documents(SECRETS)).get(TOKEN_SECRET)
+        if kept is None:
+            kept = {"secret": secrets.token_hex(_SECRET_BYTES)}
+            await self._documents.put(SECRETS, TOKEN_SECRET, kept)
+        self._secret = bytes.fromhex(kept["secret"])
+
+    async def login(self, email: str, sent: str, address: str) -> str:
+        """A token, for an email address and what the client made of the password.
+
+        An email address that nobody has takes as long as one with a wrong password, and gets the same answer.
+
+        :param address: where the caller is.
+        :raises Unauthorized: one of them is wrong.
+        :raises TooManyTries: there were too many wrong ones.
+        :raises Unavailable: too many wait for their turn.
+        """
+        key = email_key(email)
+        paid = self._attempts.begin(address, key, self._clock())
+        account = self._by_key.get(key)
+        if len(self._turns.waiting) >= WAITING:
+            self._attempts.give_back(paid)
+            raise Unavailable("too many log in at once; try again in a moment", 2)
+        # a client that goes away does not make room for another check: the thread is at work all the same
+        right = await shielded(Deferred.fromCoroutine(self._matches(sent, self._hash_for(key, account))))
+        if account is None or not right:
+            raise Unauthorized("no account has this email address and this password")
+        self._attempts.give_back(paid)
+        self._attempts.know(address, key)
+        return make_token(self._secret, account, self._clock() + self._ttl)
+
+    def open_token(self, token: str) -> Account:
+        """The account that logged in.
+
+        :raises Unauthorized: the token opens nothing, or its time is over.
+        """
+        account = open_token(self._secret, self._by_digest, token, self._clock()) if self._secret else None
+        if account is None:
+            raise Unauthorized("this token opens nothing, or its time is over: log in again")
+        return account
+
+    async def _matches(self, sent: str, kept: ScryptHash) -> bool:
+        await self._turns.acquire()
+        try:
+            return await self._check(sent, kept)
+        finally:
+            self._turns.release()
+
+    def _hash_for(self, key: str, account: Account | None) -> ScryptHash:
+        """The account's hash; for nobody's email address always the same one of the others', so as dear as that."""
+        if account is not None:
+            return scrypt_hash(account.password)
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+        return self._hashes[int.from_bytes(digest[:8]) % len(self._hashes)]

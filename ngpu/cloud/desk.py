@@ -1,0 +1,54 @@
+"""The accounts and the counter together, as they are made of the configuration and opened with the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+
+from ngpu.adapter import IUrlCheck
+from ngpu.cloud.accounts import Accounts
+from ngpu.cloud.catalog import Catalog
+from ngpu.cloud.counter import Counter, IWorkspaces
+from ngpu.cloud.passwords import matches
+from ngpu.interfaces import IDocuments
+from ngpu.settings import ScryptHash, Settings
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the published client's calls are served from."""
+
+    accounts: Accounts
+    counter: Counter
+
+    async def open(self) -> None:
+        """Read what was kept; to be called once the store is open and the workspaces are there.
+
+        :raises StoreUnavailable: the store cannot read or write.
+        """
+        await self.accounts.open()
+        await self.counter.open()
+
+
+def make_desk(
+    settings: Settings, documents: IDocuments, workspaces: IWorkspaces, urls: IUrlCheck, reactor: Any
+) -> Desk | None:
+    """The desk; ``None`` where the configuration has no accounts."""
+    if not settings.cloud.accounts:
+        return None
+
+    async def check(sent: str, kept: ScryptHash) -> bool:
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), matches, sent, kept)
+
+    counter = Counter(
+        Catalog(documents),
+        workspaces,
+        urls,
+        nodes=settings.nodes,
+        mounts=settings.fleet.mounts,
+        clock=reactor.seconds,
+        zone=settings.zone,
+    )
+    return Desk(Accounts(settings.cloud, documents, reactor.seconds, check), counter)

@@ -1,0 +1,1 @@
+"""Container engines behind their ports: Docker's API in threads, and what is made of its answers."""

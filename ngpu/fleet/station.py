@@ -1,0 +1,194 @@
+"""One node's engine: looked at again and again, asked for one step after another. What it does harms no other node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.containers import Container, IContainerEngine
+from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
+from ngpu.fleet.situation import by_copy
+from ngpu.fleet.steps import Launch, Remove, Restart, Start, Step
+from ngpu.model import Node
+
+LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
+"""Seconds after which an engine that keeps no deadline of its own is given up."""
+
+JITTER = 0.1
+"""Share of the interval by which looks are spread, so that a large fleet is not asked all at once."""
+
+Told = Callable[[Step, Exception | None], None]
+
+
+@dataclass(frozen=True)
+class Post:
+    """A node that has an engine, as the configuration describes it; ``memory`` is bytes, 0 for what its engine says."""
+
+    key: str
+    node: Node
+    engine: IContainerEngine
+    plugin: str
+    gpu_ids: tuple[str, ...] = ()
+    memory: int = 0
+
+
+class Station:
+    """Looks at one engine and works off its steps.
+
+    :param interval: seconds between two looks.
+    :param changed: called when what is seen has changed, or steps are over.
+    :ivar up: whether it answered the last look; ``None`` before the first.
+    :ivar containers: ours there, by their copy.
+    :ivar reason: why it does not answer.
+    :ivar stale: steps were made since the last look.
+    """
+
+    log = Logger("ngpu.fleet")
+
+    def __init__(
+        self, post: Post, fleet: str, interval: float, clock: IReactorTime, rng: Random, changed: Callable[[], None]
+    ) -> None:
+        self.post = post
+        self.up: bool | None = None
+        self.seen = False
+        self.stale = False
+        self.memory = post.memory
+        self.containers: Mapping[str, Container] = {}
+        self.reason = ""
+        self._fleet = fleet
+        self._interval = interval
+        self._clock = clock
+        self._rng = rng
+        self._changed = changed
+        self._timer: IDelayedCall | None = None
+        self._looking: Deferred[None] | None = None
+        self._working: Deferred[None] | None = None
+        self._turn = 0
+        self._stopped = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether what is seen may be behind what was done."""
+        return self._working is not None or self.stale
+
+    def start(self) -> None:
+        """Look now, then at each interval."""
+        self._stopped = False
+        self._look_now()
+
+    def stop(self) -> None:
+        """Look no more, and leave steps where they are; the containers run on."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        for under_way in (self._looking, self._working):
+            if under_way is not None:
+                under_way.cancel()
+
+    def work(self, steps: Sequence[Step], told: Told) -> None:
+        """Make steps one after another, then look at what has become of them; nothing happens while others are made.
+
+        :param told: called with each step that was tried, and why it failed.
+        """
+        if self._working is not None or self._stopped:
+            return
+        self.stale = True
+        self._working = Deferred()
+        working = Deferred.fromCoroutine(self._make(steps, told))
+        if not working.called:
+            self._working = working
+        working.addBoth(self._worked)
+
+    def _worked(self, result: object) -> None:
+        self._working = None
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self.log.failure("the steps of a node stumbled", failure=result)
+        if not self._stopped:
+            self._look_now()
+
+    async def _make(self, steps: Sequence[Step], told: Told) -> None:
+        for step in steps:
+            error = await self._try(step)
+            told(step, error)
+            if isinstance(error, EngineUnreachable):
+                return
+
+    async def _try(self, step: Step) -> Exception | None:
+        engine, within = self.post.engine, STEP_WITHIN
+        try:
+            if isinstance(step, Launch):
+                await self._within(engine.create(step.spec), within)
+                await self._within(engine.start(step.spec.name), within)
+            elif isinstance(step, Start):
+                await self._within(engine.start(step.name), within)
+            elif isinstance(step, Restart):
+                await self._within(engine.restart(step.name, step.grace), within + step.grace)
+            elif isinstance(step, Remove):
+                await self._within(engine.remove(step.name, step.grace), within + step.grace)
+        except (NgpuError, defer.TimeoutError) as error:
+            return _sentence(error, within)
+        except CancelledError:
+            raise
+        except Exception as error:  # a plugin's own fault costs its own node
+            return EngineRefused(f"the engine's plugin failed: {type(error).__name__}: {error}")
+        return None
+
+    def _look_now(self) -> None:
+        self._turn += 1
+        if self._looking is not None:
+            self._looking.cancel()  # it began before what was done since
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._looking = Deferred.fromCoroutine(self._look())
+        self._looking.addBoth(self._looked, self._turn)
+
+    def _looked(self, result: object, turn: int) -> None:
+        if turn != self._turn:
+            return
+        self._looking = None
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self.log.failure("a look at a node stumbled", failure=result)
+        if not self._stopped:
+            seconds = self._interval * (1 + JITTER * (2 * self._rng.random() - 1))
+            self._timer = self._clock.callLater(seconds, self._look_now)
+
+    async def _look(self) -> None:
+        before = (self.up, self.containers, self.reason, self.busy)
+        try:
+            if not self.up:
+                info = await self._within(self.post.engine.info(), LOOK_WITHIN)
+                self.memory = self.post.memory or int(info.memory)
+            found = by_copy(await self._within(self.post.engine.containers(self._fleet), LOOK_WITHIN))
+        except (NgpuError, defer.TimeoutError) as error:
+            self.up, self.reason = False, str(_sentence(error, LOOK_WITHIN))
+        except CancelledError:
+            raise
+        except Exception as error:
+            self.up, self.reason = False, f"the engine's plugin failed: {type(error).__name__}: {error}"
+        else:
+            self.up, self.reason, self.seen, self.containers = True, "", True, found
+            self.stale = self._working is not None
+        if before[0] is not self.up:
+            word = "answers" if self.up else "does not answer"
+            self.log.info(
+                "the engine of {node} {word} {reason}", node=self.post.node.address, word=word, reason=self.reason
+            )
+        if before != (self.up, self.containers, self.reason, self.busy):
+            self._changed()
+
+    async def _within(self, call: Any, seconds: float) -> Any:
+        return await Deferred.fromCoroutine(call).addTimeout(seconds, self._clock)
+
+
+def _sentence(error: Exception, seconds: float) -> Exception:
+    if isinstance(error, defer.TimeoutError):
+        return EngineUnreachable(f"the engine gave no answer within {seconds:g} s")
+    return error

@@ -1,0 +1,71 @@
+"""What the planner asks for: one thing at one engine, at serving, or at whoever brings images. All may be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ngpu.containers import ContainerSpec
+from ngpu.fleet.wanted import Source
+from ngpu.model import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Create a copy's container and start it."""
+
+    copy: str
+    spec: ContainerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a copy's container, which is there."""
+
+    copy: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Restart a copy's container, which runs and does not get healthy."""
+
+    copy: str
+    name: str
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Stop and remove a container."""
+
+    copy: str
+    name: str
+    grace: float
+
+
+Step = Launch | Start | Restart | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring an image to a node; ``image`` is its pin, "" for an archive that was not loaded yet."""
+
+    node: str
+    source: Source
+    image: str = ""
+
+
+@dataclass
+class Actions:
+    """What is to be done now. ``serve`` and ``unserve`` come in this order: away with the old, then the new."""
+
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    resolve: list[Source] = field(default_factory=list)
+    fetch: list[Fetch] = field(default_factory=list)
+    unserve: list[Replica] = field(default_factory=list)
+    serve: list[Replica] = field(default_factory=list)
+    drain: list[Replica] = field(default_factory=list)
+
+    def at(self, node: str, step: Step) -> None:
+        """One more step of a node."""
+        self.steps.setdefault(node, []).append(step)

@@ -1,0 +1,280 @@
+"""The loop over engines in memory: what an operator sees of it, one thing after another."""
+
+from __future__ import annotations
+
+from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
+
+from ngpu.containers import ContainerHealth, ContainerState
+
+
+def serving(count: int, replicas: int = 2, **fields: object) -> World:
+    world = World(**{"nodes": 3, "gpus": 2, **fields})
+    world.deploy(replicas=replicas)
+    world.start()
+    world.until(lambda: len(world.up()) == count, what="serving")
+    return world
+
+
+def test_a_deployment_comes_up_one_copy_a_node() -> None:
+    world = serving(2)
+    assert sorted(len(names) for names in world.containers().values()) == [0, 1, 1]
+    pinned = {engine.spec(name).image for engine in world.engines.values() for name in engine.names()}
+    assert pinned == {world.registry.pinned(REFERENCE, None)}
+    assert all("id-w" not in text for kept in world.shelf.values() for text in [*kept, *kept.values()])
+
+
+def test_a_gateway_that_was_killed_finds_its_copies_and_starts_no_second_one() -> None:
+    world = serving(2)
+    before = world.names()
+    calls = [call for engine in world.engines.values() for call in engine.calls if call[0] in ("create", "start")]
+    world.restart()
+    world.until(lambda: len(world.up()) == 2)
+    world.pass_time(20)
+    assert world.names() == before
+    after = [call for engine in world.engines.values() for call in engine.calls if call[0] in ("create", "start")]
+    assert after == calls
+
+
+def test_copies_whose_documents_are_lost_are_adopted() -> None:
+    world = serving(2)
+    before = world.names()
+    world.crash()
+    world.shelf.clear()
+    world.start()
+    world.until(lambda: len(world.up()) == 2)
+    world.pass_time(20)
+    assert world.names() == before
+
+
+def test_what_is_surplus_without_a_document_is_removed() -> None:
+    world = serving(3, replicas=3)
+    world.crash()
+    world.shelf.clear()
+    world.deploy(replicas=1)
+    world.start()
+    world.until(lambda: len(world.names()) == 1)
+    world.until(lambda: len(world.up()) == 1)
+
+
+def test_a_node_that_stays_away_has_its_copies_placed_elsewhere_and_loses_them_when_it_is_back() -> None:
+    world = serving(2, nodes=3)
+    node = next(key for key, names in world.containers().items() if names)
+    gone = world.containers()[node][0]
+    world.engines[node].lose_power()
+    world.pass_time(NODE_GRACE - 2)
+    assert len(world.names()) == 2, "nothing is placed before the grace is over"
+    took = world.until(lambda: len(world.up()) == 2)
+    assert took < 2 + 3 * INTERVAL + 5
+    assert len(world.names()) == 3
+    world.engines[node].away = ""
+    world.until(lambda: len(world.names()) == 2)
+    assert gone not in world.names()
+    assert len(world.up()) == 2
+
+
+def test_the_grace_of_a_node_goes_on_across_a_restart() -> None:
+    world = serving(2, nodes=3)
+    node = next(key for key, names in world.containers().items() if names)
+    world.engines[node].lose_power()
+    world.pass_time(NODE_GRACE / 2)
+    world.restart()
+    took = world.until(lambda: len(world.names()) == 3, within=NODE_GRACE)
+    assert took < NODE_GRACE / 2 + 2 * INTERVAL
+
+
+def test_a_hung_engine_keeps_its_copies_in_service_until_others_are_there() -> None:
+    world = serving(2, nodes=3)
+    lowest: list[int] = []
+    node = next(key for key, names in world.containers().items() if names)
+    world.engines[node].away = "no answer"
+    world.pass_time(NODE_GRACE + 20, check=lambda: lowest.append(len(world.up())))
+    assert min(lowest) == 2
+    assert node not in {world.serving.there[copy].node.address for copy in world.up()}
+
+
+def test_an_update_goes_one_by_one_and_never_below_what_is_wanted() -> None:
+    world = serving(3, replicas=3)
+    fewest: list[int] = []
+    most: list[int] = []
+
+    def check() -> None:
+        fewest.append(len(world.up()))
+        most.append(len(world.names()))
+
+    world.deploy(replicas=3, command=("v2",))
+    world.pass_time(60, check=check)
+    assert world.commands() == [("v2",)] * 3
+    assert min(fewest) == 3
+    assert max(most) == 4
+
+
+def test_an_update_without_room_lets_one_old_copy_go_at_a_time() -> None:
+    world = serving(3, replicas=3, gpus=1)
+    fewest: list[int] = []
+    world.deploy(replicas=3, command=("v2",))
+    world.pass_time(60, check=lambda: fewest.append(len(world.up())))
+    assert world.commands() == [("v2",)] * 3
+    assert min(fewest) == 2
+
+
+def test_an_update_that_no_node_can_take_costs_nothing() -> None:
+    world = serving(3, replicas=3, gpus=1)
+    digest = world.deploy(replicas=3, command=("v2",), gpus=2)
+    world.pass_time(60)
+    assert len(world.up()) == 3
+    assert world.commands() == [()] * 3
+    assert world.gateway is not None
+    assert "needs 2 free GPUs" in str(world.gateway.refused[digest])
+
+
+def test_an_update_that_never_gets_healthy_is_rolled_back() -> None:
+    world = serving(3, replicas=3)
+    world.bad.add("v2")
+    fewest: list[int] = []
+    digest = world.deploy(replicas=3, command=("v2",))
+    world.pass_time(GRACE * 4, check=lambda: fewest.append(len(world.up())))
+    assert min(fewest) == 3
+    assert world.commands() == [()] * 3
+    assert "refused" in world.state.standings[digest].reason
+    world.restart()
+    world.pass_time(30)
+    assert world.commands() == [()] * 3, "what has failed is not tried again by itself"
+    world.deploy(replicas=3, command=("v3",))
+    world.pass_time(60)
+    assert world.commands() == [("v3",)] * 3
+
+
+def test_an_update_without_room_is_rolled_back_too() -> None:
+    world = serving(2, replicas=2, nodes=2, gpus=1)
+    world.bad.add("v2")
+    world.deploy(replicas=2, command=("v2",))
+    world.pass_time(GRACE * 5)
+    assert world.commands() == [()] * 2
+    assert len(world.up()) == 2
+
+
+def test_what_is_not_wanted_any_more_is_drained_first() -> None:
+    world = serving(2)
+    world.call_seconds = 5.0
+    drained: list[str] = []
+    world.on_drain = drained.append
+    world.wanted.clear()
+    world.nudge()
+    world.pass_time(4)
+    assert len(world.names()) == 2
+    assert len(drained) == 2
+    world.until(lambda: not world.names(), within=5)
+    world.until(lambda: not world.state.copies, within=5)
+
+
+def test_a_drained_node_is_emptied_once_others_have_its_copies() -> None:
+    world = serving(3, replicas=3, gpus=3)
+    fewest: list[int] = []
+    world.state.drained.add("n0")
+    world.nudge()
+    world.pass_time(30, check=lambda: fewest.append(len(world.up())))
+    assert not world.containers()["n0"]
+    assert min(fewest) == 3
+
+
+def test_fewer_are_wanted_and_the_broken_one_goes_first() -> None:
+    world = serving(3, replicas=3)
+    broken = world.names()[1]
+    world.ill.add(broken)
+    world.pass_time(1)
+    world.deploy(replicas=2)
+    world.until(lambda: len(world.names()) == 2)
+    assert broken not in world.names()
+
+
+def test_a_copy_whose_container_has_ended_is_started_again() -> None:
+    world = serving(2)
+    node = next(key for key, names in world.containers().items() if names)
+    name = world.containers()[node][0]
+    world.engines[node].end(name, again=False)
+    world.pass_time(0.1)
+    world.until(lambda: len(world.up()) == 2, within=3 * INTERVAL)
+    assert world.engines[node].kept(name).state is ContainerState.RUNNING
+
+
+def test_a_copy_that_hangs_is_restarted_after_its_grace_with_longer_and_longer_pauses() -> None:
+    world = serving(2)
+    node = next(key for key, names in world.containers().items() if names)
+    name = world.containers()[node][0]
+    world.ill.add(name)
+    world.pass_time(GRACE * 20)
+    assert 3 <= [call for call, about in world.engines[node].calls if about == name].count("restart") <= 10
+
+
+def test_a_copy_that_its_image_calls_unhealthy_gets_no_calls() -> None:
+    world = serving(2)
+    node = next(key for key, names in world.containers().items() if names)
+    name = world.containers()[node][0]
+    world.engines[node].run(name, ContainerHealth.UNHEALTHY)
+    world.until(lambda: len(world.serving.there) == 1, within=2 * INTERVAL)
+    world.engines[node].run(name, ContainerHealth.HEALTHY)
+    world.until(lambda: len(world.up()) == 2, within=3 * INTERVAL)
+
+
+def test_an_engine_that_refuses_is_asked_again_and_says_why() -> None:
+    world = World(nodes=1)
+    world.engines["n0"].refuse["start"] = "no GPU runtime: install the NVIDIA container toolkit"
+    world.deploy(replicas=1)
+    world.start()
+    world.pass_time(60)
+    asked = [call for call in world.engines["n0"].calls if call[0] == "start"]
+    assert 4 <= len(asked) <= 10
+    assert len(world.names()) == 1
+    assert world.failed
+    assert world.gateway is not None
+    (vital,) = world.gateway.situation().vitals.values()
+    assert "NVIDIA container toolkit" in vital.reason
+    world.engines["n0"].refuse.clear()
+    world.until(lambda: len(world.up()) == 1, within=61)
+
+
+def test_an_image_that_was_removed_behind_our_back_is_brought_again() -> None:
+    world = serving(1, replicas=1, nodes=1)
+    world.engines["n0"].images.clear()
+    world.deploy(replicas=2)
+    world.until(lambda: len(world.up()) == 2)
+
+
+def test_a_registry_that_is_down_holds_up_an_update_and_nothing_else() -> None:
+    world = serving(2)
+    world.registry.down = True
+    world.deploy(replicas=2, reference="registry.test/app:2")
+    world.pass_time(20)
+    assert len(world.up()) == 2
+    assert world.gateway is not None
+    job = world.images.resolving(next(iter(world.wanted.values())).recipe.source)
+    assert job is not None and "cannot be reached" in job.reason
+    world.registry.push("registry.test/app:2")
+    world.registry.down = False
+    world.until(lambda: {name.image for name in specs(world)} == {world.registry.pinned("registry.test/app:2", None)})
+    world.until(lambda: len(world.up()) == 2)
+
+
+def specs(world: World) -> list[object]:
+    return [engine.spec(name) for engine in world.engines.values() for name in engine.names()]
+
+
+def test_a_store_that_refuses_holds_up_everything_new_and_breaks_nothing() -> None:
+    world = serving(2)
+    world.documents.refusing = "the disk is full"
+    world.deploy(replicas=3)
+    world.pass_time(10)
+    assert len(world.names()) == len(world.up()) == 2
+    world.documents.refusing = ""
+    world.until(lambda: len(world.up()) == 3)
+
+
+def test_two_nodes_of_one_engine_do_not_fight() -> None:
+    world = World(nodes=2)
+    world.engines["n1"] = world.engines["n0"]
+    world.deploy(replicas=1)
+    world.start()
+    world.until(lambda: len(world.up()) == 1)
+    world.pass_time(30)
+    assert len(world.engines["n0"].names()) == 1
+    assert [call for call, _ in world.engines["n0"].calls].count("remove") == 0
