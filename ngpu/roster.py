@@ -69,7 +69,7 @@ class Roster:
             line.use(policy)
         self._workspaces[workspace.id] = workspace
         self._labels[workspace.id] = workspace.label
-        self.tenancy.replace(self._workspaces.values())
+        self.tenancy.change(before, workspace)
         line.grace = workspace.health.interval
         running = self._running_already(workspace)
         named = {replica.id for replica in running}
@@ -88,7 +88,7 @@ class Roster:
         """
         workspace, line = self._workspaces.pop(workspace_id), self._lines.pop(workspace_id)
         del self._labels[workspace_id]
-        self.tenancy.replace(self._workspaces.values())
+        self.tenancy.change(workspace, None)
         line.close(workspace_removed)
         for replica in self._running_already(workspace):
             line.remove(replica.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ngpu.errors import Unauthorized
@@ -36,12 +36,18 @@ class Tenancy:
     """
 
     def __init__(self, workspaces: Iterable[Workspace]) -> None:
-        self._by_hash: Mapping[str, Workspace] = {}
-        self.replace(workspaces)
+        self._by_hash: dict[str, Workspace] = {}
+        for workspace in workspaces:
+            self.change(None, workspace)
 
-    def replace(self, workspaces: Iterable[Workspace]) -> None:
-        """Open these workspaces from now on, and no others."""
-        self._by_hash = {digest: workspace for workspace in workspaces for digest in credentials(workspace)}
+    def change(self, before: Workspace | None, after: Workspace | None) -> None:
+        """A workspace has come, changed or gone: its former credentials open nothing any more."""
+        if before is not None:
+            for digest in credentials(before):
+                if self._by_hash.get(digest) is before:
+                    del self._by_hash[digest]
+        if after is not None:
+            self._by_hash.update(dict.fromkeys(credentials(after), after))
 
     def shares(self, workspace: Workspace) -> Iterator[str]:
         """The digests of those credentials of a workspace that open another one."""

@@ -22,6 +22,7 @@ from ngpu.model import DataForm, Node, Replica, Task, UpstreamRequest
 from ngpu.roster import Roster
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
+from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.testing.forwarder import Answer, FakeForwarder
@@ -39,7 +40,12 @@ def block(id: str = "w1", *ports: int, **keys: Any) -> dict[str, Any]:
 class Hall:
     """The rooms; nothing is there to begin with."""
 
-    def __init__(self, answers: Mapping[int, Answer] | None = None, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self,
+        answers: Mapping[int, Answer] | None = None,
+        shelf: Shelf | None = None,
+        adapters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(STARTED)
         self.shelf = shelf or Shelf()
@@ -50,7 +56,19 @@ class Hall:
         self.context = PluginContext(self.clock, Random(1), ".")
         self.plugins = discover(())
         lines, workspaces = self.roster.lines, self.roster.workspaces
-        self.runs = Runs(self.store, Caller(self.forwarder, self.clock, self.metrics), self.clock, self.metrics)
+        caller = Caller(self.forwarder, self.clock, self.metrics)
+        nothing: Any = None
+        conversations = Conversations(
+            adapters or {},
+            store=self.store,
+            caller=caller,
+            lines=lines,
+            workspaces=workspaces,
+            clock=self.clock,
+            urls=nothing,
+            publish=nothing,
+        )
+        self.runs = Runs(self.store, caller, self.clock, self.metrics, conversations)
         self.dispatcher = Dispatcher(self.store, self.runs, lines, workspaces, self.clock)
         self.health = HealthChecks(self.forwarder, lines, workspaces, self.clock, self.metrics)
         self.serving = Serving(lines, self.roster.leaving, self.health)

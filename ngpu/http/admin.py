@@ -21,7 +21,7 @@ from ngpu.wire.replies import success
 
 API = "/api/v1"
 
-LARGEST_BODY = 256 * 1024
+LARGEST_BODY = 128 * 1024
 """Bytes that a body may have here: settings, and no payload."""
 
 AdminRoute = tuple[str, str, Route]

@@ -79,7 +79,7 @@ class AdminWorkspaces:
         members = list(line.pool.members.values()) if line is not None else []
         await self._workspaces.delete(workspace)
         running = _in_flight(members)
-        return Reply(success(f"removed; {running} calls that run go on to their end" if running else "removed"))
+        return Reply(success(f"removed; calls that run on to their end: {running}" if running else "removed"))
 
     async def _line(self, entry: Entry) -> dict[str, Any]:
         workspace, line = entry.workspace, self._lines.get(entry.id)

@@ -21,6 +21,10 @@ from ngpu.wire.stream import render
 log = Logger("ngpu.http")
 
 
+MOST_PROBLEMS = 100
+"""So many of the problems of settings are told at once."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields."""
@@ -64,7 +68,8 @@ def refusal(error: NgpuError) -> Reply:
         headers["WWW-Authenticate"] = 'Bearer realm="ngpu"'
     document = failure(status, str(error))
     if isinstance(error, BadSettings):
-        document["problems"] = [{"path": path, "message": message} for path, message in error.problems]
+        told = error.problems[:MOST_PROBLEMS]
+        document["problems"] = [{"path": path, "message": message} for path, message in told]
     return Reply(document, status, headers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ngpu.settings.composer import MAX_DEPTH, MAX_NODES, Composer, Unreadable
@@ -67,10 +67,14 @@ class Document:
                 yield (*path, key), each
 
 
-def document_of(values: Any) -> Document:
-    """A document that never was a text: plain values, as JSON has them. Its places mean nothing."""
+def document_of(values: Any, at: Path) -> Document:
+    """A document that never was a text: plain values, as JSON has them. Its places mean nothing.
+
+    :param at: the part of it in which something may be wrong.
+    """
+    document = Document(values, {}, (), {})
     spots: dict[Path, Spot] = {}
-    pending: list[tuple[Path, Any]] = [((), values)]
+    pending: list[tuple[Path, Any]] = [(at, document.get(*at))]
     while pending:
         path, value = pending.pop()
         if isinstance(value, dict):
@@ -79,7 +83,7 @@ def document_of(values: Any) -> Document:
             pending += [((*path, index), each) for index, each in enumerate(value)]
         text = None if isinstance(value, dict | list) else value if isinstance(value, str) else json.dumps(value)
         spots[path] = Spot(None, Place(1, 1), text)
-    return Document(values, spots, (), {})
+    return replace(document, spots=spots)
 
 
 def read_document(text: str) -> Document:

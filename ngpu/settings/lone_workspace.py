@@ -17,6 +17,9 @@ from ngpu.settings.scope import check_scope
 from ngpu.settings.wording import problem_of
 from ngpu.settings.workspace import Workspace
 
+MOST_VALUES = 5_000
+"""Values that a block may have: all that is wrong with them is said between two turns of the reactor."""
+
 _AT = ("workspaces", 0)
 
 
@@ -36,8 +39,11 @@ def lone_workspace(
             "gates": {name: {} for name in settings.gates},
             "apps": {name: {} for name in settings.apps},
             "workspaces": [dict(values)],
-        }
+        },
+        _AT,
     )
+    if len(document.spots) > MOST_VALUES:
+        return None, [Problem(None, (), f"holds more than {MOST_VALUES} values")]
     odd = list(_surrogates(document))
     if odd:
         return None, odd

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -30,6 +30,9 @@ SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 
 CHOOSE_AGAIN = 1.0
 """Seconds until the next try after a selection policy could not choose a replica for the queue."""
+
+CLEARED_AT_ONCE = 64
+"""Tasks of a removed workspace that are ended side by side, so that the store commits them together."""
 
 RETENTION = 7 * 86400.0
 """Seconds for which ended tasks are kept while there is no workspace at all; the default of ``retention``."""
@@ -113,11 +116,19 @@ class Dispatcher:
                 self._doubtful.add(workspace.id)
 
     async def clear(self, workspace: str) -> None:
-        """End the queued tasks of a workspace that was removed, one by one; what runs is left to its end.
+        """End the queued tasks of a workspace that was removed; what runs is left to its end.
 
         :raises StoreUnavailable: it goes on by itself once the store is back.
         """
         self._doubtful.add(workspace)
+        try:
+            await gatherResults(
+                [Deferred.fromCoroutine(self._clear(workspace)) for _ in range(CLEARED_AT_ONCE)], consumeErrors=True
+            )
+        except FirstError as error:
+            error.subFailure.raiseException()
+
+    async def _clear(self, workspace: str) -> None:
         while workspace not in self._workspaces and not self._stopping:
             task = await self._store.claim(workspace, Placement(), self._clock.seconds())
             if task is None:

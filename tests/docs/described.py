@@ -1,9 +1,10 @@
-"""docs/openapi.yaml, and whether a real reply is one that it describes."""
+"""docs/openapi.yaml or its sibling, and whether a real reply is one that it describes."""
 
 from __future__ import annotations
 
 import copy
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -18,8 +19,8 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 class Described:
     """The document. To be checked against it, a reply may not hold what the document does not name."""
 
-    def __init__(self) -> None:
-        self.document: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+    def __init__(self, file: Path = FILE) -> None:
+        self.document: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
 
     @property
     def operations(self) -> dict[tuple[str, str], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,11 +50,19 @@ def test_what_the_reader_pastes_works_and_prints_what_is_shown(demo: Gateway, tm
     folder = tmp_path / "reader"
     folder.mkdir()
     (folder / "docs").symlink_to(ROOT / "docs")
-    host = demo.url.removeprefix("http://").replace("127.0.0.1", "localhost")
-    printed = paste([example.commands.replace("localhost:8080", host) for example in told], folder)
+    (folder / "var").symlink_to(tmp_path / "var")
+    worker = re.findall(r"\{8080: (\d+)\}", demo.config_file.read_text())[0]
+    printed = paste([_here(example.commands, demo, worker) for example in told], folder)
     for example, output in zip(told, printed, strict=True):
         if example.shown:
             assert shape(documents(output)) == shape(documents(example.shown)), example.commands
+
+
+def _here(commands: str, demo: Gateway, worker: str) -> str:
+    """The commands for the ports of a test."""
+    for known, root in (("localhost:8080", demo.url), ("localhost:8081", demo.admin)):
+        commands = commands.replace(known, root.removeprefix("http://").replace("127.0.0.1", "localhost"))
+    return commands.replace("18080", worker)
 
 
 def test_the_configurations_that_the_pages_show_can_be_used(tmp_path: Path) -> None:

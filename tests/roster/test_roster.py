@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from gateway_rig import begun, done
 from roster_rig import Hall, copy
+from task_stores import sample
 from twisted.internet.defer import Deferred
 
 from ngpu.errors import DialFailed, NoReplica, ReplicaRemoved, Unauthorized
-from ngpu.model import TaskStatus, UpstreamRequest
+from ngpu.model import BytesBody, Placement, TaskStatus, UpstreamRequest
 from ngpu.testing.forwarder import FakeReply
 
 ID = "w1"
@@ -313,6 +315,29 @@ class TestServing:
         hall.put(ID)
         hall.serving.add(ID, copy("w-1"))
         assert hall.call().value.task.placement.replica == "w-1"
+
+    @pytest.mark.parametrize("gone", ["replica", "workspace"])
+    def test_a_job_whose_replica_is_removed_before_it_is_back_ends(
+        self, make_hall: Callable[..., Hall], gone: str
+    ) -> None:
+        """A conversation of an earlier process waits for its replica, which never comes."""
+
+        class Slow:
+            deadline = 3600.0
+
+        hall = make_hall(adapters={"app": Slow()})
+        hall.put(ID)
+        hall.serving.add(ID, copy("w-1"))
+        job = sample("job", workspace=ID, status=TaskStatus.RUNNING, attempt=1, started_at=hall.clock.seconds())
+        done(hall.store.add(replace(job, app="app", checkpoint="{}", placement=Placement("w-1")), BytesBody()))
+        hall.start()
+        drained = begun(hall.serving.drain(ID, "w-1"))
+        assert hall.task("job").status is TaskStatus.RUNNING and not drained.over
+        if gone == "replica":
+            hall.serving.remove(ID, "w-1")
+        else:
+            hall.roster.remove(ID)
+        assert hall.task("job").status is TaskStatus.FAILED and drained.over
 
     def test_what_is_not_there_changes_nothing(self, hall: Hall) -> None:
         hall.put(ID)

@@ -239,6 +239,12 @@ class TestChecks:
         settings = settings if settings.get("upstream") or "image" in settings else {**settings, **_upstream()}
         assert message in desk.problems(settings)[path]
 
+    def test_a_fleet_of_any_size_does_not_count_as_values(self, make_desk: Callable[..., Desk]) -> None:
+        nodes = [{"address": f"0x{number:x}", "host": "h"} for number in range(6000)]
+        desk = make_desk(nodes=[*nodes, *CONFIGURATION["nodes"]])
+        assert desk.problems(block("w1", 1, command=["x"] * 6000)) == {"": "holds more than 5000 values"}
+        done(desk.workspaces.create(block("w1", 1)))
+
     def test_everything_is_said_at_once(self, desk: Desk) -> None:
         wrong = {"id": "w1", "ports": {}, "replicas": -1, "retry": "always", "queue": {"limit": "x"}, "env": {"A": 1}}
         found = desk.problems(wrong)
