@@ -12,6 +12,7 @@ from ngpu.testing.checkers import HOLDER, NOBODY
 from ngpu.testing.conversation import AdapterCall, FakeConversation
 from ngpu.testing.fetcher import FakeFetcher
 from ngpu.testing.making import load_plugin, make_plugin
+from ngpu.testing.offers import demand, offer
 from ngpu.testing.verifying import verify_plugin
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "FakeConversation",
     "FakeFetcher",
     "candidate",
+    "demand",
     "load_plugin",
     "make_plugin",
+    "offer",
     "request",
     "verify_plugin",
 ]

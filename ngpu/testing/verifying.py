@@ -17,6 +17,7 @@ from ngpu.testing.adapters import verify_adapter
 from ngpu.testing.checkers import HOLDER, NOBODY, verify_checker
 from ngpu.testing.contract import Contract
 from ngpu.testing.conversation import Answer
+from ngpu.testing.placing import verify_placement
 from ngpu.testing.policies import verify_policy
 
 _ODD: tuple[Any, ...] = (None, True, -1, 0.5, "", "\0", "no such thing", [], [None], {}, {"": ""}, {"x": [1]})
@@ -36,7 +37,7 @@ def verify_plugin(
     plugins: Iterable[IPluginFactory] = (),
     folder: str = ".",
 ) -> None:
-    """Hold a plugin to the contract of its family, as `ngpu.interfaces` and `ngpu.adapter` write it down.
+    """Hold a plugin to the contract of its family, as `ngpu.interfaces`, `ngpu.adapter` and `ngpu.placing` say.
 
     :param options: with which it works; none by default.
     :param source: of a checker: what the service that it asks answers when all is well.
@@ -59,6 +60,8 @@ def verify_plugin(
         verify_policy(contract, replicas)
     elif factory.family == "checker":
         verify_checker(contract, source, holds or {}, holder, nobody)
+    elif factory.family == "placement":
+        verify_placement(contract)
     else:
         verify_adapter(contract, worker, request)
 
