@@ -47,7 +47,8 @@ run: $(VENV)/.run
 
 # Tests that want what could not be installed say so themselves.
 test: $(VENV)/.dev
-	@.ci/apt redis-server:redis-server dockerd:docker.io systemd-analyze:systemd || true
+	@.ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
+		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server || true
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(ARGS)
 

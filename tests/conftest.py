@@ -1,4 +1,4 @@
-"""What all tests share: `no_leaks` for every test, `free_port` and `processes` for those that ask."""
+"""What all tests share: `no_leaks` for every test, `free_port`, `processes` and `bed` for those that ask."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docker_bed import Bed, bed_or_skip, docker_bed
 from leaks import FAILED, no_leaks, pytest_runtest_makereport
 from processes import Processes, find_free_port, running
 
@@ -32,3 +33,11 @@ def processes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Proces
         yield started
         if request.node.stash.get(FAILED, False):
             print(*started.logs(), sep="\n")
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    """Three Docker engines with mutual TLS and a registry, for all tests; whoever harms one sees to its recovery."""
+    bed_or_skip()
+    with docker_bed(3) as started:
+        yield started

@@ -1,0 +1,107 @@
+"""What the contract suite of engines runs in: an engine, a registry with images, and archives of the same kind."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from docker_images import SERVES, SHELL, Image, archive, tar_of
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from ngpu.containers import COPY, FLEET, Container, ContainerHealth, ContainerSpec
+from ngpu.testing.engine import FakeEngine, Run
+from ngpu.testing.images import FakeRegistry
+
+PRINTS = (*SHELL, "for n in 1 2 3 4 5; do echo line $n; done; exec /bin/busybox sleep 1000")
+FAILS = (*SHELL, "echo going down; exit 3")
+NO_SUCH = ("/bin/nobody-has-this",)
+TALKS = (*SHELL, "while true; do echo more; /bin/busybox sleep 0.2; done")
+
+PIECE = 64 * 1024
+_numbers = itertools.count(1)
+
+
+async def pieces(data: bytes, size: int = PIECE) -> AsyncIterator[bytes]:
+    """An archive as its reader hands it over."""
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def ticking(clock: Any, seconds: float) -> Deferred[None]:
+    """Fires after a while."""
+    return deferLater(clock, seconds)
+
+
+class Lab:
+    """An engine under test and its surroundings.
+
+    :ivar reference: an image in the registry, that serves HTTP on 8080 when it is told to.
+    :ivar missing: a reference that the registry does not have.
+    :ivar archive: of an image that is like the one of the registry.
+    """
+
+    reference: str
+    missing: str
+    archive: bytes
+
+    def __init__(self, engine: Any, clock: Any) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.fleet = f"fleet{next(_numbers)}"
+
+    def name(self, copy: str = "a") -> str:
+        """Of a container of the test's own."""
+        return f"ngpu-{self.fleet}-{copy}"
+
+    async def image(self) -> str:
+        """An image that is there."""
+        pinned = await self.engine.resolve(self.reference, None)
+        return str(await self.engine.pull(pinned, None, lambda share: None))
+
+    def spec(self, image: str, command: tuple[str, ...] = SERVES, copy: str = "a", **fields: Any) -> ContainerSpec:
+        """Of a container of the test's own."""
+        labels = {FLEET: self.fleet, COPY: copy}
+        return ContainerSpec(self.name(copy), image, command, **{"labels": labels, "stop_grace": 1.0, **fields})
+
+    async def only(self) -> Container:
+        """The one container of the test."""
+        (container,) = await self.engine.containers(self.fleet)
+        return container  # type: ignore[no-any-return]
+
+    async def until(self, holds: Callable[[Container], bool], within: float = 20.0) -> Container:
+        """The one container of the test, once something holds of it."""
+        end = self.clock.seconds() + within
+        while not holds(container := await self.only()):
+            assert self.clock.seconds() < end, f"not within {within:g} s: {container}"
+            await ticking(self.clock, 0.05)
+        return container
+
+    async def end(self) -> None:
+        """Remove what the test has made, and close the engine."""
+        for container in await self.engine.containers(self.fleet):
+            await self.engine.remove(container.name, 0.0)
+        await self.engine.close()
+
+
+class FakeLab(Lab):
+    """A fake engine."""
+
+    reference = "registry.test/serving:1"
+    missing = "registry.test/nobody:1"
+    archive = archive(Image([tar_of({"bin/busybox": b"#!"})]))
+
+    def __init__(self, clock: Any) -> None:
+        runs = {
+            PRINTS: Run(prints=b"".join(b"line %d\n" % n for n in range(1, 6))),
+            FAILS: Run(prints=b"going down\n", exits=3),
+            NO_SUCH: Run(refused="the command cannot be started: /bin/nobody-has-this is not in the image"),
+            TALKS: Run(prints=b"more\n"),
+        }
+
+        def behave(spec: ContainerSpec) -> Run:
+            checked = ContainerHealth.HEALTHY if spec.env.get("CHECKED") else ContainerHealth.NONE
+            return runs.get(spec.command, Run(health=checked))
+
+        super().__init__(FakeEngine(clock, FakeRegistry(self.reference), behave), clock)
