@@ -1,0 +1,1 @@
+"""Container engines: what the machines run containers with."""

@@ -1,0 +1,193 @@
+"""What a Swarm's manager tells of services, tasks and machines, read as containers (Docker Engine API 1.41)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ngpu.containers import Container, ContainerHealth, ContainerState
+from ngpu.engines.swarm_service import NAME
+
+ADDRESS, HOST = "ngpu.address", "ngpu.host"
+"""Labels of a Swarm's machine: its address as in ``nodes[].address``, and where its published ports are reached."""
+
+Json = Mapping[str, Any]
+
+_BY_ITSELF = frozenset({"complete", "failed"})
+_WANTED = frozenset({"ready", "running"})
+_NOWHERE = ("", "0.0.0.0", "127.0.0.1", "::")  # noqa: S104  # nothing is bound
+_COUNTED = re.compile(r"(?:(\d+) nodes? )?(\S.*?)(?: on (\d+) nodes?)?", re.ASCII)
+_REFUSALS = {
+    "insufficient resources": "too few free GPUs or too little free memory",
+    "host-mode port already in use": "the port in use",
+    "scheduling constraints not satisfied": "not what the constraints ask for",
+    "unsupported platform": "another architecture than the image",
+    "not available for new tasks": "no room for anything: down, paused or drained",
+}
+
+
+def containers(services: Iterable[Json], tasks: Iterable[Json], machines: Iterable[Json]) -> list[Container]:
+    """Each service of ours as the container that it stands for."""
+    by_service = defaultdict(list)
+    for task in tasks:
+        by_service[task.get("ServiceID", "")].append(task)
+    by_id = {machine["ID"]: machine for machine in machines}
+    return [_container(service, by_service[service["ID"]], by_id) for service in services]
+
+
+def _container(service: Json, tasks: Sequence[Json], machines: Mapping[str, Json]) -> Container:
+    spec = service["Spec"]
+    labels = dict(spec.get("Labels") or {})
+    name = labels.pop(NAME, spec["Name"])
+    if not _replicas(spec):
+        return Container(service["ID"], name, labels, ContainerState.CREATED)
+    in_turn = sorted(tasks, key=_made_at, reverse=True)
+    now = current(in_turn)
+    ended = [task for task in in_turn if _state(task) in _BY_ITSELF]
+    if now is None:
+        return Container(service["ID"], name, labels, ContainerState.PENDING, restarts=len(ended))
+    machine = machines.get(now.get("NodeID", ""), {})
+    running = _state(now) == "running"
+    return Container(
+        service["ID"],
+        name,
+        labels,
+        _as_container(now, ended),
+        # a Swarm holds a task back as "starting" until the image's own HEALTHCHECK has passed
+        ContainerHealth.STARTING if _state(now) == "starting" else ContainerHealth.NONE,
+        _ports(now) if running else {},
+        _seconds(now["Status"].get("Timestamp", "")) if running else None,
+        len(ended),
+        "" if running else _reason(now, in_turn),
+        host_of(machine),
+        machine_name(machine),
+    )
+
+
+def current(tasks: Iterable[Json]) -> Json | None:
+    """The task that counts, of one service's: the newest that is wanted, else the newest."""
+    in_turn = sorted(tasks, key=_made_at, reverse=True)
+    return next((task for task in in_turn if task.get("DesiredState") in _WANTED), in_turn[0] if in_turn else None)
+
+
+def _as_container(now: Json, ended: Sequence[Json]) -> ContainerState:
+    if _state(now) == "running":
+        return ContainerState.RUNNING
+    if _state(now) in _BY_ITSELF or (ended and not _unplaced(now)):
+        return ContainerState.RESTARTING
+    return ContainerState.PENDING
+
+
+def _reason(now: Json, in_turn: Sequence[Json]) -> str:
+    """What keeps it from running: the scheduler's word, or why the task before it ended."""
+    if _unplaced(now):
+        return unplaced(_error(now))
+    why = next((task for task in in_turn if _error(task) and _state(task) in ("failed", "rejected")), None)
+    return "" if why is None else ended_because(why)
+
+
+def unplaced(error: str) -> str:
+    """Why no machine takes a task: the scheduler's words (``no suitable node (…)``) as a sentence."""
+    inside = re.fullmatch(r"no suitable node(?: \((.*)\))?", error)
+    if inside is None:
+        return f"the Swarm found no machine for it: {error}"
+    if not inside[1]:
+        return "the Swarm has no machine for it"
+    return f"no machine of the Swarm can take it: {', '.join(map(_refusal, inside[1].split('; ')))}"
+
+
+def _refusal(part: str) -> str:
+    match = _COUNTED.fullmatch(part)
+    if match is None or match[2] not in _REFUSALS:
+        return part
+    count = match[1] or match[3] or "some"
+    return f"{count} {'has' if count == '1' else 'have'} {_REFUSALS[match[2]]}"
+
+
+def ended_because(task: Json) -> str:
+    """Why a task failed or could not be started, in the engine's words as far as they have no better ones."""
+    error = _error(task)
+    code = (task["Status"].get("ContainerStatus") or {}).get("ExitCode", 0)
+    if "unhealthy container" in error:
+        return "its image's HEALTHCHECK failed"
+    if error.startswith("task: non-zero exit"):
+        return f"it ended with exit code {code}" + (
+            ": it was killed, perhaps for want of memory" if code == 137 else ""
+        )
+    return error
+
+
+def host_of(machine: Json) -> str:
+    """Where a machine's published ports are reached; "" where the Swarm does not know."""
+    labels = (machine.get("Spec") or {}).get("Labels") or {}
+    address = (machine.get("Status") or {}).get("Addr", "")
+    if address in _NOWHERE:  # of a manager that was not told what to advertise
+        address = (machine.get("ManagerStatus") or {}).get("Addr", "").rpartition(":")[0].strip("[]")
+    return str(labels.get(HOST) or ("" if address in _NOWHERE else address))
+
+
+def machine_name(machine: Json) -> str:
+    """A machine's address as in ``nodes[].address`` where it is labelled with one, else its host name."""
+    labels = (machine.get("Spec") or {}).get("Labels") or {}
+    return str(labels.get(ADDRESS) or (machine.get("Description") or {}).get("Hostname", ""))
+
+
+def usable(machines: Iterable[Json]) -> Iterator[Json]:
+    """Those that take tasks now."""
+    for machine in machines:
+        if machine["Status"]["State"] == "ready" and machine["Spec"]["Availability"] == "active":
+            yield machine
+
+
+def memory_of(machine: Json) -> int:
+    """Bytes."""
+    return int((machine["Description"].get("Resources") or {}).get("MemoryBytes", 0))
+
+
+def gpus_of(machine: Json, kind: str) -> int:
+    """How many of a generic resource a machine has, counted or named."""
+    count = 0
+    for resource in (machine["Description"].get("Resources") or {}).get("GenericResources") or ():
+        counted, named = resource.get("DiscreteResourceSpec"), resource.get("NamedResourceSpec")
+        if counted and counted.get("Kind") == kind:
+            count += int(counted.get("Value", 0))
+        elif named and named.get("Kind") == kind:
+            count += 1
+    return count
+
+
+def _replicas(spec: Json) -> int:
+    return int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 0))
+
+
+def _state(task: Json) -> str:
+    return str(task["Status"].get("State", ""))
+
+
+def _error(task: Json) -> str:
+    return str(task["Status"].get("Err", ""))
+
+
+def _unplaced(task: Json) -> bool:
+    """Whether the Swarm looks for a machine and says why it finds none."""
+    return _state(task) in ("new", "pending") and _error(task) != ""
+
+
+def _made_at(task: Json) -> float:
+    return _seconds(task.get("CreatedAt", "")) or 0.0
+
+
+def _seconds(text: str) -> float | None:
+    """Since the epoch, of an RFC 3339 time with up to nine digits of a second."""
+    match = re.fullmatch(r"([0-9T:-]{19})(\.[0-9]+)?Z", text)
+    if match is None:
+        return None
+    return datetime.fromisoformat(f"{match[1]}+00:00").timestamp() + float(match[2] or 0)
+
+
+def _ports(task: Json) -> dict[int, int]:
+    published = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
+    return {int(each["TargetPort"]): int(each["PublishedPort"]) for each in published if each.get("PublishedPort")}
