@@ -30,6 +30,8 @@ setup(
         "txredisapi>=1.4.11",
         "pyyaml>=6",
         "docker>=7.1",
+        "requests>=2.32.2",
+        "urllib3>=2.2",
         "zope.interface>=7",
         "pydantic>=2.9",
         "httptools>=0.6.4",

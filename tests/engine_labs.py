@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
-from docker_images import SERVES, SHELL, Image, archive, tar_of
+from docker_bed import Bed
+from docker_engine import Engine
+from docker_images import SERVES, SHELL, Image, archive, busybox_layer, tar_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ngpu.containers import COPY, FLEET, Container, ContainerHealth, ContainerSpec
+from ngpu.interfaces import PluginContext
+from ngpu.plugins.docker import docker
 from ngpu.testing.engine import FakeEngine, Run
 from ngpu.testing.images import FakeRegistry
 
@@ -105,3 +110,29 @@ class FakeLab(Lab):
             return runs.get(spec.command, Run(health=checked))
 
         super().__init__(FakeEngine(clock, FakeRegistry(self.reference), behave), clock)
+
+
+def docker_engine(engine: Engine, clock: Any, way: str = "unix", **options: Any) -> Any:
+    """What the plugin makes for a daemon.
+
+    :param way: ``unix``, or ``tcp`` with mutual TLS.
+    """
+    if way == "tcp":
+        assert engine.certificates is not None
+        cert, key = engine.certificates.client
+        options = {"url": engine.tcp, "ca": str(engine.certificates.ca), "cert": str(cert), "key": str(key), **options}
+    else:
+        options = {"url": engine.url, **options}
+    return docker.from_options(options, PluginContext(clock, None, str(Path.cwd())))
+
+
+class DockerLab(Lab):
+    """A real engine of a bed; each lab has images of its own."""
+
+    def __init__(self, bed: Bed, way: str, clock: Any) -> None:
+        super().__init__(docker_engine(bed.engines[0], clock, way), clock)
+        layer = busybox_layer()
+        bed.registry.push(f"{self.fleet}:1", [layer, tar_of({"lab": self.fleet.encode()})])
+        self.reference = f"{bed.registry.host}/{self.fleet}:1"
+        self.missing = f"{bed.registry.host}/nobody:1"
+        self.archive = archive(Image([layer, tar_of({"lab": b"archive " + self.fleet.encode()})]))

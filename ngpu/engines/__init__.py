@@ -1,1 +1,1 @@
-"""Container engines: what the machines run containers with."""
+"""Container engines behind their ports: Docker's API in threads, and what is made of its answers."""
