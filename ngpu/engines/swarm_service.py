@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ngpu.containers import ContainerSpec
+from ngpu.engines.making import DROPPED, LOG_FILES, LOG_SIZE
 
 NAME = "ngpu.name"
 """The label with `ContainerSpec.name`, since a Swarm does not take every name."""
 
 SECOND = 1_000_000_000
-LOG_DRIVER = {"Name": "json-file", "Options": {"max-size": "10m", "max-file": "3"}}
+LOG_DRIVER = {"Name": "json-file", "Options": {"max-size": LOG_SIZE, "max-file": LOG_FILES}}
+_TMPFS = {"Mode": 0o1777, "Options": [["exec"]]}
+"""Options: API 1.46; with an older engine, nothing in such a folder can be executed."""
+
 _DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 
 
@@ -21,12 +25,14 @@ class Manners(NamedTuple):
     """How a Swarm's services are made: the options of the plugin.
 
     ``resource`` is the kind of generic resource that its machines declare for each GPU, ``constraints`` are placement
-    constraints, ``restart_delay`` is seconds between the end of a task and the start of the next.
+    constraints, ``restart_delay`` is seconds between the end of a task and the start of the next. ``init``: a small
+    init stands over the command, passes TERM on and reaps what is left behind.
     """
 
     resource: str = "NVIDIA-GPU"
     constraints: tuple[str, ...] = ()
     restart_delay: float = 5.0
+    init: bool = True
 
 
 def service_name(name: str) -> str:
@@ -49,6 +55,9 @@ def service_body(spec: ContainerSpec, manners: Manners) -> dict[str, Any]:
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "User": spec.user,
         "ReadOnly": spec.read_only,
+        "Init": manners.init,
+        "CapabilityDrop": [f"CAP_{name}" for name in DROPPED],
+        "Privileges": {"NoNewPrivileges": True},  # API 1.44; an older engine passes over it
         "Mounts": list(_mounts(spec)),
         "StopGracePeriod": round(spec.stop_grace * SECOND),
     }
@@ -72,6 +81,7 @@ def service_body(spec: ContainerSpec, manners: Manners) -> dict[str, Any]:
         "Labels": {**spec.labels, NAME: spec.name},
         "TaskTemplate": template,
         "Mode": {"Replicated": {"Replicas": 0}},
+        "UpdateConfig": {"Parallelism": 1, "FailureAction": "continue"},
         "EndpointSpec": {"Mode": "dnsrr", "Ports": ports},
     }
 
@@ -81,9 +91,9 @@ def _mounts(spec: ContainerSpec) -> Sequence[dict[str, Any]]:
         {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
         for mount in spec.mounts
     ]
-    mounts += [{"Type": "tmpfs", "Target": target} for target in spec.tmpfs]
+    mounts += [{"Type": "tmpfs", "Target": target, "TmpfsOptions": dict(_TMPFS)} for target in spec.tmpfs]
     if spec.shm:  # a service has no other way to say how large it is to be
-        sized = {"SizeBytes": spec.shm, "Mode": 0o1777}
+        sized = {"SizeBytes": spec.shm, "Mode": _TMPFS["Mode"]}
         mounts.append({"Type": "tmpfs", "Target": "/dev/shm", "TmpfsOptions": sized})  # noqa: S108  # in the container
     return mounts
 

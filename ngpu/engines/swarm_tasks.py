@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from ngpu.containers import Container, ContainerHealth, ContainerState
+from ngpu.engines.describing import ended_with
+from ngpu.engines.reading import moment, one_line
+from ngpu.engines.sentences import refusal
 from ngpu.engines.swarm_service import NAME
 
 ADDRESS, HOST = "ngpu.address", "ngpu.host"
@@ -16,6 +18,7 @@ ADDRESS, HOST = "ngpu.address", "ngpu.host"
 
 Json = Mapping[str, Any]
 
+_ENDED = frozenset({"complete", "failed", "shutdown", "rejected", "orphaned", "remove"})
 _BY_ITSELF = frozenset({"complete", "failed"})
 _WANTED = frozenset({"ready", "running"})
 _NOWHERE = ("", "0.0.0.0", "127.0.0.1", "::")  # noqa: S104  # nothing is bound
@@ -59,7 +62,7 @@ def _container(service: Json, tasks: Sequence[Json], machines: Mapping[str, Json
         # a Swarm holds a task back as "starting" until the image's own HEALTHCHECK has passed
         ContainerHealth.STARTING if _state(now) == "starting" else ContainerHealth.NONE,
         _ports(now) if running else {},
-        _seconds(now["Status"].get("Timestamp", "")) if running else None,
+        moment(now["Status"], "Timestamp") if running else None,
         len(ended),
         "" if running else _reason(now, in_turn),
         host_of(machine),
@@ -71,6 +74,22 @@ def current(tasks: Iterable[Json]) -> Json | None:
     """The task that counts, of one service's: the newest that is wanted, else the newest."""
     in_turn = sorted(tasks, key=_made_at, reverse=True)
     return next((task for task in in_turn if task.get("DesiredState") in _WANTED), in_turn[0] if in_turn else None)
+
+
+def printed_last(tasks: Iterable[Json]) -> Json | None:
+    """The task whose output is that of the container: the one that counts, or the newest that came so far."""
+    tasks = list(tasks)
+    counts = current(tasks)
+    in_turn = sorted(tasks, key=_made_at, reverse=True)
+    came = (
+        task for task in (counts, *in_turn) if task and (task["Status"].get("ContainerStatus") or {}).get("ContainerID")
+    )
+    return next(came, None)
+
+
+def is_over(task: Json) -> bool:
+    """Whether a task has ended, or is to end."""
+    return _state(task) in _ENDED or task.get("DesiredState") not in _WANTED
 
 
 def _as_container(now: Json, ended: Sequence[Json]) -> ContainerState:
@@ -93,10 +112,10 @@ def unplaced(error: str) -> str:
     """Why no machine takes a task: the scheduler's words (``no suitable node (…)``) as a sentence."""
     inside = re.fullmatch(r"no suitable node(?: \((.*)\))?", error)
     if inside is None:
-        return f"the Swarm found no machine for it: {error}"
+        return f"the Swarm found no machine for it: {one_line(error)}"
     if not inside[1]:
         return "the Swarm has no machine for it"
-    return f"no machine of the Swarm can take it: {', '.join(map(_refusal, inside[1].split('; ')))}"
+    return f"no machine of the Swarm can take it: {', '.join(map(_refusal, one_line(inside[1]).split('; ')))}"
 
 
 def _refusal(part: str) -> str:
@@ -114,10 +133,9 @@ def ended_because(task: Json) -> str:
     if "unhealthy container" in error:
         return "its image's HEALTHCHECK failed"
     if error.startswith("task: non-zero exit"):
-        return f"it ended with exit code {code}" + (
-            ": it was killed, perhaps for want of memory" if code == 137 else ""
-        )
-    return error
+        return ended_with(code)
+    image = task.get("Spec", {}).get("ContainerSpec", {}).get("Image", "")
+    return str(refusal(error, image))
 
 
 def host_of(machine: Json) -> str:
@@ -177,15 +195,7 @@ def _unplaced(task: Json) -> bool:
 
 
 def _made_at(task: Json) -> float:
-    return _seconds(task.get("CreatedAt", "")) or 0.0
-
-
-def _seconds(text: str) -> float | None:
-    """Since the epoch, of an RFC 3339 time with up to nine digits of a second."""
-    match = re.fullmatch(r"([0-9T:-]{19})(\.[0-9]+)?Z", text)
-    if match is None:
-        return None
-    return datetime.fromisoformat(f"{match[1]}+00:00").timestamp() + float(match[2] or 0)
+    return moment(task, "CreatedAt") or 0.0
 
 
 def _ports(task: Json) -> dict[int, int]:

@@ -29,8 +29,9 @@ def task(
     second: int, state: str, wanted: str = "running", error: str = "", code: int = 0, **status: Any
 ) -> dict[str, Any]:
     at = f"2026-11-25T23:12:{second:02}.645054429Z"
+    spec = {"ContainerSpec": {"Image": "i@sha256:00"}}
     told = {"State": state, "Err": error, "Timestamp": at, "ContainerStatus": {"ExitCode": code}, **status}
-    return {"ServiceID": "s1", "CreatedAt": at, "DesiredState": wanted, "NodeID": "m1", "Status": told}
+    return {"Spec": spec, "ServiceID": "s1", "CreatedAt": at, "DesiredState": wanted, "NodeID": "m1", "Status": told}
 
 
 def only(*tasks: dict[str, Any], replicas: int = 1) -> Any:
@@ -56,16 +57,26 @@ def failed(second: int, code: int = 3) -> dict[str, Any]:
             0,
             "no machine of the Swarm can take it: 3 have too few free GPUs or too little free memory",
         ),
-        ([failed(1), task(2, "ready", "ready")], "restarting", 1, "it ended with exit code 3"),
-        ([failed(1), failed(2, 4), task(3, "ready", "ready")], "restarting", 2, "it ended with exit code 4"),
+        ([failed(1), task(2, "ready", "ready")], "restarting", 1, "it ended with exit code 3; its logs may say why"),
+        (
+            [failed(1), failed(2, 4), task(3, "ready", "ready")],
+            "restarting",
+            2,
+            "it ended with exit code 4; its logs may say why",
+        ),
         ([failed(1), task(2, "running")], "running", 1, ""),
         ([task(1, "complete", "shutdown"), task(2, "assigned", "ready")], "restarting", 1, ""),
-        ([task(1, "failed", "running", "task: non-zero exit (3)", 3)], "restarting", 1, "it ended with exit code 3"),
+        (
+            [task(1, "failed", "running", "task: non-zero exit (3)", 3)],
+            "restarting",
+            1,
+            "it ended with exit code 3; its logs may say why",
+        ),
         (
             [failed(1, 137), task(2, "ready", "ready")],
             "restarting",
             1,
-            "it ended with exit code 137: it was killed, perhaps for want of memory",
+            "it was killed (exit code 137): by its machine for want of memory, or by somebody there",
         ),
         (
             [
@@ -89,7 +100,7 @@ def failed(second: int, code: int = 3) -> dict[str, Any]:
             ],
             "pending",
             0,
-            "No such image",
+            "the image i@sha256:00 is not on this machine: pull or load it first",
         ),
         ([task(1, "running", "shutdown"), task(2, "preparing")], "pending", 0, ""),  # its machine is down
         ([task(1, "shutdown", "shutdown"), task(2, "running")], "running", 0, ""),
@@ -236,7 +247,8 @@ def test_nothing_of_a_spec_is_lost_and_no_privilege_is_asked_for() -> None:
             {"Protocol": "tcp", "TargetPort": 8081, "PublishedPort": 81, "PublishMode": "host"},
         ],
     }
-    assert not {"Privileges", "CapabilityAdd"} & set(container)
+    assert container["Privileges"] == {"NoNewPrivileges": True} and "CapabilityAdd" not in container
+    assert "CAP_NET_RAW" in container["CapabilityDrop"]
 
 
 def test_a_service_that_begins_anew_is_otherwise_the_same() -> None:
