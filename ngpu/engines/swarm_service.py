@@ -15,8 +15,8 @@ NAME = "ngpu.name"
 
 SECOND = 1_000_000_000
 LOG_DRIVER = {"Name": "json-file", "Options": {"max-size": LOG_SIZE, "max-file": LOG_FILES}}
-_TMPFS = {"Mode": 0o1777, "Options": [["exec"]]}
-"""Options: API 1.46; with an older engine, nothing in such a folder can be executed."""
+_TMPFS = {"Options": [["exec"]]}
+"""API 1.46; with an older engine, nothing in such a folder can be executed."""
 
 _DNS_LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9])?")
 
@@ -93,7 +93,7 @@ def _mounts(spec: ContainerSpec) -> Sequence[dict[str, Any]]:
     ]
     mounts += [{"Type": "tmpfs", "Target": target, "TmpfsOptions": dict(_TMPFS)} for target in spec.tmpfs]
     if spec.shm:  # a service has no other way to say how large it is to be
-        sized = {"SizeBytes": spec.shm, "Mode": _TMPFS["Mode"]}
+        sized = {"SizeBytes": spec.shm}
         mounts.append({"Type": "tmpfs", "Target": "/dev/shm", "TmpfsOptions": sized})  # noqa: S108  # in the container
     return mounts
 

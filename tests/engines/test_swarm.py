@@ -140,7 +140,8 @@ async def test_limits_user_and_folders_are_what_the_spec_says(lab: SwarmLab) -> 
     script = """
         run() { /bin/busybox "$@"; }
         run id; run cat /proc/self/status; run df /dev/shm
-        run echo written > /tmp/w; run cat /tmp/w; run echo no > /w
+        run echo written > /scratch/w; run cat /scratch/w
+        run echo shared > /dev/shm/w; run cat /dev/shm/w; run echo no > /w
         run echo "$COLOUR"; run sleep 1000
     """
     await started(
@@ -149,7 +150,7 @@ async def test_limits_user_and_folders_are_what_the_spec_says(lab: SwarmLab) -> 
         (*SHELL, script),
         user="1000:1000",
         read_only=True,
-        tmpfs=("/tmp",),
+        tmpfs=("/scratch",),
         shm=32 << 20,
         env={"COLOUR": "blue"},
         memory=64 << 20,
@@ -159,7 +160,7 @@ async def test_limits_user_and_folders_are_what_the_spec_says(lab: SwarmLab) -> 
     said = ""
     while "blue" not in said:
         said = await printed(lab)
-    assert "uid=1000 gid=1000" in said and "\nwritten\n" in said
+    assert "uid=1000 gid=1000" in said and "\nwritten\nshared\n" in said
     assert "Read-only file system" in said
     assert re.search(r"tmpfs\s+32768 ", said)
     assert "CapEff:\t0000000000000000" in said
