@@ -25,6 +25,7 @@
         ├── PolicyFailed            a selection or placement policy could not choose
         ├── CheckerUnavailable      no source can tell what an address holds
         ├── FetchFailed             a service outside the fleet gave no reply
+        │   └── FetchRefused            will not give what is asked for until somebody changes something
         ├── EngineError             a machine's container engine
         │   ├── EngineUnreachable       gave no answer in time: what was asked may have happened
         │   └── EngineRefused           will not do it until somebody changes something
@@ -164,6 +165,10 @@ class CheckerUnavailable(Unavailable):
 
 class FetchFailed(Unavailable):
     """A service outside the fleet gave no whole reply: no connection, an untrusted certificate, a cut, no time left."""
+
+
+class FetchRefused(FetchFailed):
+    """What is to be fetched is not there, or not for us: the message says what to change."""
 
 
 class EngineError(Unavailable):

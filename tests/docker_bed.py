@@ -54,11 +54,14 @@ class Bed:
 
 
 @contextmanager
-def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, arguments: Sequence[str] = ()) -> Iterator[Bed]:
+def docker_bed(
+    engines: int = 1, mode: str = "proxy", tls: bool = True, disk: str = "", arguments: Sequence[str] = ()
+) -> Iterator[Bed]:
     """Engines and a registry that end with the block, whatever happens in it.
 
     :param mode: ``proxy`` or ``netns``.
     :param tls: whether the engines' ports speak mutual TLS.
+    :param disk: see `Engine`.
     :param arguments: more of them for each daemon.
     """
     with ExitStack() as stack:
@@ -76,7 +79,7 @@ def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, argument
         started = []
         for number in numbers:
             engine = _engine(folder, tag, net, number, mode, tls, arguments)
-            engine.certificates = certificates
+            engine.certificates, engine.disk = certificates, disk
             stack.callback(engine.clean)
             stack.callback(engine.kill)
             started.append(engine.launch())

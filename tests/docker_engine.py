@@ -42,14 +42,14 @@ def wait_until(holds: Callable[[], bool], within: float, what: Callable[[], str]
 class Certificates:
     """An authority, and certificates of it for the daemons of a bed and for who asks them."""
 
-    def __init__(self, folder: Path, hosts: list[str]) -> None:
+    def __init__(self, folder: Path, hosts: list[str], name: str = "localhost") -> None:
         self.folder = folder
         folder.mkdir()
         self.ca = folder / "ca.pem"
         new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
         authority = ("-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", str(folder / "ca.key"))
         run("openssl", "req", *new, *authority, "-out", str(self.ca))
-        names = ",".join(["DNS:localhost", *(f"IP:{host}" for host in hosts)])
+        names = ",".join([f"DNS:{name}", *(f"IP:{host}" for host in hosts)])
         self.server = self._make(new, "server", f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
         self.client = self._make(new, "client", "extendedKeyUsage=clientAuth\n")
 
@@ -66,6 +66,7 @@ class Certificates:
 class Engine:
     """One daemon. ``url`` is its socket, ``tcp`` its port, with mutual TLS where the bed has ``certificates``.
 
+    :ivar disk: the size of a disk in memory, such as ``60m``, that it has in place of a folder; new after each start.
     :ivar host: where ports that its containers publish are reached.
     """
 
@@ -75,6 +76,7 @@ class Engine:
         self.url = f"unix://{self.socket}"
         self.tcp = f"tcp://{host}:{tcp}"
         self.certificates: Certificates | None = None
+        self.disk = ""
         self._network, self._enter = network, enter
         self._first: subprocess.Popen[bytes] | None = None
         folder.mkdir()
@@ -84,7 +86,10 @@ class Engine:
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # as a boot empties /run
         (self.folder / "pid").unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
-        script = 'mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "$@" & wait $!'
+        script = "mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "
+        if self.disk:
+            script += f"mkdir -p {self.folder}/data && mount -t tmpfs -o size={self.disk} none {self.folder}/data; "
+        script += '"$@" & wait $!'
         first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c", script, "sh"]
         with (self.folder / "log").open("ab") as log:
             self._first = subprocess.Popen(

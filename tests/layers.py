@@ -30,6 +30,7 @@ ROOMS = (
     "line",
     "upstream",
     "fetch",
+    "archives",
     "forward",
     "calls",
     "tasks",

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from ngpu.containers import RegistryLogin
 from ngpu.engines.dialling import Opened, Way
 from ngpu.engines.reading import BadAnswer, mapping, messages, text
+from ngpu.errors import EngineRefused
 
 OLDEST, NEWEST = "1.40", "1.47"
 """Versions of the API: from Docker 19.03, which knows device requests, to what this was written against."""
@@ -83,10 +84,17 @@ class Client(docker.APIClient):  # type: ignore[misc]
     """One thread's client. Its answers are bounded in size and time; it follows nothing and reads no environment.
 
     :param way: to the engine.
+    :raises EngineRefused: the SDK cannot make one.
     """
 
     def __init__(self, way: Way) -> None:
-        super().__init__(base_url="unix:///engine", version=OLDEST)  # opens nothing
+        try:
+            super().__init__(base_url="unix:///engine", version=OLDEST)  # opens nothing
+        except Exception as error:  # the SDK reads a file of which nothing is used here
+            raise EngineRefused(
+                "the config.json of Docker's own client, of the user that the gateway runs as, cannot be read "
+                f"({type(error).__name__}): repair it, or let DOCKER_CONFIG name an empty folder"
+            ) from None
         self.opened = Opened()
         self.trust_env = False
         self._general_configs: dict[str, Any] = {}  # of the ~/.docker of whoever runs the gateway

@@ -11,7 +11,7 @@ from ngpu.engines.reading import BadAnswer, mapping
 FETCH, UNPACK = 0.7, 0.3
 """The parts of the work, each by the layers' bytes."""
 
-MOST_LAYERS = 4096
+MOST_LAYERS = 512
 """Names of layers that one answer may have; Docker's images have up to 127."""
 
 
@@ -25,7 +25,8 @@ class _Layer:
 class Layers:
     """A pull: 70 % of each layer is its download, the rest its unpacking.
 
-    A layer's size is known once its download begins; until then it counts as much as one of the others does.
+    A layer's size is known once its download begins; until then it counts as much as one of the others does. Layers
+    that are there already do not count.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,9 @@ class Layers:
     def _note(self, status: str, layer_id: str, detail: Mapping[str, Any]) -> None:
         if status.startswith("Pulling from"):
             return
+        if status == "Already exists":
+            self._layers.pop(layer_id, None)  # nothing is to be done for it
+            return
         if len(self._layers) >= MOST_LAYERS and layer_id not in self._layers:
             raise BadAnswer("an image of more layers than there can be")
         layer = self._layers.setdefault(layer_id, _Layer())
@@ -58,7 +62,7 @@ class Layers:
         elif status in ("Verifying Checksum", "Download complete"):
             layer.size = max(layer.size, 1)
             layer.fetched = 1.0
-        elif status in ("Pull complete", "Already exists"):
+        elif status == "Pull complete":
             layer.size = max(layer.size, 1)
             layer.fetched = layer.unpacked = 1.0
 

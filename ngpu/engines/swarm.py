@@ -90,16 +90,17 @@ class SwarmEngine:
 
         :raises EngineRefused: always.
         """
+        await self._ask(lambda client: client.ping())
         raise EngineRefused(
             "a Docker Swarm takes images from a registry, and no archive: push the image, and name it with reference"
         )
 
     async def create(self, spec: ContainerSpec) -> None:
         """See `IContainerEngine.create`. A service without a task."""
-        if spec.image not in self._logins:
-            raise refusal("No such image", spec.image)
 
         def make(client: Client) -> None:
+            if spec.image not in self._logins:
+                raise refusal("No such image", spec.image)
             try:
                 client.make_service(service_body(spec, self._manners), self._logins[spec.image])
             except APIError as error:

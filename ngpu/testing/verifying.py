@@ -17,6 +17,7 @@ from ngpu.testing.adapters import verify_adapter
 from ngpu.testing.checkers import HOLDER, NOBODY, verify_checker
 from ngpu.testing.contract import Contract
 from ngpu.testing.conversation import Answer
+from ngpu.testing.engines import verify_engine
 from ngpu.testing.placing import verify_placement
 from ngpu.testing.policies import verify_policy
 
@@ -37,7 +38,7 @@ def verify_plugin(
     plugins: Iterable[IPluginFactory] = (),
     folder: str = ".",
 ) -> None:
-    """Hold a plugin to the contract of its family, as `ngpu.interfaces`, `ngpu.adapter` and `ngpu.placing` say.
+    """Hold a plugin to the contract of its family, as the module of its interface writes it down.
 
     :param options: with which it works; none by default.
     :param source: of a checker: what the service that it asks answers when all is well.
@@ -62,6 +63,8 @@ def verify_plugin(
         verify_checker(contract, source, holds or {}, holder, nobody)
     elif factory.family == "placement":
         verify_placement(contract)
+    elif factory.family == "engine":
+        verify_engine(contract)
     else:
         verify_adapter(contract, worker, request)
 

@@ -1,0 +1,210 @@
+"""Containers on a real engine: what a spec becomes there, and what the engine's troubles are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+import requests
+from docker_bed import Bed
+from docker_images import SERVES, SHELL, busybox_layer
+from engine_labs import DockerLab, Lab
+from twisted.internet.threads import deferToThread
+
+from ngpu.containers import ContainerHealth, ContainerState, Mount
+from ngpu.errors import EngineRefused
+
+
+@pytest_twisted.async_yield_fixture
+async def lab(bed: Bed) -> AsyncIterator[Lab]:
+    from twisted.internet import reactor
+
+    opened = DockerLab(bed, "unix", reactor)
+    yield opened
+    await opened.end()
+
+
+def inspected(bed: Bed, name: str) -> Any:
+    return json.loads(bed.engines[0].docker("inspect", name))[0]
+
+
+async def printed(lab: Lab, spec: Any) -> str:
+    """What a container prints until it has printed its last line, which is ``end``."""
+    await lab.engine.create(spec)
+    await lab.engine.start(spec.name)
+    text = b""
+    logs = lab.engine.logs(spec.name, 1000, True)
+    async for piece in logs:
+        text += piece
+        if b"end\n" in text:
+            break
+    await logs.aclose()
+    return text.decode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_serves_where_it_says(lab: Lab) -> None:
+    await lab.engine.create(lab.spec(await lab.image(), SERVES, ports={8080: 0}))
+    await lab.engine.start(lab.name())
+    port = (await lab.only()).ports[8080]
+    page = await deferToThread(requests.get, f"http://127.0.0.1:{port}/", timeout=5)
+    assert page.text == "hello"
+    echo = await deferToThread(requests.post, f"http://127.0.0.1:{port}/cgi-bin/echo", data=b"x" * 5000, timeout=5)
+    assert echo.content == b"x" * 5000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_may_be_pinned(lab: Lab, free_port: int) -> None:
+    await lab.engine.create(lab.spec(await lab.image(), SERVES, ports={8080: free_port}))
+    await lab.engine.start(lab.name())
+    assert dict((await lab.only()).ports) == {8080: free_port}
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_privileges_and_few_capabilities(lab: Lab) -> None:
+    script = "/bin/busybox grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; echo end"
+    text = await printed(lab, lab.spec(await lab.image(), (*SHELL, script)))
+    status = dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"] == "1"
+    # CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID NET_BIND_SERVICE
+    assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == sum(1 << bit for bit in (0, 1, 3, 4, 5, 6, 7, 10))
+
+
+@pytest_twisted.ensureDeferred
+async def test_everything_of_a_spec_is_there(lab: Lab, bed: Bed, tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("weights")
+    script = (
+        "echo $COLOUR; /bin/busybox id -g; /bin/busybox cat /model/model; echo; "
+        "echo x > /model/new || echo no writing there; echo x > /new || echo nor here; "
+        "echo '#!/bin/busybox sh\necho run' > /scratch/run && /bin/busybox chmod +x /scratch/run && /scratch/run; "
+        "/bin/busybox df -m /dev/shm | /bin/busybox tail -1; echo end; exec /bin/busybox sleep 1000"
+    )
+    spec = lab.spec(
+        await lab.image(),
+        (*SHELL, script),
+        env={"COLOUR": "blue = green"},
+        user="0:1000",
+        read_only=True,
+        tmpfs=("/scratch",),
+        mounts=(Mount(str(tmp_path), "/model"),),
+        memory=64 << 20,
+        pids=50,
+        shm=7 << 20,
+        stop_grace=3.0,
+    )
+    text = await printed(lab, spec)
+    assert text.splitlines()[:3] == ["blue = green", "1000", "weights"]
+    assert "no writing there\n" in text
+    assert "nor here\n" in text
+    assert "run\n" in text
+    assert " 7 " in text
+    host = inspected(bed, spec.name)["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (64 << 20, 64 << 20, 50)
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+    assert (host["Privileged"], host["Init"], host["NetworkMode"], host["Binds"]) == (False, True, "default", None)
+    assert inspected(bed, spec.name)["Config"]["StopTimeout"] == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_images_own_healthcheck(lab: Lab, bed: Bed) -> None:
+    check = {"Test": ["CMD", "/bin/busybox", "test", "-e", "/tmp/well"], "Interval": 10**9, "Retries": 1}
+    bed.registry.push(f"{lab.fleet}:1", [busybox_layer()], {"Healthcheck": check, "Cmd": list(SERVES)})
+    await lab.engine.create(lab.spec(await lab.image(), ()))
+    await lab.engine.start(lab.name())
+    assert (await lab.only()).health is ContainerHealth.STARTING
+    ill = await lab.until(lambda container: container.health is ContainerHealth.UNHEALTHY)
+    assert ill.state is ContainerState.RUNNING
+    assert "HEALTHCHECK fails (exit code 1)" in ill.reason
+    bed.engines[0].docker("exec", lab.name(), "/bin/busybox", "touch", "/tmp/well")
+    well = await lab.until(lambda container: container.health is ContainerHealth.HEALTHY)
+    assert well.reason == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_removing_gives_it_its_grace(lab: Lab, bed: Bed, tmp_path: Path) -> None:
+    script = "trap 'echo told > /out/told; exit 0' TERM; echo end; while true; do /bin/busybox sleep 0.1; done"
+    await printed(lab, lab.spec(await lab.image(), (*SHELL, script), mounts=(Mount(str(tmp_path), "/out", False),)))
+    await lab.engine.remove(lab.name(), 5.0)
+    assert (tmp_path / "told").read_text() == "told\n"
+    assert list(await lab.engine.containers(lab.fleet)) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_elses_container_is_left_alone(lab: Lab, bed: Bed) -> None:
+    image = await lab.image()
+    bed.engines[0].docker("create", "--name", lab.name(), image, "x")
+    for call in (lab.engine.start(lab.name()), lab.engine.restart(lab.name(), 0.0), lab.engine.remove(lab.name(), 0.0)):
+        with pytest.raises(EngineRefused, match="not of any fleet"):
+            await call
+    with pytest.raises(EngineRefused, match="taken by a container that is not of this fleet"):
+        await lab.engine.create(lab.spec(image))
+    assert inspected(bed, lab.name())["State"]["Status"] == "created"
+    bed.engines[0].docker("rm", lab.name())
+
+
+class TestTroubles:
+    @pytest.mark.parametrize("fields", [{"gpus": 1}, {"gpus": 2, "gpu_ids": ("0", "1")}], ids=["any", "by id"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_machine_without_a_gpu_runtime(self, lab: Lab, fields: dict[str, Any]) -> None:
+        await lab.engine.create(lab.spec(await lab.image(), **fields))
+        with pytest.raises(EngineRefused, match=r"no GPU runtime.*install.*nvidia-container-toolkit"):
+            await lab.engine.start(lab.name())
+
+    @pytest.mark.parametrize(
+        ("fields", "sentence"),
+        [
+            ({"user": "nobody-there"}, "no user nobody-there: look at the workspace's `container.user`"),
+            ({"mounts": (Mount("/nobody/has/this", "/x"),)}, "no folder /nobody/has/this to mount"),
+            ({"memory": 1000}, "memory limit is too small.*6MB"),
+            ({"command": ()}, "no command of its own: set the workspace's `command`"),
+        ],
+        ids=["user", "mount", "memory", "no command"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_wrong_with_a_workspace(self, lab: Lab, fields: dict[str, Any], sentence: str) -> None:
+        spec = lab.spec(await lab.image(), **fields)
+        with pytest.raises(EngineRefused, match=sentence):
+            await lab.engine.create(spec)
+            await lab.engine.start(spec.name)
+
+    @pytest.mark.parametrize(
+        ("command", "sentence"),
+        [
+            (("/www",), "/www in the image is nothing that this machine can execute"),
+            (("nobody-has-this",), "nobody-has-this is not in the image"),
+        ],
+        ids=["a folder", "no such"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_bad_command_without_an_init(
+        self, lab: Lab, bed: Bed, command: tuple[str, ...], sentence: str
+    ) -> None:
+        from engine_labs import docker_engine
+
+        plain = docker_engine(bed.engines[0], lab.clock, init=False)
+        await plain.create(lab.spec(await lab.image(), command))
+        with pytest.raises(EngineRefused, match=sentence):
+            await plain.start(lab.name())
+        assert sentence in (await lab.only()).reason
+        await plain.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_port_that_another_program_has(self, lab: Lab, bed: Bed) -> None:
+        taken = bed.registry.host.rpartition(":")[2]
+        await lab.engine.create(lab.spec(await lab.image(), ports={8080: int(taken)}))
+        with pytest.raises(EngineRefused, match=f"port {taken} of the machine is taken"):
+            await lab.engine.start(lab.name())
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_memory_left(self, lab: Lab) -> None:
+        hungry = "x=$(/bin/busybox head -c 64000000 /dev/zero | /bin/busybox tr '\\0' a); echo ${#x}"
+        await lab.engine.create(lab.spec(await lab.image(), (*SHELL, hungry), memory=16 << 20))
+        await lab.engine.start(lab.name())
+        ended = await lab.until(lambda container: container.restarts > 0 and container.reason != "")
+        assert "memory" in ended.reason
+        assert ended.state is ContainerState.RESTARTING
