@@ -151,7 +151,10 @@ class Client(docker.APIClient):  # type: ignore[misc]
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """The bytes of an answer as they come; nothing is unpacked."""
-        yield from response.raw.stream(PIECE, decode_content=False)
+        try:
+            yield from response.raw.stream(PIECE, decode_content=False)
+        finally:
+            response.close()  # which keeps a connection for the next call, if all of the answer was read
 
     def _checked(self, response: requests.Response) -> requests.Response:
         if response.status_code >= 300:

@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 from docker_bed import Bed
 from docker_engine import Engine
-from engine_labs import DockerLab, docker_engine
+from engine_labs import TALKS, DockerLab, docker_engine, pieces
 from odd_daemon import VERSION, odd_daemon, ok
 from processes import ROOT
 from twisted.internet import reactor
@@ -129,6 +129,32 @@ class TestHanging:
             assert time.monotonic() - began < 15
         assert done.returncode == 0, done.stderr
         assert "closed" in done.stdout
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+@pytest_twisted.ensureDeferred
+async def test_nothing_stays_open(bed: Bed, way: str) -> None:
+    lab = DockerLab(bed, way, reactor)
+    await lab.engine.create(lab.spec(await lab.image(), TALKS))
+    await lab.engine.start(lab.name())
+    for round_number in range(20):
+        if round_number == 2:
+            before = open_files()
+        logs = lab.engine.logs(lab.name(), 1, True)
+        await anext(logs)
+        await logs.aclose()
+        with pytest.raises(EngineRefused):
+            await lab.engine.start("nobody")
+        loading = Deferred.fromCoroutine(lab.engine.load(pieces(lab.archive), None, lambda share: None))
+        if round_number % 2:
+            loading.cancel()
+        await loading.addErrback(lambda failure: failure.trap(CancelledError))
+    assert open_files() <= before + 4
+    await lab.end()
 
 
 class TestCutOff:
