@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from docker_bed import Bed, docker_bed
 from docker_engine import Engine, wait_until
-from docker_images import busybox_layer, tar_of
+from docker_images import SHELL, busybox_layer, tar_of
 from engine_labs import Lab, ticking
 
+from ngpu.containers import Container, ContainerState
 from ngpu.interfaces import PluginContext
 from ngpu.plugins.swarm import swarm
 
 GPUS = ("GPU-a", "GPU-b")
 """Of each machine."""
+
+SLEEPS = (*SHELL, "/bin/busybox tr '\\0' '\\n' < /proc/1/environ; exec /bin/busybox sleep 1000")
+"""Prints its environment."""
+
+Containers = dict[str, Container]
 
 ONE = ["node.labels.lab == one"]
 """The constraint that leaves the first machine only."""
@@ -69,6 +75,11 @@ def swarm_engine(engine: Engine, clock: Any, way: str = "unix", **options: Any) 
     return swarm.from_options({"restart_delay": "500ms", **options}, PluginContext(clock, None, str(Path.cwd())))
 
 
+def running(found: Containers) -> list[Container]:
+    """Those that run."""
+    return [each for each in found.values() if each.state is ContainerState.RUNNING]
+
+
 class SwarmLab(Lab):
     """A real Swarm, of which only the first machine is used unless others are allowed.
 
@@ -94,6 +105,27 @@ class SwarmLab(Lab):
             if container.reason:
                 return str(container.reason)
             await ticking(self.clock, 0.05)
+
+    async def started(self, copies: Sequence[str], command: tuple[str, ...] = SLEEPS, **fields: Any) -> None:
+        """Create and start a container for each name of a copy."""
+        image = await self.image()
+        for copy in copies:
+            await self.engine.create(self.spec(image, command, copy, **fields))
+            await self.engine.start(self.name(copy))
+
+    async def all_until(self, holds: Callable[[Containers], Any], within: float = 30.0) -> Containers:
+        """The containers of the test, by the last letter of their names, once something holds of them."""
+        end = self.clock.seconds() + within
+        while True:
+            found = {each.name[-1]: each for each in await self.engine.containers(self.fleet)}
+            if holds(found):
+                return found
+            assert self.clock.seconds() < end, f"not within {within:g} s: {found}"
+            await ticking(self.clock, 0.1)
+
+    async def printed(self, copy: str = "a") -> str:
+        """All that a container has printed so far."""
+        return b"".join([piece async for piece in self.engine.logs(self.name(copy), 1000, False)]).decode()
 
     async def end(self) -> None:
         """Remove what the test has made, wait until the machines have done so, and close the engine."""

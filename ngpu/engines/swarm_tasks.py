@@ -9,7 +9,7 @@ from typing import Any
 
 from ngpu.containers import Container, ContainerHealth, ContainerState
 from ngpu.engines.describing import ended_with
-from ngpu.engines.reading import moment, one_line
+from ngpu.engines.reading import listed, mapping, moment, one_line, text, whole
 from ngpu.engines.sentences import refusal
 from ngpu.engines.swarm_service import NAME
 
@@ -33,36 +33,39 @@ _REFUSALS = {
 
 
 def containers(services: Iterable[Json], tasks: Iterable[Json], machines: Iterable[Json]) -> list[Container]:
-    """Each service of ours as the container that it stands for."""
+    """Each service of ours as the container that it stands for.
+
+    :raises BadAnswer: from this and the others here: what was told is nothing that Docker's API gives.
+    """
     by_service = defaultdict(list)
     for task in tasks:
-        by_service[task.get("ServiceID", "")].append(task)
-    by_id = {machine["ID"]: machine for machine in machines}
-    return [_container(service, by_service[service["ID"]], by_id) for service in services]
+        by_service[text(mapping(task), "ServiceID", "")].append(task)
+    by_id = {text(mapping(machine), "ID"): machine for machine in machines}
+    return [_container(mapping(service), by_service[text(mapping(service), "ID")], by_id) for service in services]
 
 
 def _container(service: Json, tasks: Sequence[Json], machines: Mapping[str, Json]) -> Container:
-    spec = service["Spec"]
-    labels = dict(spec.get("Labels") or {})
-    name = labels.pop(NAME, spec["Name"])
-    if not _replicas(spec):
-        return Container(service["ID"], name, labels, ContainerState.CREATED)
+    spec = _part(service, "Spec")
+    labels = {label: text(_part(spec, "Labels"), label) for label in _part(spec, "Labels")}
+    name = labels.pop(NAME, text(spec, "Name"))
+    if not whole(_part(_part(spec, "Mode"), "Replicated"), "Replicas", 0):
+        return Container(text(service, "ID"), name, labels, ContainerState.CREATED)
     in_turn = sorted(tasks, key=_made_at, reverse=True)
     now = current(in_turn)
     ended = [task for task in in_turn if _state(task) in _BY_ITSELF]
     if now is None:
-        return Container(service["ID"], name, labels, ContainerState.PENDING, restarts=len(ended))
-    machine = machines.get(now.get("NodeID", ""), {})
+        return Container(text(service, "ID"), name, labels, ContainerState.PENDING, restarts=len(ended))
+    machine = machines.get(text(now, "NodeID", ""), {})
     running = _state(now) == "running"
     return Container(
-        service["ID"],
+        text(service, "ID"),
         name,
         labels,
         _as_container(now, ended),
         # a Swarm holds a task back as "starting" until the image's own HEALTHCHECK has passed
         ContainerHealth.STARTING if _state(now) == "starting" else ContainerHealth.NONE,
         _ports(now) if running else {},
-        moment(now["Status"], "Timestamp") if running else None,
+        moment(_part(now, "Status"), "Timestamp") if running else None,
         len(ended),
         "" if running else _reason(now, in_turn),
         host_of(machine),
@@ -78,12 +81,8 @@ def current(tasks: Iterable[Json]) -> Json | None:
 
 def printed_last(tasks: Iterable[Json]) -> Json | None:
     """The task whose output is that of the container: the one that counts, or the newest that came so far."""
-    tasks = list(tasks)
-    counts = current(tasks)
     in_turn = sorted(tasks, key=_made_at, reverse=True)
-    came = (
-        task for task in (counts, *in_turn) if task and (task["Status"].get("ContainerStatus") or {}).get("ContainerID")
-    )
+    came = (task for task in (current(in_turn), *in_turn) if task and _ended_as(task).get("ContainerID"))
     return next(came, None)
 
 
@@ -129,64 +128,70 @@ def _refusal(part: str) -> str:
 def ended_because(task: Json) -> str:
     """Why a task failed or could not be started, in the engine's words as far as they have no better ones."""
     error = _error(task)
-    code = (task["Status"].get("ContainerStatus") or {}).get("ExitCode", 0)
     if "unhealthy container" in error:
         return "its image's HEALTHCHECK failed"
     if error.startswith("task: non-zero exit"):
-        return ended_with(code)
-    image = task.get("Spec", {}).get("ContainerSpec", {}).get("Image", "")
-    return str(refusal(error, image))
+        return ended_with(whole(_ended_as(task), "ExitCode", 0))
+    return str(refusal(error, text(_part(_part(task, "Spec"), "ContainerSpec"), "Image", "")))
 
 
 def host_of(machine: Json) -> str:
     """Where a machine's published ports are reached; "" where the Swarm does not know."""
-    labels = (machine.get("Spec") or {}).get("Labels") or {}
-    address = (machine.get("Status") or {}).get("Addr", "")
+    address = text(_part(machine, "Status"), "Addr", "")
     if address in _NOWHERE:  # of a manager that was not told what to advertise
-        address = (machine.get("ManagerStatus") or {}).get("Addr", "").rpartition(":")[0].strip("[]")
-    return str(labels.get(HOST) or ("" if address in _NOWHERE else address))
+        address = text(_part(machine, "ManagerStatus"), "Addr", "").rpartition(":")[0].strip("[]")
+    return _label(machine, HOST) or ("" if address in _NOWHERE else address)
 
 
 def machine_name(machine: Json) -> str:
     """A machine's address as in ``nodes[].address`` where it is labelled with one, else its host name."""
-    labels = (machine.get("Spec") or {}).get("Labels") or {}
-    return str(labels.get(ADDRESS) or (machine.get("Description") or {}).get("Hostname", ""))
+    return _label(machine, ADDRESS) or text(_part(machine, "Description"), "Hostname", "")
 
 
 def usable(machines: Iterable[Json]) -> Iterator[Json]:
     """Those that take tasks now."""
     for machine in machines:
-        if machine["Status"]["State"] == "ready" and machine["Spec"]["Availability"] == "active":
+        ready = text(_part(mapping(machine), "Status"), "State", "") == "ready"
+        if ready and text(_part(machine, "Spec"), "Availability", "") == "active":
             yield machine
 
 
 def memory_of(machine: Json) -> int:
     """Bytes."""
-    return int((machine["Description"].get("Resources") or {}).get("MemoryBytes", 0))
+    return whole(_part(_part(machine, "Description"), "Resources"), "MemoryBytes", 0)
 
 
 def gpus_of(machine: Json, kind: str) -> int:
     """How many of a generic resource a machine has, counted or named."""
     count = 0
-    for resource in (machine["Description"].get("Resources") or {}).get("GenericResources") or ():
-        counted, named = resource.get("DiscreteResourceSpec"), resource.get("NamedResourceSpec")
-        if counted and counted.get("Kind") == kind:
-            count += int(counted.get("Value", 0))
-        elif named and named.get("Kind") == kind:
+    for resource in listed(_part(_part(machine, "Description"), "Resources").get("GenericResources")):
+        counted, named = _part(mapping(resource), "DiscreteResourceSpec"), _part(resource, "NamedResourceSpec")
+        if counted.get("Kind") == kind:
+            count += whole(counted, "Value", 0)
+        elif named.get("Kind") == kind:
             count += 1
     return count
 
 
-def _replicas(spec: Json) -> int:
-    return int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 0))
+def _part(block: Json, key: str) -> Json:
+    """An object within an object; Docker leaves out, or writes ``null`` for, an empty one."""
+    return mapping(block.get(key) or {})
+
+
+def _label(machine: Json, name: str) -> str:
+    return text(_part(_part(machine, "Spec"), "Labels"), name, "")
+
+
+def _ended_as(task: Json) -> Json:
+    return _part(_part(task, "Status"), "ContainerStatus")
 
 
 def _state(task: Json) -> str:
-    return str(task["Status"].get("State", ""))
+    return text(_part(task, "Status"), "State", "")
 
 
 def _error(task: Json) -> str:
-    return str(task["Status"].get("Err", ""))
+    return text(_part(task, "Status"), "Err", "")
 
 
 def _unplaced(task: Json) -> bool:
@@ -199,5 +204,7 @@ def _made_at(task: Json) -> float:
 
 
 def _ports(task: Json) -> dict[int, int]:
-    published = (task["Status"].get("PortStatus") or {}).get("Ports") or ()
-    return {int(each["TargetPort"]): int(each["PublishedPort"]) for each in published if each.get("PublishedPort")}
+    """Container port → port of the machine; engine 20.10 tells each twice."""
+    published = [mapping(each) for each in listed(_part(_part(task, "Status"), "PortStatus").get("Ports"))]
+    ports = {whole(each, "TargetPort"): whole(each, "PublishedPort", 0) for each in published}
+    return {inside: outside for inside, outside in ports.items() if 0 < outside < 65536}
