@@ -23,7 +23,8 @@ from docker_engine import SYSTEM_PATH, Certificates, Engine, run
 from docker_registry import Registry
 from processes import find_free_port
 
-NEEDED = ("dockerd", "containerd", "docker-proxy", "docker-registry", "unshare", "ip", "openssl", "busybox")
+NEEDED = ("dockerd", "docker", "containerd", "docker-proxy", "docker-init", "docker-registry", "openssl", "busybox")
+NEEDED += ("ip", "unshare", "nsenter", "setpriv")
 
 
 def missing() -> str:

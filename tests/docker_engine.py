@@ -153,9 +153,11 @@ class Engine:
         """Cut its power: the daemon and its containers end without a word."""
         if self._first is not None:
             first, self._first = self._first, None
+            inside = _children(first.pid)
             first.kill()
             first.wait(STOPPED_WITHIN)
-            wait_until(lambda: not self.answers(), STOPPED_WITHIN, self.tail)
+            # the first process of a namespace is the last one that is gone
+            wait_until(lambda: not any(map(_is_alive, inside)), STOPPED_WITHIN, self.tail)
 
     def stop(self) -> None:
         """Let it end its containers and itself (TERM)."""
@@ -173,9 +175,9 @@ class Engine:
         assert self._first is not None
         parent = self._first.pid
         for _ in range(5):  # unshare, sh, dockerd
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            children = _children(parent)
             assert children, f"{self.name} does not run: {self.tail()}"
-            parent = int(children[0])
+            parent = children[0]
             if Path(f"/proc/{parent}/comm").read_text().strip() == "dockerd":
                 return parent
         raise AssertionError(f"{self.name} has no daemon: {self.tail()}")
@@ -207,3 +209,17 @@ class Engine:
                         folder.rmdir()
                 with suppress(OSError):
                     top.rmdir()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
