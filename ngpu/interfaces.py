@@ -31,10 +31,11 @@ from ngpu.model import (
 class PluginContext(NamedTuple):
     """What a plugin's instance may use of the process around it.
 
-    ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, ``rng`` a ``random.Random``, ``folder`` the folder
-    that relative paths of its options are taken from, ``fetcher`` an `IFetcher`. ``make(family, name, options)`` makes
-    an instance of another plugin, for those that are built out of others; it raises ConfigError with the path ``()``
-    when there is no such plugin, else one that begins with ``"options"``. A test needs to give only what it uses.
+    ``clock`` is a ``twisted.internet.interfaces.IReactorTime``, for container engines IReactorFromThreads too, ``rng``
+    a ``random.Random``, ``folder`` the folder that relative paths of its options are taken from, ``fetcher`` an
+    `IFetcher`. ``make(family, name, options)`` makes an instance of another plugin, for those that are built out of
+    others; it raises ConfigError with the path ``()`` when there is no such plugin, else one that begins with
+    ``"options"``. A test needs to give only what it uses.
     """
 
     clock: Any

@@ -66,6 +66,7 @@ class Certificates:
 class Engine:
     """One daemon. ``url`` is its socket, ``tcp`` its port, with mutual TLS where the bed has ``certificates``.
 
+    :ivar disk: the size of a disk in memory, such as ``60m``, that it has in place of a folder; new after each start.
     :ivar host: where ports that its containers publish are reached.
     """
 
@@ -75,6 +76,7 @@ class Engine:
         self.url = f"unix://{self.socket}"
         self.tcp = f"tcp://{host}:{tcp}"
         self.certificates: Certificates | None = None
+        self.disk = ""
         self._network, self._enter = network, enter
         self._first: subprocess.Popen[bytes] | None = None
         folder.mkdir()
@@ -84,7 +86,10 @@ class Engine:
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # as a boot empties /run
         (self.folder / "pid").unlink(missing_ok=True)
         self.socket.unlink(missing_ok=True)
-        script = 'mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "$@" & wait $!'
+        script = "mkdir -p /run/containerd && mount -t tmpfs none /run/containerd; "
+        if self.disk:
+            script += f"mkdir -p {self.folder}/data && mount -t tmpfs -o size={self.disk} none {self.folder}/data; "
+        script += '"$@" & wait $!'
         first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c", script, "sh"]
         with (self.folder / "log").open("ab") as log:
             self._first = subprocess.Popen(
@@ -148,9 +153,11 @@ class Engine:
         """Cut its power: the daemon and its containers end without a word."""
         if self._first is not None:
             first, self._first = self._first, None
+            inside = _children(first.pid)
             first.kill()
             first.wait(STOPPED_WITHIN)
-            wait_until(lambda: not self.answers(), STOPPED_WITHIN, self.tail)
+            # the first process of a namespace is the last one that is gone
+            wait_until(lambda: not any(map(_is_alive, inside)), STOPPED_WITHIN, self.tail)
 
     def stop(self) -> None:
         """Let it end its containers and itself (TERM)."""
@@ -168,9 +175,9 @@ class Engine:
         assert self._first is not None
         parent = self._first.pid
         for _ in range(5):  # unshare, sh, dockerd
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            children = _children(parent)
             assert children, f"{self.name} does not run: {self.tail()}"
-            parent = int(children[0])
+            parent = children[0]
             if Path(f"/proc/{parent}/comm").read_text().strip() == "dockerd":
                 return parent
         raise AssertionError(f"{self.name} has no daemon: {self.tail()}")
@@ -202,3 +209,17 @@ class Engine:
                         folder.rmdir()
                 with suppress(OSError):
                     top.rmdir()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -54,12 +54,15 @@ class FileArchive:
     def __init__(self, path: Path, file: BinaryIO, size: int, threads: Threads[_Reader]) -> None:
         self.size: int | None = size
         self._path, self._file, self._threads = path, file, threads
+        self._closed = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """See `Archive.pieces`."""
         left = self.size or 0
         try:
             while left:
+                if self._closed:
+                    raise FetchFailed(f"{self._path} is not read any more")
                 piece = await self._threads.run(partial(self._read, min(CHUNK, left)), READ_WITHIN)
                 if not piece:
                     raise FetchFailed(f"{self._path} got shorter while it was read")
@@ -76,8 +79,10 @@ class FileArchive:
         return self._file.read(size)
 
     async def close(self) -> None:
-        """See `Archive.close`."""
-        self._file.close()
+        """See `Archive.close`; a file that is being read is closed after that, without anybody waiting for it."""
+        if not self._closed:
+            self._closed = True
+            self._threads.run(lambda _: self._file.close(), None).addErrback(lambda _: None)
 
 
 async def _any_url(url: str) -> None:
@@ -97,7 +102,7 @@ class Archives:
     ) -> None:
         self._reactor, self._rng, self._folder = reactor, rng, folder
         self._trust_root, self._patience = trust_root, patience
-        self._threads: Threads[_Reader] = Threads(reactor, 4, _Reader, "archives")
+        self._threads: Threads[_Reader] = Threads(reactor, 4, _Reader, "the file system of archives")
 
     async def open(self, source: str, check: Check = _any_url) -> Archive:
         """An archive, whose bytes are still to be read.

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from ngpu.containers import RegistryLogin
 from ngpu.engines.dialling import Opened, Way
 from ngpu.engines.reading import BadAnswer, mapping, messages, text
+from ngpu.errors import EngineRefused
 
 OLDEST, NEWEST = "1.40", "1.47"
 """Versions of the API: from Docker 19.03, which knows device requests, to what this was written against."""
@@ -83,10 +84,17 @@ class Client(docker.APIClient):  # type: ignore[misc]
     """One thread's client. Its answers are bounded in size and time; it follows nothing and reads no environment.
 
     :param way: to the engine.
+    :raises EngineRefused: the SDK cannot make one.
     """
 
     def __init__(self, way: Way) -> None:
-        super().__init__(base_url="unix:///engine", version=OLDEST)  # opens nothing
+        try:
+            super().__init__(base_url="unix:///engine", version=OLDEST)  # opens nothing
+        except Exception as error:  # the SDK reads a file of which nothing is used here
+            raise EngineRefused(
+                "the config.json of Docker's own client, of the user that the gateway runs as, cannot be read "
+                f"({type(error).__name__}): repair it, or let DOCKER_CONFIG name an empty folder"
+            ) from None
         self.opened = Opened()
         self.trust_env = False
         self._general_configs: dict[str, Any] = {}  # of the ~/.docker of whoever runs the gateway
@@ -143,7 +151,10 @@ class Client(docker.APIClient):  # type: ignore[misc]
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """The bytes of an answer as they come; nothing is unpacked."""
-        yield from response.raw.stream(PIECE, decode_content=False)
+        try:
+            yield from response.raw.stream(PIECE, decode_content=False)
+        finally:
+            response.close()  # which keeps a connection for the next call, if all of the answer was read
 
     def _checked(self, response: requests.Response) -> requests.Response:
         if response.status_code >= 300:
@@ -170,6 +181,21 @@ class Client(docker.APIClient):  # type: ignore[misc]
         """A container's output, framed."""
         asked = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail}
         return self._checked(self._get(self._url("/containers/{0}/logs", container), params=asked, stream=True))
+
+    def printing_of_task(self, task: str, tail: int, follow: bool) -> requests.Response:
+        """The output of a Swarm's task, framed, wherever it runs."""
+        asked = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail}
+        return self._checked(self._get(self._url("/tasks/{0}/logs", task), params=asked, stream=True))
+
+    def make_service(self, body: Mapping[str, Any], login: RegistryLogin | None) -> None:
+        """Make a service, whose machines pull its image with a login."""
+        headers = {"X-Registry-Auth": docker.auth.encode_header(credentials(login))} if login else {}
+        self._raise_for_status(self._post_json(self._url("/services/create"), data=body, headers=headers))
+
+    def change_service(self, service: str, version: int, spec: Mapping[str, Any]) -> None:
+        """Give a service another ``Spec``; its login stays."""
+        asked = {"version": version, "registryAuthFrom": "spec"}
+        self._raise_for_status(self._post_json(self._url("/services/{0}/update", service), data=spec, params=asked))
 
 
 def credentials(login: RegistryLogin | None) -> dict[str, str]:

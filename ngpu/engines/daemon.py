@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar
 
 from twisted.logger import Logger
@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 CALLS, STREAMS = 4, 16
 """Threads of one engine at most: for calls that end soon, and for pulls, loads and logs."""
+
+MARGIN = 1.0
+"""Seconds after a call's deadline at which its thread itself gives up, should nobody have ended it."""
 
 
 class _Tool(Client):
@@ -44,8 +47,8 @@ class Daemon:
         self.reactor = reactor
         self._way = way
         self._stall = stall
-        self._calls: Threads[_Tool] = Threads(reactor, CALLS, self._make, f"calls to {way.where}")
-        self._streams: Threads[_Tool] = Threads(reactor, STREAMS, self._make, f"streams of {way.where}")
+        self._calls: Threads[_Tool] = Threads(reactor, CALLS, self._make, f"the engine at {way.where}")
+        self._streams: Threads[_Tool] = Threads(reactor, STREAMS, self._make, f"the engine at {way.where}")
 
     def _make(self) -> _Tool:
         return _Tool(self._way)
@@ -60,7 +63,7 @@ class Daemon:
         seconds = self.timeout + extra
 
         def put(client: _Tool) -> T:
-            client.allow(seconds)
+            client.allow(seconds + MARGIN)
             return self._guarded(client, question, about)
 
         return await self._calls.run(put, seconds)
@@ -74,15 +77,17 @@ class Daemon:
 
         return await self._streams.run(put, None)
 
-    async def feed(self, source: Callable[[Client], Iterator[bytes]], about: str, quiet: bool) -> AsyncIterator[bytes]:
+    async def feed(
+        self, source: Callable[[Client], Iterator[bytes]], about: str, quiet: bool
+    ) -> AsyncGenerator[bytes, None]:
         """What an endless call brings, piece by piece, at the reader's pace; closing it ends the call.
 
         :param quiet: whether it may say nothing for as long as it likes, once it has answered.
         """
-        feed = Feed(self.reactor)
+        feed = Feed(self.reactor, self.where)
 
         def put(client: _Tool) -> None:
-            client.allow(float("inf"), self.timeout)
+            client.allow(float("inf"), self.timeout + MARGIN)
             pieces = self._guarded(client, source, about)
             self.reactor.callFromThread(feed.begun)
             if quiet:

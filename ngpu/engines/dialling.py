@@ -6,6 +6,7 @@ CURL_CA_BUNDLE name have a say in where a call goes, or in whom it trusts.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
@@ -178,7 +179,8 @@ class Opened:
         if process is not None:
             process.kill()
             assert process.stderr is not None
-            self.said = one_line(process.stderr.read(4096).decode("utf-8", "replace"))
+            os.set_blocking(process.stderr.fileno(), False)  # a master connection of ssh may go on, and keep it open
+            self.said = one_line((process.stderr.read(4096) or b"").decode("utf-8", "replace"))
             process.stderr.close()
             process.wait()
 

@@ -37,6 +37,11 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "port {what} of the machine is taken: free it, or leave the port out of `publish` so that any free one is used",
     ),
     (
+        r"docker-init[^:]*: .*not found|docker-init: no such file",
+        "the machine's Docker has no docker-init: install the package tini there, or say `init: false` in the node's "
+        "`engine_options`",
+    ),
+    (
         r'exec: "(?P<what>[^"]*)": .*(?:no such file|not found|not a directory)',
         "the command cannot be started: {what} is not in the image; look at the workspace's `command`",
     ),
@@ -59,7 +64,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "the machine has no folder {what} to mount: make it there, or take it out of `container.mounts`",
     ),
     (
-        r"Minimum memory limit allowed is (?P<what>\S+)",
+        r"Minimum memory limit allowed is (?P<what>\S+)|invalid memory value \d+: Must be at least (?P<what2>\S+)",
         "the memory limit is too small for any container, which needs {what}: look at `container.memory`",
     ),
     (
@@ -127,8 +132,13 @@ def refusal(message: object, about: str = "") -> EngineRefused:
         if found := pattern.search(said):
             groups = found.groupdict().values()
             what = next((group for group in groups if group), "")
-            return EngineRefused(sentence.format(what=one_line(what, 120), about=about or "the image"))
+            return EngineRefused(_filled(sentence, one_line(what, 120), about or "the image"))
     return EngineRefused(f"the engine refuses: {one_line(said) or 'it does not say why'}")
+
+
+def _filled(sentence: str, what: str, about: str) -> str:
+    parts = {"{what}": what, "{about}": about}
+    return re.sub(r"\{what\}|\{about\}", lambda found: parts[found[0]], sentence)
 
 
 def told(error: Exception, where: str, about: str = "", said: str = "") -> EngineError | None:

@@ -80,10 +80,13 @@ class Pieces:
 
 
 class Feed:
-    """What a thread brings, read asynchronously; the thread waits while the reader is ``AHEAD`` pieces behind."""
+    """What a thread brings, read asynchronously; the thread waits while the reader is ``AHEAD`` pieces behind.
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    :param where: the engine that it comes from.
+    """
+
+    def __init__(self, reactor: Any, where: str) -> None:
+        self._reactor, self._where = reactor, where
         self._room = threading.Semaphore(AHEAD)
         self._come: deque[bytes] = deque()
         self._closed = False
@@ -108,7 +111,7 @@ class Feed:
 
         :param within: seconds for it to answer.
         """
-        late = EngineUnreachable(f"the engine gave no answer within {within:g} s")
+        late = EngineUnreachable(f"the engine at {self._where} gave no answer within {within:g} s")
         self._timer = self._reactor.callLater(within, self._ended, Failure(late))
         running.addBoth(self._ended)
 

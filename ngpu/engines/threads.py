@@ -48,6 +48,7 @@ class Threads(Generic[U]):
 
     :param reactor: IReactorTime and IReactorFromThreads.
     :param make: makes a thread's tool.
+    :param name: of what is worked with, such as ``the engine at unix:///run/docker.sock``.
     """
 
     def __init__(self, reactor: Any, most: int, make: Callable[[], U], name: str) -> None:
@@ -67,10 +68,10 @@ class Threads(Generic[U]):
         job: _Job[U, T] = _Job(work, deadline)
         job.answer = Deferred(lambda _: self._give_up(job, CancelledError()))
         if self._closed:
-            job.answer.errback(EngineUnreachable("the engine is closed"))
+            job.answer.errback(EngineUnreachable(f"{self._name} is closed"))
             return job.answer
         if deadline is not None:
-            late = EngineUnreachable(f"the engine gave no answer within {deadline:g} s")
+            late = EngineUnreachable(f"{self._name} gave no answer within {deadline:g} s")
             job.timer = self._reactor.callLater(deadline, self._give_up, job, late)
         with self._lock:
             self._waiting.append(job)
@@ -88,7 +89,7 @@ class Threads(Generic[U]):
             jobs = [*self._waiting, *self._running]
             self._lock.notify_all()
         for job in jobs:
-            self._give_up(job, EngineUnreachable("the engine is closed"))
+            self._give_up(job, EngineUnreachable(f"{self._name} is closed"))
 
     def _give_up(self, job: _Job[U, Any], why: BaseException) -> None:
         with self._lock:
@@ -106,10 +107,11 @@ class Threads(Generic[U]):
             job.answer.callback(result)
 
     def _serve(self) -> None:
-        tool = self._make()
-        while (job := self._next(tool)) is not None:
+        tool: U | None = None
+        while (job := self._next()) is not None:
             try:
-                result: Any = job.work(tool)
+                tool = tool or self._make()
+                result: Any = job.work(tool) if self._take(job, tool) else None
             except BaseException:
                 result = Failure()
                 result.cleanFailure()
@@ -117,15 +119,21 @@ class Threads(Generic[U]):
                 job.tool = None
                 self._running.discard(job)
             self._reactor.callFromThread(self._finish, job, result)
-        tool.close()
+        if tool is not None:
+            tool.close()
 
-    def _next(self, tool: U) -> _Job[U, Any] | None:
+    def _take(self, job: _Job[U, Any], tool: U) -> bool:
+        """Whether it is still wanted; from now on, giving it up ends what its tool waits for."""
+        with self._lock:
+            job.tool = tool
+            return not job.given_up
+
+    def _next(self) -> _Job[U, Any] | None:
         with self._lock:
             while not self._closed:
                 while self._waiting:
                     job = self._waiting.popleft()
                     if not job.given_up:
-                        job.tool = tool
                         self._running.add(job)
                         return job
                 self._idle += 1

@@ -66,6 +66,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "video_retalker": {"options": SPEECH, "worker": talker},
     "cog": {"worker": cog},
     "docker": {"options": {"url": "unix:///run/docker.sock"}},
+    "swarm": {"options": {"url": "unix:///run/docker.sock", "constraints": ["node.role == worker"]}},
 }
 REQUEST = {"image_url": "http://h/i.png", "video_url": "http://h/v.mp4", "text": "hello", "pronouncer": "x"}
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_twisted
-from docker_bed import Bed
+from docker_bed import Bed, docker_bed
 from docker_engine import SYSTEM_PATH
 from docker_images import Image, archive, busybox_layer, random_layer
 from docker_registry import PASSWORD, USERNAME, Registry
@@ -181,4 +181,19 @@ class TestLoad:
         grown, written, image = done.stdout.split()
         assert float(grown) < 24, f"{grown} MiB more"
         assert int(written) < MIB, f"{written} bytes written to disk"
+        assert int(bed.engines[0].docker("inspect", "--format", "{{.Size}}", image)) == 200 * MIB
         bed.engines[0].docker("rmi", image)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk(bed: Bed) -> None:
+    with docker_bed(1, disk="50m") as small:
+        lab = DockerLab(small, "unix", reactor)
+        big = [busybox_layer(), random_layer(40 * MIB, 8)]
+        with pytest.raises(EngineRefused, match="disk is full: free some there"):
+            await lab.engine.pull(small.registry.push("big:1", big), None, lambda share: None)
+        data = archive(Image(big))
+        with pytest.raises(EngineRefused, match="disk is full: free some there"):
+            await lab.engine.load(pieces(data), len(data), lambda share: None)
+        await lab.engine.create(lab.spec(await lab.image()))  # it serves on
+        await lab.end()

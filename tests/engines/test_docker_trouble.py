@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from docker_bed import Bed
 from docker_engine import Engine
-from engine_labs import DockerLab, docker_engine
+from engine_labs import TALKS, DockerLab, docker_engine, pieces
 from odd_daemon import VERSION, odd_daemon, ok
 from processes import ROOT
 from twisted.internet import reactor
@@ -74,7 +75,7 @@ class TestHanging:
             pulling = Deferred.fromCoroutine(hung.pull("x@sha256:" + "0" * 64, None, lambda share: None))
             with pytest.raises(EngineUnreachable, match="no answer within 1 s"):
                 await anext(hung.logs("x", 10, True))
-            with pytest.raises(EngineUnreachable):
+            with pytest.raises(EngineUnreachable, match="no answer in time"):
                 await pulling
         await hung.close()
 
@@ -130,6 +131,32 @@ class TestHanging:
         assert "closed" in done.stdout
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+@pytest_twisted.ensureDeferred
+async def test_nothing_stays_open(bed: Bed, way: str) -> None:
+    lab = DockerLab(bed, way, reactor)
+    await lab.engine.create(lab.spec(await lab.image(), TALKS))
+    await lab.engine.start(lab.name())
+    for round_number in range(20):
+        if round_number == 2:
+            before = open_files()
+        logs = lab.engine.logs(lab.name(), 1, True)
+        await anext(logs)
+        await logs.aclose()
+        with pytest.raises(EngineRefused):
+            await lab.engine.start("nobody")
+        loading = Deferred.fromCoroutine(lab.engine.load(pieces(lab.archive), None, lambda share: None))
+        if round_number % 2:
+            loading.cancel()
+        await loading.addErrback(lambda failure: failure.trap(CancelledError))
+    assert open_files() <= before + 4
+    await lab.end()
+
+
 class TestCutOff:
     @pytest_twisted.ensureDeferred
     async def test_killed_and_started_again(self, bed: Bed) -> None:
@@ -174,6 +201,19 @@ class TestCutOff:
         with pytest.raises(EngineUnreachable, match="No such file"):
             await missing.info()
         await missing.close()
+
+
+@pytest.mark.parametrize("config", ["[]", '{"auths": {"x": 7}}', '{"proxies": 3}'])
+@pytest_twisted.ensureDeferred
+async def test_a_broken_file_of_dockers_client(
+    bed: Bed, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    engine = docker_engine(bed.engines[0], reactor)
+    with pytest.raises(EngineRefused, match=r"config\.json of Docker's own client.*repair it"):
+        await engine.info()
+    await engine.close()
 
 
 REDIRECT = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n"

@@ -9,7 +9,11 @@ from ngpu.engines.reading import BadAnswer, one_line
 from ngpu.engines.sentences import refusal
 
 RECORDED = {
+    "rpc error: code = InvalidArgument desc = invalid memory value 1048576: Must be at least 4MiB": "which needs 4MiB",
     'could not select device driver "nvidia" with capabilities: [[gpu]]': "no GPU runtime",
+    'failed to create shim task: OCI runtime create failed: exec: "docker-init": executable file not found in $PATH': (
+        r"no docker-init: install the package tini there, or say `init: false`"
+    ),
     'could not select device driver "" with capabilities: [[gpu]]': "no GPU runtime",
     "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: "
     "unable to start container process: error during container init: error running hook #0: error running hook: exit "
@@ -47,7 +51,8 @@ def test_what_was_said(said: str, told: str) -> None:
     with pytest.raises(Exception, match=told) as caught:
         raise refusal(said, "r/x:1")
     assert "\n" not in str(caught.value)
-    assert "{" not in str(caught.value)
+    assert "{what}" not in str(caught.value)
+    assert "{about}" not in str(caught.value)
 
 
 def test_what_is_not_known_is_quoted_on_one_line() -> None:
