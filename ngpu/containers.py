@@ -95,8 +95,9 @@ class Container:
 
     ``ports`` maps container ports to the ports of the host where they are reached, while it runs. ``reason`` is a
     sentence for the operator where something keeps it from running, "" otherwise; ``restarts`` counts how often it
-    ended. ``host`` and ``machine`` (an address as in ``nodes[].address``, or the machine's name) are "" unless the
-    engine chose the machine. ``started_at`` is seconds since the epoch.
+    ended, as far back as the engine knows. ``host`` and ``machine`` (an address as in ``nodes[].address``, or the
+    machine's name) are "" unless the engine chose the machine; like ``ports``, they may change when it starts again.
+    ``started_at`` is seconds since the epoch.
     """
 
     id: str
@@ -171,6 +172,8 @@ class IContainerEngine(Interface):
 
     async def start(name: str) -> None:
         """Start it; one that runs is left as it is.
+
+        An engine that chooses machines may return before one has tried, and tells in ``containers`` what came of it.
 
         :raises EngineRefused: it cannot be started: no GPU runtime, a port that is taken, no such command, …
         """

@@ -11,6 +11,7 @@ from docker_bed import Bed, bed_or_skip, docker_bed
 from leaks import FAILED, no_leaks, pytest_runtest_makereport
 from processes import Processes, find_free_port, running
 from redis_server import stop_shared
+from swarm_bed import docker_swarm
 
 __all__ = ["no_leaks", "pytest_runtest_makereport"]
 
@@ -46,4 +47,12 @@ def bed() -> Iterator[Bed]:
     """Three Docker engines with mutual TLS and a registry, for all tests; whoever harms one sees to its recovery."""
     bed_or_skip()
     with docker_bed(3) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def swarm_bed() -> Iterator[Bed]:
+    """A Swarm of three machines with two GPUs each (their engines say so), and a registry."""
+    bed_or_skip()
+    with docker_swarm() as started:
         yield started

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -55,12 +55,15 @@ class Bed:
 
 
 @contextmanager
-def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, disk: str = "") -> Iterator[Bed]:
+def docker_bed(
+    engines: int = 1, mode: str = "proxy", tls: bool = True, disk: str = "", arguments: Sequence[str] = ()
+) -> Iterator[Bed]:
     """Engines and a registry that end with the block, whatever happens in it.
 
     :param mode: ``proxy`` or ``netns``.
     :param tls: whether the engines' ports speak mutual TLS.
     :param disk: see `Engine`.
+    :param arguments: more of them for each daemon.
     """
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="ngpu-bed-"))
@@ -76,7 +79,7 @@ def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, disk: st
         registry.launch(SYSTEM_PATH)
         started = []
         for number in numbers:
-            engine = _engine(folder, tag, net, number, mode, tls)
+            engine = _engine(folder, tag, net, number, mode, tls, arguments)
             engine.certificates, engine.disk = certificates, disk
             stack.callback(engine.clean)
             stack.callback(engine.kill)
@@ -87,8 +90,8 @@ def docker_bed(engines: int = 1, mode: str = "proxy", tls: bool = True, disk: st
         yield Bed(folder, started, registry)
 
 
-def _engine(folder: Path, tag: str, net: str, number: int, mode: str, tls: bool) -> Engine:
-    pools = ["--default-address-pool", f"base={net}.{128 + number * 8}.0/21,size=26"]
+def _engine(folder: Path, tag: str, net: str, number: int, mode: str, tls: bool, arguments: Sequence[str]) -> Engine:
+    pools = ["--default-address-pool", f"base={net}.{128 + number * 8}.0/21,size=26", *arguments]
     if mode == "proxy":
         network = ["--bridge", f"{tag}b{number}", "--fixed-cidr", f"{net}.{number}.0/24", "--ip", "127.0.0.1"]
         network += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", *pools]

@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from docker_bed import Bed
 from docker_engine import Engine
 from docker_images import SERVES, SHELL, Image, archive, busybox_layer, tar_of
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from ngpu.containers import COPY, FLEET, Container, ContainerHealth, ContainerSpec
+from ngpu.containers import COPY, FLEET, Container, ContainerHealth, ContainerSpec, ContainerState
+from ngpu.errors import EngineRefused
 from ngpu.interfaces import PluginContext
 from ngpu.plugins.docker import docker
 from ngpu.testing.engine import FakeEngine, Run
@@ -45,11 +47,13 @@ class Lab:
     :ivar reference: an image in the registry, that serves HTTP on 8080 when it is told to.
     :ivar missing: a reference that the registry does not have.
     :ivar archive: of an image that is like the one of the registry.
+    :ivar loads: whether the engine takes archives at all.
     """
 
     reference: str
     missing: str
     archive: bytes
+    loads = True
 
     def __init__(self, engine: Any, clock: Any) -> None:
         self.engine = engine
@@ -82,6 +86,16 @@ class Lab:
             assert self.clock.seconds() < end, f"not within {within:g} s: {container}"
             await ticking(self.clock, 0.05)
         return container
+
+    async def running(self) -> Container:
+        """The one container of the test, which was started and has to run by and by."""
+        return await self.until(lambda container: container.state is ContainerState.RUNNING)
+
+    async def refused(self, name: str) -> str:
+        """Start a container that cannot be started: what the engine says."""
+        with pytest.raises(EngineRefused) as caught:
+            await self.engine.start(name)
+        return str(caught.value)
 
     async def end(self) -> None:
         """Remove what the test has made, and close the engine."""

@@ -52,6 +52,29 @@ def test_check_reports_settings_and_plugins_at_once_and_exits_with_2(wrong: Path
     assert "Traceback" not in done.stderr
 
 
+def test_check_looks_into_placement_blocks_too(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        """\
+nodes: [{address: "0x73", host: h, engine: "unix:///run/docker.sock"}]
+workspaces:
+  - {id: "1", ports: {80: 80}, image: {reference: "h/i"}, placement: {policy: sprad}}
+  - {id: "2", ports: {80: 80}, image: {reference: "h/i"}, placement: {policy: pack, options: {reserve: 1}}}
+  - {id: "3", ports: {80: 80}, image: {reference: "h/i"}, placement: {options: {reserve: 1}}}
+  - {id: "4", ports: {80: 80}, image: {reference: "h/i"}, selection: {options: {reserve: 1}}}
+"""
+    )
+    done = python("-m", "ngpu.cli", "check", "-c", str(path))
+    heads = [line.removeprefix(str(path)) for line in done.stderr.splitlines() if line.startswith(str(path))]
+    assert done.returncode == 2 and heads == [
+        ":3:79: workspaces[0].placement.policy: there is no placement plugin 'sprad' (did you mean 'spread'?); "
+        "there are pack, spread",
+        ":4:104: workspaces[1].placement.options.reserve: pack has no such option; it takes none",
+        ":5:90: workspaces[2].placement.options.reserve: spread has no such option; it takes none",
+        ":6:90: workspaces[3].selection.options.reserve: least_loaded has no such option; it takes none",
+    ]
+
+
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[:1] = ['twistd', '-n', '--pidfile=']; run()"
 
 

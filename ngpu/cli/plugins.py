@@ -58,7 +58,7 @@ def plugins(context: click.Context, path: Path | None, as_json: bool) -> None:
     help="The folder to write to; it is made where it is missing.",
 )
 def new(family: str, name: str, into: Path) -> None:
-    """Write a plugin that works, and its test: NAME of FAMILY (selection, checker or adapter).
+    """Write a plugin that works, and its test: NAME of FAMILY (selection, placement, checker or adapter).
 
     Exits with 1 when that cannot be done; nothing was written then.
     """

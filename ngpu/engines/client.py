@@ -134,7 +134,7 @@ class Client(docker.APIClient):  # type: ignore[misc]
         response: requests.Response = super().send(request, stream=True, **settings)
         if not streamed:
             response._content = b"".join(self._bounded(response))
-            response._content_consumed = True
+            response._content_consumed = True  # type: ignore[attr-defined]
         return response
 
     def _bounded(self, response: requests.Response) -> Iterator[bytes]:
@@ -181,6 +181,21 @@ class Client(docker.APIClient):  # type: ignore[misc]
         """A container's output, framed."""
         asked = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail}
         return self._checked(self._get(self._url("/containers/{0}/logs", container), params=asked, stream=True))
+
+    def printing_of_task(self, task: str, tail: int, follow: bool) -> requests.Response:
+        """The output of a Swarm's task, framed, wherever it runs."""
+        asked = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail}
+        return self._checked(self._get(self._url("/tasks/{0}/logs", task), params=asked, stream=True))
+
+    def make_service(self, body: Mapping[str, Any], login: RegistryLogin | None) -> None:
+        """Make a service, whose machines pull its image with a login."""
+        headers = {"X-Registry-Auth": docker.auth.encode_header(credentials(login))} if login else {}
+        self._raise_for_status(self._post_json(self._url("/services/create"), data=body, headers=headers))
+
+    def change_service(self, service: str, version: int, spec: Mapping[str, Any]) -> None:
+        """Give a service another ``Spec``; its login stays."""
+        asked = {"version": version, "registryAuthFrom": "spec"}
+        self._raise_for_status(self._post_json(self._url("/services/{0}/update", service), data=spec, params=asked))
 
 
 def credentials(login: RegistryLogin | None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar
 
 from twisted.logger import Logger
@@ -77,7 +77,9 @@ class Daemon:
 
         return await self._streams.run(put, None)
 
-    async def feed(self, source: Callable[[Client], Iterator[bytes]], about: str, quiet: bool) -> AsyncIterator[bytes]:
+    async def feed(
+        self, source: Callable[[Client], Iterator[bytes]], about: str, quiet: bool
+    ) -> AsyncGenerator[bytes, None]:
         """What an endless call brings, piece by piece, at the reader's pace; closing it ends the call.
 
         :param quiet: whether it may say nothing for as long as it likes, once it has answered.

@@ -89,7 +89,11 @@ def _reason(state: ContainerState, status: str, health: ContainerHealth, said: M
         return str(refusal(error))
     if said.get("OOMKilled") is True:
         return "it ran out of memory: give it more (`container.memory`), or make it use less"
-    code = whole(said, "ExitCode", 0)
+    return ended_with(whole(said, "ExitCode", 0))
+
+
+def ended_with(code: int) -> str:
+    """Why a container ended, as far as its exit code tells."""
     return _CODES.get(code, f"it ended with exit code {code}; its logs may say why")
 
 

@@ -64,7 +64,7 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "the machine has no folder {what} to mount: make it there, or take it out of `container.mounts`",
     ),
     (
-        r"Minimum memory limit allowed is (?P<what>\S+)",
+        r"Minimum memory limit allowed is (?P<what>\S+)|invalid memory value \d+: Must be at least (?P<what2>\S+)",
         "the memory limit is too small for any container, which needs {what}: look at `container.memory`",
     ),
     (

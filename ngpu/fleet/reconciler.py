@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu.containers import Container
 from ngpu.errors import EngineRefused, StoreUnavailable
 from ngpu.fleet.images import Images
 from ngpu.fleet.plan import decide
@@ -181,13 +182,14 @@ class Reconciler:
                     await self._state.back(key)
             except StoreUnavailable as error:
                 self.log.error("{error}", error=str(error))
-        seen = [copy.id for copy in copies.values() if copy.id in self._containers(copy.node)]
+        there = ((copy.id, self._containers(copy.node).get(copy.id)) for copy in copies.values())
+        seen = {copy_id: container.reason for copy_id, container in there if container is not None}
         up = [copy_id for copy_id, (word, _) in self._served.health().items() if word is Health.UP]
         awake = frozenset(key for key, station in self._stations.items() if station.up)
         self._vitals.note(copies, seen, up, awake, now)
         self._served.forget(copies)
 
-    def _containers(self, node: str) -> Mapping[str, object]:
+    def _containers(self, node: str) -> Mapping[str, Container]:
         station = self._stations.get(node)
         return {} if station is None else station.containers
 

@@ -103,11 +103,12 @@ class Telling:
 
     def _image_trouble(self) -> str:
         """Why it is not known what the image is."""
-        source = self._deployment.recipe.source
-        job = self._jobs.resolving(source)
-        if self._wanted is not None or job is None:
+        if self._wanted is not None:
             return ""
-        return job.reason
+        job = self._jobs.resolving(self._deployment.recipe.source)
+        first = ((sight, self._first_job(key)) for key, sight in self._at.nodes.items())
+        loads = (f"{sight.node.address}: {load.reason}" for sight, load in first if load is not None and load.reason)
+        return job.reason if job is not None else next(loads, "")
 
     def _copy(self, copy: Copy) -> dict[str, Any]:
         sight, container = self._at.nodes.get(copy.node), self._at.container(copy)

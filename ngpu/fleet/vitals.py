@@ -34,11 +34,16 @@ class Vitals:
         self._of = {copy_id: Vital(now) for copy_id in self._of}
 
     def note(
-        self, copies: Mapping[str, Copy], seen: Iterable[str], up: Iterable[str], awake: frozenset[str], now: float
+        self,
+        copies: Mapping[str, Copy],
+        seen: Mapping[str, str],
+        up: Iterable[str],
+        awake: frozenset[str],
+        now: float,
     ) -> None:
         """Take in what was seen.
 
-        :param seen: copies that have a container.
+        :param seen: copies that have a container, and what is wrong with it: an engine that starts it again forgets.
         :param up: copies that are healthy.
         :param awake: nodes whose engine answers; a copy's grace begins anew when its node is back.
         """
@@ -48,9 +53,10 @@ class Vitals:
         for copy_id, vital in self._of.items():
             if copies[copy_id].node in back:
                 self._of[copy_id] = replace(vital, since=now, next_try=0.0)
-        for copy_id in seen:
-            if copy_id in copies:
-                self._of.setdefault(copy_id, Vital(now))
+        for copy_id, reason in seen.items():
+            vital = self._of.setdefault(copy_id, Vital(now))
+            if reason:
+                self._of[copy_id] = replace(vital, reason=reason)
         for copy_id in up:
             if copy_id in copies:
                 self._of[copy_id] = Vital(now)

@@ -7,10 +7,12 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from ngpu.errors import ConfigError
+from ngpu.settings.container import PlacementSettings
 from ngpu.settings.document import Document
 from ngpu.settings.references import peer_problems
 from ngpu.settings.report import Path, Problem
 from ngpu.settings.service import DEFAULT_STORE
+from ngpu.settings.workspace import Selection
 
 CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
 """Asked with family, name and options; raises ConfigError: path ``()`` is the name, else it leads to the option."""
@@ -18,11 +20,13 @@ CheckBlock = Callable[[str, str, Mapping[str, Any]], object]
 FindPlugins = Callable[[Sequence[FilePath]], CheckBlock]
 """Asked once, with the folders of ``plugins.path``; raises ConfigError when what is there cannot be used."""
 
-_BLOCKS = (
-    ("workspaces", "selection", "policy", "selection"),
-    ("gates", None, "checker", "checker"),
-    ("apps", None, "adapter", "adapter"),
+_BLOCKS: Sequence[tuple[str, str | None, str, str, str | None]] = (
+    ("workspaces", "selection", "policy", "selection", Selection().policy),
+    ("workspaces", "placement", "policy", "placement", PlacementSettings().policy),
+    ("gates", None, "checker", "checker", None),
+    ("apps", None, "adapter", "adapter", None),
 )
+"""Where blocks stand, the key of the plugin's name, its family, and the plugin where none is named."""
 
 
 def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> Iterator[Problem]:
@@ -38,11 +42,12 @@ def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> It
         yield _problem(document, error.path, str(error))
         return
     yield from _check_store(document, check)
-    for top, key, name_key, family in _BLOCKS:
+    for top, key, name_key, family, default in _BLOCKS:
         for path, outer in document.blocks(top):
             block = outer if key is None else outer.get(key)
             if isinstance(block, dict):
-                yield from _check(document, path if key is None else (*path, key), block, name_key, family, check)
+                at = path if key is None else (*path, key)
+                yield from _check(document, at, {name_key: default, **block}, name_key, family, check)
 
 
 def _check_store(document: Document, check: CheckBlock) -> Iterator[Problem]:

@@ -38,6 +38,8 @@ def check_references(document: Document) -> Iterator[Problem]:
     yield from _duplicates(document, [(path, node_key(text)) for path, text in addresses], "node")
     emails = [(path, email_key(text)) for path, text in _texts(document, ("cloud", "accounts"), "email")]
     yield from _duplicates(document, emails, "account")
+    engines = [(path, text.removeprefix("docker+")) for path, text in _texts(document, ("nodes",), "engine")]
+    yield from _duplicates(document, engines, "engine")  # what one of them runs would be too much for the other
     yield from _shared_credentials(document)
     yield from check_names(document)
     yield from _apps(document, ids)

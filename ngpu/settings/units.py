@@ -63,7 +63,7 @@ def shown(count: int) -> str:
     """A size for people: in the largest unit of 1024 that leaves 1 or more, with a decimal where it is not even."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if count >= SIZES[unit]:
-            return f"{round(count / int(SIZES[unit]), 1):g}{unit}"
+            return f"{count / int(SIZES[unit]):.1f}".removesuffix(".0") + unit
     return f"{count}B"
 
 

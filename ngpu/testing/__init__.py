@@ -14,6 +14,7 @@ from ngpu.testing.engine import FakeEngine, Run
 from ngpu.testing.fetcher import FakeFetcher
 from ngpu.testing.images import FakeRegistry
 from ngpu.testing.making import load_plugin, make_plugin
+from ngpu.testing.offers import demand, offer
 from ngpu.testing.verifying import verify_plugin
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "FakeRegistry",
     "Run",
     "candidate",
+    "demand",
     "load_plugin",
     "make_plugin",
+    "offer",
     "request",
     "verify_plugin",
 ]

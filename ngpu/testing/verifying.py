@@ -17,6 +17,7 @@ from ngpu.testing.checkers import HOLDER, NOBODY, verify_checker
 from ngpu.testing.contract import Contract
 from ngpu.testing.conversation import Answer
 from ngpu.testing.engines import verify_engine
+from ngpu.testing.placing import verify_placement
 from ngpu.testing.policies import verify_policy
 
 _ODD: tuple[Any, ...] = (None, True, -1, 0.5, "", "\0", "no such thing", [], [None], {}, {"": ""}, {"x": [1]})
@@ -59,6 +60,8 @@ def verify_plugin(
         verify_policy(contract, replicas)
     elif factory.family == "checker":
         verify_checker(contract, source, holds or {}, holder, nobody)
+    elif factory.family == "placement":
+        verify_placement(contract)
     elif factory.family == "engine":
         verify_engine(contract)
     elif factory.family == "adapter":

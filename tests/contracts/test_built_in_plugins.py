@@ -68,6 +68,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "cog": {"worker": cog},
     "redis": {"options": {"url": "redis://127.0.0.1:6379/0"}},
     "docker": {"options": {"url": "unix:///run/docker.sock"}},
+    "swarm": {"options": {"url": "unix:///run/docker.sock", "constraints": ["node.role == worker"]}},
 }
 REQUEST = {"image_url": "http://h/i.png", "video_url": "http://h/v.mp4", "text": "hello", "pronouncer": "x"}
 

@@ -18,6 +18,7 @@ from ngpu.adapter import Adapter, IAppAdapter, Peer, WorkerReply
 from ngpu.errors import CheckerUnavailable, ConfigError, FetchFailed, JobFailed, NgpuError
 from ngpu.interfaces import Fetched, FetchRequest, IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
 from ngpu.model import Holdings
+from ngpu.placing import IPlacementPolicy
 from ngpu.plugin import Factory
 from ngpu.testing import HOLDER, candidate, load_plugin, verify_plugin
 
@@ -179,6 +180,59 @@ def test_a_policy_for_some_replicas_only_is_shown_them() -> None:
 
     refused(policy(fussy), "hand some of them to verify_plugin as replicas=")
     verify_plugin(policy(fussy), replicas=[candidate("a", labels={"rack": "7"}), candidate("b")])
+
+
+# --- placement policies -------------------------------------------------------------------------------------------
+
+
+def placement(cost: Callable[..., Any]) -> Factory:
+    """A plugin of one function."""
+
+    @implementer(IPlacementPolicy)
+    class Policy:
+        def __init__(self, context: Any) -> None:
+            self.context = context
+            self.asked = 0
+
+        def cost(self, offer: Any, demand: Any) -> Any:
+            return cost(self, offer, demand)
+
+    return Factory("placement", "mine", "A test's.", lambda options, context: Policy(context))
+
+
+def wearying(self: Any, offer: Any, demand: Any) -> Any:
+    self.asked += 1
+    return (self.asked,)
+
+
+def relabelling(self: Any, offer: Any, demand: Any) -> Any:
+    offer.node.labels["seen"] = "yes"
+    return (0,)
+
+
+async def pricing(self: Any, offer: Any, demand: Any) -> Any:
+    return (0,)
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        (lambda self, offer, demand: offer.copies, "cost returned 0; it must be a tuple of numbers"),
+        (lambda self, offer, demand: (offer.node.address,), "it must be a tuple of numbers"),
+        (lambda self, offer, demand: None, "cost returned None"),
+        (lambda self, offer, demand: (float("nan"),), "NaN compares with nothing"),
+        (lambda self, offer, demand: (1 / offer.gpus_free,), "cost raised over Offer(node=Node(address='0x0'"),
+        (lambda self, offer, demand: (offer.node.labels["area"] == "eu",), "(KeyError: 'area')"),
+        (lambda self, offer, demand: (self.context.rng.random(),), "not on chance, time or what it was asked before"),
+        (lambda self, offer, demand: (random.random(),), "not on chance, time or what it was asked before"),
+        (wearying, "not on chance, time or what it was asked before"),
+        (relabelling, "cost changed the offer or the demand"),
+        (pricing, "cost is asynchronous"),
+    ],
+)
+def test_what_a_placement_policy_may_break(cost: Any, said: str) -> None:
+    refused(placement(cost), said)
+    verify_plugin(placement(lambda self, offer, demand: (offer.copies, -offer.gpus_free)))
 
 
 # --- inscription checkers -----------------------------------------------------------------------------------------

@@ -6,6 +6,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from twisted.internet import reactor
+
+from ngpu.interfaces import PluginContext
+from ngpu.plugins.docker import docker
 
 VERSION = b'HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\n{"ApiVersion":"1.41","MinAPIVersion":"1.12"}'
 
@@ -72,3 +78,9 @@ def odd_daemon(*replies: bytes | None, endless: bytes = b"") -> Iterator[OddDaem
         yield daemon
     finally:
         daemon.close()
+
+
+def at_port(port: int, **options: Any) -> Any:
+    """What the plugin makes for an engine at a port, without TLS."""
+    options = {"url": f"tcp://127.0.0.1:{port}", "timeout": "1s", **options}
+    return docker.from_options(options, PluginContext(reactor, None, "."))

@@ -9,6 +9,7 @@ from ngpu.engines.reading import BadAnswer, one_line
 from ngpu.engines.sentences import refusal
 
 RECORDED = {
+    "rpc error: code = InvalidArgument desc = invalid memory value 1048576: Must be at least 4MiB": "which needs 4MiB",
     'could not select device driver "nvidia" with capabilities: [[gpu]]': "no GPU runtime",
     'failed to create shim task: OCI runtime create failed: exec: "docker-init": executable file not found in $PATH': (
         r"no docker-init: install the package tini there, or say `init: false`"

@@ -35,6 +35,14 @@ CONFIG = {
             upstream: [{{node: "0x73", ports: {{8080: 1}}}}]
             selection: {{policy: {name}}}
     """,
+    "placement": """
+        nodes: [{{address: "0x73", host: 127.0.0.1, engine: "unix:///run/docker.sock"}}]
+        workspaces:
+          - id: "1"
+            ports: {{8080: 80}}
+            image: {{reference: "registry.example/image:1"}}
+            placement: {{policy: {name}, options: {{reserve: 2}}}}
+    """,
     "checker": """
         gates: {{g: {{checker: {name}, options: {{url: "http://127.0.0.1:8000"}}, tickers: [AINN]}}}}
     """,
@@ -71,7 +79,7 @@ def test_what_is_written_has_no_fault_of_style_and_nothing_of_the_sketch(name: s
     for family in CONFIG:
         assert new(family, name, "--into", tmp_path / family).exit_code == 0
     files = list(tmp_path.rglob("*.py"))
-    assert len(files) == 6 and not [file for file in files if "xample" in file.read_text()]
+    assert len(files) == 8 and not [file for file in files if "xample" in file.read_text()]
     for command in (("check",), ("format", "--check", "--diff")):
         ours = ("--config", ROOT / "pyproject.toml", "--config", 'lint.isort.known-first-party = ["ngpu"]')
         style = python("-m", "ruff", *command, "--no-cache", *ours, tmp_path, cwd=tmp_path)
@@ -82,7 +90,7 @@ def test_what_is_written_is_typed(tmp_path: Path) -> None:
     for family in CONFIG:
         assert new(family, f"my_{family}", "--into", tmp_path).exit_code == 0
     files = sorted(tmp_path.rglob("*.py"))
-    assert len(files) == 6
+    assert len(files) == 8
     settings = ("--config-file", ROOT / "pyproject.toml", "--cache-dir", tmp_path / "cache")
     typed = python("-m", "mypy", *settings, *files, cwd=tmp_path)
     assert typed.returncode == 0, typed.stdout
@@ -103,6 +111,8 @@ def test_what_is_written_is_typed(tmp_path: Path) -> None:
         ("selection", "static", "there is a plugin 'static' already"),
         ("selection", "min", "'min' means something else"),
         ("selection", "random", "there is a plugin 'random' already"),
+        ("placement", "spread", "there is a plugin 'spread' already"),
+        ("placement", "offer", "'offer' means something else"),
         ("checker", "read", None),
         ("adapter", "read", "'read' means something else"),
         ("adapter", "json", None),

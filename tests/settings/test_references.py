@@ -40,6 +40,13 @@ def test_an_unknown_node_is_named_with_the_nearest() -> None:
     ]
 
 
+def test_two_nodes_have_two_engines() -> None:
+    """Either would take the other's copies for too many."""
+    urls = ("unix:///s", "swarm+unix:///s", "docker+unix:///s", "tcp://h:1")
+    text = "nodes:\n" + "".join(f'- {{address: "{at}", host: h, engine: "{url}"}}\n' for at, url in enumerate(urls))
+    assert heads(text) == ["f:4:35: nodes[2].engine: the same engine as nodes[0] in line 2"]
+
+
 def test_a_node_whose_quotes_were_forgotten_is_still_found() -> None:
     """One mistake is one problem: those who refer to it rightly are not blamed."""
     text = "nodes: [{address: 0xAB, host: a}]\nworkspaces:\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ngpu.settings.units import DURATIONS, SIZES, UnitError, duration, size
+from ngpu.settings.units import DURATIONS, SIZES, UnitError, duration, shown, size
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,19 @@ def test_nothing_else_is_ever_raised(value: object) -> None:
 def test_an_amount_is_its_number_times_its_unit(number: int, time: str, count: str) -> None:
     assert duration(f"{number}{time}") == float(number * DURATIONS[time])
     assert size(f"{number}{count}") == number * SIZES[count]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0B"),
+        (1023, "1023B"),
+        (1024, "1KiB"),
+        (1536 << 20, "1.5GiB"),
+        (24 << 30, "24GiB"),
+        (10**12, "931.3GiB"),
+        (1 << 60, "1048576TiB"),
+    ],
+)
+def test_sizes_are_shown_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert shown(count) == text

@@ -1,0 +1,79 @@
+"""A gateway that is killed again and again while it deploys: never a second copy, and the last one finishes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+from docker_images import SERVES
+from fleet_rig import WORKSPACE, FleetRig, eventually
+from processes import ROOT, Gateway
+
+Push = Callable[..., str]
+Make = Callable[..., FleetRig]
+LIVES = 50
+MOST = 3
+CRASHED_WITHIN = 1.5
+
+
+def copies(rig: FleetRig) -> list[tuple[str, str, str]]:
+    """Node, copy and revision of each container there is."""
+    found = []
+    for index, engine in enumerate(rig.bed.engines[:3]):
+        shown = '{{.Label "ngpu.copy"}} {{.Label "ngpu.revision"}}'
+        lines = engine.docker("ps", "-a", "--filter", f"label=ngpu.fleet={rig.fleet}", "--format", shown).splitlines()
+        found += [(str(index), *line.split()) for line in lines]
+    return found  # type: ignore[return-value]
+
+
+def test_killed_at_fifty_random_moments_of_deploying(fleet: Make, image: Push, tmp_path: Path) -> None:
+    """Each life finds another image, command or number of copies wanted than the one before, and dies over it."""
+    rig = fleet(3, node_grace="30s")
+    references = [image(f"life:{number}", 1 << 20) for number in range(4)]
+    with ThreadPoolExecutor(3) as pool:  # but for one of them, which takes a life that is long enough
+        for reference in references[:3]:
+            list(pool.map(lambda engine, name=reference: engine.docker("pull", name), rig.bed.engines[:3]))  # type: ignore[misc]
+    rng = Random(20261125)
+    rig.want(references[0], replicas=2)
+    gateway = Gateway(rig.configuration(), tmp_path / "lives")
+    command = [sys.executable, str(Path(__file__).parent / "fleet_lives.py"), str(gateway.config_file)]
+    seen: Counter[int] = Counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as lives:
+        try:
+            for life in range(LIVES):
+                if life % 3 == 0:
+                    version = {"VERSION": str(rng.randrange(3))}
+                    rig.want(rng.choice(references), replicas=rng.randrange(1, MOST + 1), env=version)
+                    gateway.write_config(rig.configuration())
+                assert lives.stdin is not None and lives.stdout is not None
+                print(json.dumps({"seconds": rng.uniform(0.15, CRASHED_WITHIN)}), file=lives.stdin, flush=True)
+                assert json.loads(lives.stdout.readline())["lived"], (tmp_path / "lives/lives.log").read_text()[-4000:]
+                there = copies(rig)
+                seen[len(there)] += 1
+                assert len({copy for _, copy, _ in there}) == len(there), f"two containers of a copy: {there}"
+                assert len(there) <= MOST + 1, there
+        finally:
+            lives.kill()
+    assert len(seen) >= 3, f"the lives were too short to do anything, or too long to be cut: {seen}"
+    rig.want(references[1], replicas=3, command=list(SERVES), env={"VERSION": "last"})
+    gateway.write_config(rig.configuration())
+    rig.gateway = gateway
+    try:
+        gateway.start()
+        rig.serving(3)
+        eventually(
+            lambda: len(there := copies(rig)) == len({each[2] for each in there}) + 2 == 3, "nothing else is left"
+        )
+        assert all("VERSION=last" in rig.inspect(name, "{{.Config.Env}}") for name in rig.containers())
+        assert rig.call("x").json()["data"] == "x"
+        log = (tmp_path / "lives/lives.log").read_text()
+        assert WORKSPACE not in log
+        assert "Traceback" not in log
+    finally:
+        gateway.kill9()

@@ -1,0 +1,76 @@
+"""Engines that are cut off, hang and come back, while customers call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fleet_rig import NODES, FleetRig, Load, eventually
+
+Push = Callable[..., str]
+Make = Callable[..., FleetRig]
+
+
+def test_an_engine_that_is_killed_costs_no_call_and_its_copy_is_placed_elsewhere(fleet: Make, image: Push) -> None:
+    rig = fleet(3, node_grace="2s")
+    rig.want(image(), replicas=2, retry="idempotent")
+    rig.start()
+    found = rig.serving(2)
+    victim = NODES.index(found["copies"][0]["node"])
+    lost = rig.containers(victim)
+    with Load(rig) as load:
+        time.sleep(0.5)
+        rig.bed.engines[victim].kill()
+        killed = time.monotonic()
+        eventually(lambda: rig.shown()["serving"] == 1, "the dead one is taken out", 5)
+        out = time.monotonic() - killed
+        rig.serving(2)
+        time.sleep(0.5)
+    print(f"a dead node was taken out after {out:.2f} s; answers: {dict(load.answers)}")
+    assert load.wrong == {}
+    assert load.answers["right"] > 20
+    assert NODES[victim] not in {copy["node"] for copy in rig.shown()["copies"]}
+    rig.bed.engines[victim].start()
+    eventually(lambda: rig.containers(victim) == [], "what is surplus on the node that is back is removed")
+    assert lost[0] not in rig.containers()
+    assert rig.serving(2)["state"] == "serving"
+    shown = rig.admin("GET", "/workspaces").json()["workspaces"]
+    assert [each["serving"] for each in shown] == [2]
+
+
+def test_an_engine_that_hangs_harms_its_own_node_only(fleet: Make, image: Push) -> None:
+    rig = fleet(3, node_grace="2s")
+    rig.want(image(), replicas=2)
+    rig.start()
+    found = rig.serving(2)
+    victim = NODES.index(found["copies"][0]["node"])
+    engine = rig.bed.engines[victim]
+    with Load(rig) as load:
+        engine.hang()
+        try:
+            began = time.monotonic()
+            rig.workspaces["other"] = {**rig.workspaces[next(iter(rig.workspaces))], "id": "other", "name": "other"}
+            rig.put("other", replicas=1)
+            rig.serving(1, "other")
+            assert time.monotonic() - began < 6, "another deployment has to wait for a hung engine"
+            eventually(
+                lambda: NODES[victim] not in {copy["node"] for copy in rig.shown()["copies"]}, "it is placed elsewhere"
+            )
+            rig.serving(2)
+        finally:
+            engine.go_on()
+        eventually(lambda: rig.containers(victim) == [], "what is surplus on the node that is back is removed")
+    assert load.wrong == {}
+    rig.serving(2)
+
+
+def test_a_container_that_is_removed_by_hand_comes_back(fleet: Make, image: Push) -> None:
+    rig = fleet(1)
+    rig.want(image(), replicas=1)
+    rig.start()
+    rig.serving(1)
+    before = rig.inspect(rig.containers()[0], "{{.Id}}")
+    rig.bed.engines[0].docker("rm", "-f", rig.containers()[0])
+    eventually(lambda: (names := rig.containers()) and rig.inspect(names[0], "{{.Id}}") != before, "it is made again")
+    rig.serving(1)
+    assert rig.call("x").json()["data"] == "x"
