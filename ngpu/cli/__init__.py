@@ -9,7 +9,10 @@ import click
 from twisted.internet import task
 
 import ngpu
+from ngpu.cli.deploying import deploy, undeploy
+from ngpu.cli.fleet import drain, logs, nodes, undrain
 from ngpu.cli.plugins import plugins
+from ngpu.cli.workspaces import workspaces
 from ngpu.errors import ConfigError
 from ngpu.tap import WRONG_CONFIGURATION
 from ngpu.tap import check as check_configuration
@@ -66,7 +69,8 @@ def check(path: Path) -> None:
     )
 
 
-main.add_command(plugins)
+for command in (plugins, nodes, workspaces, deploy, undeploy, drain, undrain, logs):
+    main.add_command(command)
 
 
 def _count(number: int, noun: str) -> str:
