@@ -10,7 +10,10 @@ from twisted.internet import task
 
 import ngpu
 from ngpu.cli.account import account
+from ngpu.cli.deploying import deploy, undeploy
+from ngpu.cli.fleet import drain, logs, nodes, undrain
 from ngpu.cli.plugins import plugins
+from ngpu.cli.workspaces import workspaces
 from ngpu.errors import ConfigError
 from ngpu.tap import WRONG_CONFIGURATION
 from ngpu.tap import check as check_configuration
@@ -67,8 +70,8 @@ def check(path: Path) -> None:
     )
 
 
-main.add_command(account)
-main.add_command(plugins)
+for command in (account, plugins, nodes, workspaces, deploy, undeploy, drain, undrain, logs):
+    main.add_command(command)
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,112 @@
+"""``ngpu workspaces``: what customers have brought, listed, shown, created, changed and deleted at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from ngpu.cli.admin import AdminApi, admin_command, json_option, show_json
+from ngpu.cli.table import table
+
+_HEAD = ("ID", "NAME", "FROM", "STATE", "WANTED", "RUNNING", "SERVING", "QUEUED", "IN FLIGHT", "")
+_COPIES = ("REPLICA", "NODE", "STATE", "HEALTH", "IN FLIGHT", "")
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@admin_command
+def workspaces(api: AdminApi, as_json: bool) -> None:
+    """List the workspaces: how many replicas they want and have, and what waits."""
+    listed = api.get("workspaces")["workspaces"]
+    if as_json:
+        show_json(listed)
+    elif listed:
+        click.echo(table(_HEAD, map(_row, listed)))
+    else:
+        click.echo("there are no workspaces")
+
+
+@workspaces.command()
+@click.argument("workspace")
+@json_option
+@admin_command
+def show(api: AdminApi, workspace: str, as_json: bool) -> None:
+    """Show WORKSPACE (its id, or its name): its replicas, where they are, and what keeps others from being placed."""
+    found = api.get("workspaces", workspace_id(api, workspace))
+    if as_json:
+        show_json(found)
+        return
+    click.echo(table(_HEAD, [_row(found)]))
+    if found["copies"]:
+        click.echo("\n" + table(_COPIES, map(_copy, found["copies"])))
+    for refusal in found["unplaced"]:
+        click.echo(f"no place on {refusal['address']}: {refusal['reason']}")
+
+
+@workspaces.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@admin_command
+def create(api: AdminApi, file: Path) -> None:
+    """Create a workspace out of FILE: a block as it stands under workspaces: in a configuration, in YAML or JSON."""
+    click.echo(api.send("POST", "workspaces", document=_block(file))["msg"])
+
+
+@workspaces.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@admin_command
+def replace(api: AdminApi, file: Path) -> None:
+    """Change the workspace of the id that FILE names to what FILE says."""
+    block = _block(file)
+    click.echo(api.send("PUT", "workspaces", str(block.get("id", "")), document=block)["msg"])
+
+
+@workspaces.command()
+@click.argument("workspace")
+@click.confirmation_option(
+    "-y", "--yes", prompt="Its replicas are drained and removed, and its queued tasks end. Go on?"
+)
+@admin_command
+def delete(api: AdminApi, workspace: str) -> None:
+    """Delete WORKSPACE (its id, or its name): drain its replicas, then remove them."""
+    click.echo(api.send("DELETE", "workspaces", workspace_id(api, workspace))["msg"])
+
+
+def workspace_id(api: AdminApi, wanted: str) -> str:
+    """The id of the workspace that has this id, or else of the only one that has this name."""
+    listed = api.get("workspaces")["workspaces"]
+    named = [each["id"] for each in listed if each["name"] == wanted]
+    if any(each["id"] == wanted for each in listed) or not named:
+        return wanted  # the gateway says so where there is none
+    if len(named) > 1:
+        raise click.ClickException(
+            f"{len(named)} workspaces are called {wanted}: name one by its id, {', '.join(named)}"
+        )
+    return str(named[0])
+
+
+def _block(file: Path) -> dict[str, Any]:
+    try:
+        block = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{file} cannot be read: {error}") from None
+    if not isinstance(block, dict):
+        raise click.ClickException(f"{file} must hold one workspace: a mapping that begins with id: …")
+    return block
+
+
+def _row(workspace: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = ("replicas", "running", "serving", "queued", "in_flight")
+    return (
+        *(workspace["id"], workspace["name"] or "-", workspace["source"], workspace["state"]),
+        *(str(workspace[number]) for number in numbers),
+        workspace["reason"],
+    )
+
+
+def _copy(copy: Mapping[str, Any]) -> tuple[str, ...]:
+    where = copy["node"] + (f" ({copy['machine']})" if copy["machine"] else "")
+    return copy["id"], where, copy["state"], copy["health"], str(copy["in_flight"]), copy["reason"]
