@@ -34,6 +34,7 @@ from ngpu.gateway import Gateway
 from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog, annotate
 from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
@@ -140,7 +141,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
     public = _public(settings, gateway, roster, adapters, media, desk, reactor)
-    routes = AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes
+    routes = [
+        *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
+        *AdminFleet(fleet, workspaces).routes,
+    ]
     admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
     return Parts(
         store,

@@ -54,7 +54,7 @@ def undeploy(api: AdminApi, workspace: str, detach: bool, timeout: float | None,
 
 def _watch(api: AdminApi, workspace: str, until: str, detach: bool, timeout: float | None, as_json: bool) -> None:
     """Show how it goes until it is there, has failed or takes too long."""
-    found = api.get("workspaces", workspace)
+    found = api.get("workspaces", workspace)["workspace"]
     if not detach:
         deadline = None if timeout is None else time.monotonic() + timeout
         with _shown(as_json) as display:
@@ -63,7 +63,7 @@ def _watch(api: AdminApi, workspace: str, until: str, detach: bool, timeout: flo
                 if deadline is not None and time.monotonic() > deadline:
                     raise Failed(f"not within {timeout:g} s: {_state(found)}; it goes on without you")
                 time.sleep(LOOK_EVERY)
-                found = api.get("workspaces", workspace)
+                found = api.get("workspaces", workspace)["workspace"]
             display.update(found)
     if as_json:
         show_json(found)

@@ -36,7 +36,7 @@ def workspaces(api: AdminApi, as_json: bool) -> None:
 @admin_command
 def show(api: AdminApi, workspace: str, as_json: bool) -> None:
     """Show WORKSPACE (its id, or its name): its replicas, where they are, and what keeps others from being placed."""
-    found = api.get("workspaces", workspace_id(api, workspace))
+    found = api.get("workspaces", workspace_id(api, workspace))["workspace"]
     if as_json:
         show_json(found)
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +36,12 @@ MOST_PROBLEMS = 100
 
 @dataclass(frozen=True)
 class Reply:
-    """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields."""
+    """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields.
 
-    document: Mapping[str, Any] | bytes
+    A document that comes piece by piece is sent as it comes, each piece at once.
+    """
+
+    document: Mapping[str, Any] | bytes | AsyncGenerator[bytes, None]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,6 +93,10 @@ async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
         request.setHeader(name.encode(), value.encode("latin-1", "replace"))
     if isinstance(reply.document, bytes):
         return reply.document
+    if isinstance(reply.document, AsyncGenerator):
+        async with aclosing(reply.document) as live:
+            await _stream(request, b"", live)
+        return None
     pieces = render(reply.document)
     beginning = bytearray()
     async for piece in pieces:
@@ -108,7 +116,8 @@ async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[by
     pace = _Pace()
     request.registerProducer(pace, True)
     try:
-        request.write(beginning)
+        if beginning:
+            request.write(beginning)
         async for piece in rest:
             await pace.ready()
             request.write(piece)
