@@ -75,11 +75,10 @@ def _watch(api: AdminApi, workspace: str, until: str, detach: bool, timeout: flo
 
 def _settled(found: Mapping[str, Any], until: str) -> bool:
     """Whether it is there, or will not get there by itself."""
-    if found["state"] in (until, "failed"):
-        return True
-    gone = until == "suspended" and found["state"] == "static"
+    if until == "suspended":
+        return found["state"] == "suspended" and not found["copies"]
     stuck = found["state"] == "degraded" and bool(found["unplaced"]) and found["running"] == found["serving"]
-    return gone or (stuck and until == "serving")
+    return found["state"] in ("serving", "failed") or stuck
 
 
 def _state(found: Mapping[str, Any]) -> str:
