@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dot_plot import Panel, draw
-from simulation import Failing, Result, policy, simulate
+from simulation import Failing, Kind, Result, policy, simulate
 
 from ngpu.discovery import discover
 
@@ -26,6 +26,7 @@ SCENARIOS: Mapping[str, Mapping[str, Any]] = {
     "one gateway, one machine fails 9 of 10 calls at once": {"failing": Failing()},
     "one gateway, all machines work": {},
     "8 gateways that know nothing of each other": {"gateways": 8},
+    "8 gateways, and all machines alike with 4 slots": {"gateways": 8, "kinds": (Kind(20, 1.0, 4),)},
 }
 
 

@@ -1,4 +1,4 @@
-"""Selection policy ``fastest``: of the replicas that are not busier than most, the one with the shortest calls."""
+"""Selection policy ``fastest``: of the replicas that are not busier than others, the one with the shortest calls."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def _share(candidate: Candidate) -> float:
 
 def _make(options: Mapping[str, Any], context: PluginContext) -> Fastest:
     sample = read.whole(options, "sample", 16, least=2, most=100)
-    return Fastest(sample, read.whole(options, "cold", 80, least=0, most=100), context.rng)
+    return Fastest(sample, read.whole(options, "cold", 50, least=0, most=100), context.rng)
 
 
 fastest = Factory(
     "selection",
     "fastest",
-    "Of some replicas drawn at random, and not busier than most of them, the one with the shortest calls.",
+    "Of some replicas drawn at random, and not busier than half of them, the one with the shortest calls.",
     _make,
     (
         Option("sample", "how many are drawn", 16, "replicas"),
-        Option("cold", "how many of these count as not busy; 0: the least busy only", 80, "per cent"),
+        Option("cold", "how many of these count as not busy; 0: the least busy only", 50, "per cent"),
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from api_rig import HOLDER, Client, Rig, configuration, eventually, refused, rig_of, right, workspace
+from api_rig import HOLDER, Client, Rig, configuration, eventually, key_hash, refused, rig_of, right, workspace
 from scripted_worker import script
 
 MOODY, CALM, GATED, APPS = "moody", "calm", "gated", "apps"
@@ -175,7 +175,7 @@ def logged(rig: Rig, text: str) -> int:
 
 @pytest.mark.parametrize("mood", ["raise", "exit", "recurse", "foreign", "clear"])
 def test_a_policy_that_fails_costs_its_request(rig: Rig, mood: str) -> None:
-    told = f"the selection policy of {MOODY}"
+    told = f"the selection policy of workspace-{key_hash(MOODY)[:8]}"
     client = rig.client(MOODY)
     before, known = logged(rig, told), client.listed()
     answer = sync(client, mood=mood)
@@ -210,7 +210,7 @@ def waiting(rig: Rig) -> int:
 def test_queued_tasks_outlast_a_policy_that_cannot_choose(rig: Rig, folder: Path) -> None:
     client = rig.client(MOODY)
     (folder / "mood").write_text("raise")
-    told = f"the selection policy of {MOODY}"
+    told = f"the selection policy of workspace-{key_hash(MOODY)[:8]}"
     before, began = logged(rig, told), time.monotonic()
     tasks = [client.submit(script(marker=f"queued{number}")) for number in range(3)]
     eventually(lambda: logged(rig, told) >= before + 2, "it is asked again")

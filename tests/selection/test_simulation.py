@@ -58,8 +58,8 @@ def test_the_command_prints_its_tables_and_draws(tmp_path: Path) -> None:
     command += ["--policy", "fastest", "--plot", str(tmp_path / "p.svg")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("fastest ") == 3 and done.stdout.count("random ") == 3
+    assert done.stdout.count("fastest ") == 4 and done.stdout.count("random ") == 4
     texts = [each.text for each in ElementTree.parse(tmp_path / "p.svg").iter() if each.tag.endswith("text")]
-    assert texts.count("fastest") == 3 and texts.count("load 30%") == 3
+    assert texts.count("fastest") == 4 and texts.count("load 30%") == 4
     shown = ElementTree.parse(ROOT / "docs/selection.svg")
     assert "fastest" in [each.text for each in shown.iter() if each.tag.endswith("text")]
