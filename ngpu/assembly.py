@@ -21,6 +21,7 @@ from ngpu.discovery import Plugins
 from ngpu.egress import Egress, system_resolver
 from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
+from ngpu.figures import Figures
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.ground import ground_of, logins
 from ngpu.fleet.health import HealthChecks
@@ -145,7 +146,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
     ]
-    admin = admin_resource(gateway, token, settings.admin.open_metrics, routes)
+    admin = admin_resource(gateway, Figures(metrics, roster.lines, store), token, settings.admin.open_metrics, routes)
     return Parts(
         store,
         connections,

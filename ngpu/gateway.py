@@ -213,19 +213,6 @@ class Gateway:
             raise Unavailable("no gate is configured, so nobody can tell; its operator can add one under gates:", 3600)
         return await chosen.holdings(address)
 
-    async def figures(self) -> bytes:
-        """Everything that is counted, for a scrape."""
-        for workspace_id, line in tuple(self._lines.items()):
-            queued = await self._store.queued(workspace_id)
-            if self._lines.get(workspace_id) is not line:
-                continue  # removed meanwhile, with its metrics
-            label = self._metrics.label(workspace_id)
-            self._metrics.queued.labels(label).set(queued)
-            self._metrics.waiting.labels(label).set(line.waiting)
-            for replica_id, member in line.pool.members.items():
-                self._metrics.in_flight.labels(label, replica_id).set(member.in_flight)
-        return self._metrics.exposition()
-
     async def ready(self) -> None:
         """Whether work can be taken in: the store answers.
 

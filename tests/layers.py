@@ -47,6 +47,7 @@ ROOMS = (
     "workspaces",
     "gates",
     "submission",
+    "figures",
     "gateway",
     "cloud",
     "http",

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from ngpu.assembly import watch_changes
 from ngpu.calls import Caller
 from ngpu.discovery import discover
+from ngpu.figures import Figures
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.serving import Serving
 from ngpu.gateway import Gateway
@@ -123,9 +124,12 @@ class Hall:
         assert task is not None
         return task
 
+    def scrape(self) -> Any:
+        return Figures(self.metrics, self.roster.lines, self.store).exposition()
+
     def figures(self) -> str:
         """What a scrape shows of workspaces."""
-        text = done(self.gateway.figures()).decode()
+        text = done(self.scrape()).decode()
         return "\n".join(line for line in text.splitlines() if 'workspace="' in line)
 
     def pass_time(self, seconds: float, step: float = 0.5) -> None:

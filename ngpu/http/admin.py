@@ -10,6 +10,7 @@ from klein import Klein
 from twisted.web.resource import IResource
 
 from ngpu.errors import Unauthorized
+from ngpu.figures import Figures
 from ngpu.gateway import Gateway
 from ngpu.http.reply import Reply
 from ngpu.http.routes import Route, add_route, answer_http_errors
@@ -28,7 +29,9 @@ AdminRoute = tuple[str, str, Route]
 """Method, address below `API`, and what answers: it takes the request and the parts of the address by name."""
 
 
-def admin_resource(gateway: Gateway, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()) -> IResource:
+def admin_resource(
+    gateway: Gateway, figures: Figures, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()
+) -> IResource:
     """What the admin listener serves.
 
     :param token: opens everything; ``/healthz`` and ``/readyz`` are open anyway.
@@ -47,7 +50,7 @@ def admin_resource(gateway: Gateway, token: str, open_metrics: bool, api: Iterab
     async def metrics(request: NgpuRequest) -> Reply:
         if not open_metrics:
             _authorize(request, token)
-        return Reply(await gateway.figures(), headers={"Content-Type": CONTENT_TYPE})
+        return Reply(await figures.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     for address, route in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         add_route(app, "GET", address, route, lambda request: request)

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ngpu.calls import NextLease, placement_of
-from ngpu.errors import DialFailed, NoReplica, PolicyFailed, StoreUnavailable, UpstreamError
+from ngpu.calls import placement_of
+from ngpu.errors import NoReplica, PolicyFailed, StoreUnavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
 from ngpu.member import CallResult
@@ -23,7 +22,8 @@ from ngpu.model import Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
-from ngpu.tasks.runs import PutBack, Runs
+from ngpu.tasks.retrying import next_leases
+from ngpu.tasks.runs import Runs
 from ngpu.waiting import echo
 
 SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
@@ -37,9 +37,6 @@ CLEARED_AT_ONCE = 64
 
 RETENTION = 7 * 86400.0
 """Seconds for which ended tasks are kept while there is no workspace at all; the default of ``retention``."""
-
-MOST_ATTEMPTS = 10
-"""Attempts after which a task that reached no replica fails: else one for a dead port would stand first for ever."""
 
 
 class Dispatcher:
@@ -115,6 +112,7 @@ class Dispatcher:
         """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""
         if before is not None and after is None:
             del self._queued[before.id]
+            self._foresight.pop(before.id, None)
             self._former[before.id] = before.retention
         elif after is not None:
             self._former.pop(after.id, None)
@@ -168,8 +166,7 @@ class Dispatcher:
     def _pumped(self, result: object, workspace: str) -> None:
         del self._pumps[workspace]
         if isinstance(result, Failure) and result.check(CancelledError, NoReplica) is None:
-            label = self._workspaces[workspace].label
-            self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=label)
+            self.log.failure("the queue of {workspace} stumbled", failure=result, workspace=self._label(workspace))
             self._doubtful.add(workspace)
 
     async def _pump(self, workspace_id: str) -> None:
@@ -191,19 +188,19 @@ class Dispatcher:
                 return
             self._queued[workspace.id] -= 1
             foresight.taken(guess)
-            served = Deferred.fromCoroutine(self._serve(self._workspaces[workspace.id], line, lease, guess))
+            served = Deferred.fromCoroutine(self._serve(self._workspaces[workspace.id], line, lease, foresight, guess))
             self._serving.add(served)
             served.addErrback(self._stumbled, workspace.id)
             served.addBoth(self._served, served)
 
-    async def _serve(self, workspace: Workspace, line: Line, lease: Lease, guess: Guess) -> None:
+    async def _serve(self, workspace: Workspace, line: Line, lease: Lease, foresight: Foresight, guess: Guess) -> None:
         """Claim the oldest task for the slot and run it."""
         try:
             task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
         except BaseException:
             lease.release(CallResult.ABANDONED)
             raise
-        affinity = "" if task is None else self._foresight[workspace.id].claimed(guess, task.id)
+        affinity = "" if task is None else foresight.claimed(guess, task.id)
         if task is None:
             self._queued[workspace.id] = 0
             self._doubtful.add(workspace.id)
@@ -213,7 +210,7 @@ class Dispatcher:
             lease.release(CallResult.ABANDONED)
             await self._store.requeue(task.id, task.attempt)
             return
-        next_lease = self._next_lease(workspace, line, task, affinity)
+        next_lease = next_leases(line, task, affinity, workspace.timeout, self._clock)
         if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
             await self._recount(workspace.id)
 
@@ -224,42 +221,6 @@ class Dispatcher:
         self._serving.add(served)
         served.addErrback(self._stumbled, workspace.id)
         served.addBoth(self._served, served)
-
-    def _next_lease(self, workspace: Workspace, line: Line, task: Task, affinity: str) -> NextLease:
-        """Slots for further tries of a task, none of them later than ``timeout`` seconds after it had to wait for one.
-
-        A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
-        stays, since how often that happened is not known any more once it is back.
-        """
-        request = SelectionRequest(workspace.id, task.request.port, task.request.target, task.request.headers, affinity)
-        sent = False
-        until: float | None = None
-
-        async def next_lease(error: UpstreamError) -> Lease | None:
-            nonlocal sent, until
-            sent = sent or not isinstance(error, DialFailed)
-            try:
-                lease = line.try_slot(request)
-            except PolicyFailed:
-                lease = None
-            if lease is not None:
-                return lease
-            if not sent:
-                if task.attempt >= MOST_ATTEMPTS:
-                    return None
-                raise PutBack(str(error))
-            until = self._clock.seconds() + workspace.timeout if until is None else until
-            left = until - self._clock.seconds()
-            if left <= 0:
-                return None
-            try:
-                return await line.slot(request, None).addTimeout(left, self._clock)
-            except (defer.TimeoutError, PolicyFailed):
-                return None
-            except NoReplica as stopping:
-                raise PutBack(str(stopping)) from None
-
-        return next_lease
 
     async def _recount(self, workspace: str) -> None:
         """Raise the count to what the store says, and see that somebody works it off."""
@@ -275,9 +236,13 @@ class Dispatcher:
         if failure.check(StoreUnavailable):
             self.log.error("{error}", error=failure.getErrorMessage())
         else:
-            label = self._workspaces[workspace].label
-            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=label)
+            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=self._label(workspace))
         self._doubtful.add(workspace)
+
+    def _label(self, workspace: str) -> str:
+        """What the log calls it; it may be gone."""
+        found = self._workspaces.get(workspace)
+        return "a workspace that was removed" if found is None else found.label
 
     async def _settle(self) -> None:
         """End what waited too long, and count anew where a failure left doubt."""

@@ -244,7 +244,7 @@ class TestGoing:
     def test_a_scrape_in_the_middle_of_a_removal_brings_nothing_back(self, hall: Hall) -> None:
         label = hall.put(ID).label
         hall.store.holding = {"queued"}
-        scrape = begun(hall.gateway.figures())
+        scrape = begun(hall.scrape())
         hall.roster.remove(ID)
         hall.store.release()
         assert label not in scrape.value.decode()

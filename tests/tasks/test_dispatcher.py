@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from ngpu.errors import CallCut, DialFailed, QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
-from ngpu.tasks.dispatcher import MOST_ATTEMPTS
+from ngpu.tasks.retrying import MOST_ATTEMPTS
 from ngpu.testing.forwarder import FakeCall, FakeReply
 from ngpu.testing.store import MemoryTaskStore, Shelf
 
