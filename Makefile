@@ -47,7 +47,7 @@ run: $(VENV)/.run
 
 # Tests that want what could not be installed say so themselves.
 test: $(VENV)/.dev
-	@.ci/apt redis-server:redis-server dockerd:docker.io systemd-analyze:systemd || true
+	@.ci/apt redis-server:redis-server openssl:openssl dockerd:docker.io systemd-analyze:systemd || true
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest $(ARGS)
 
