@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from ngpu.gateway import Gateway, Submission
 from ngpu.interfaces import PluginContext
 from ngpu.line import Line
 from ngpu.metrics import Metrics
-from ngpu.model import DataForm, Node, Replica, Task, UpstreamRequest
+from ngpu.model import Body, DataForm, Node, Replica, Task, UpstreamRequest
 from ngpu.pool import Pool
 from ngpu.settings import Workspace
 from ngpu.tasks.dispatcher import Dispatcher
@@ -55,8 +55,10 @@ class ScriptedStore:
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self.inner, name)
-        if name in ("request_body", "result_body"):
+        if name == "result_body":
             return operation
+        if name == "request_body":
+            return lambda task: _RefusableBody(self, operation(task))
 
         async def scripted(*args: Any, **kwargs: Any) -> Any:
             self.asked.append(name)
@@ -82,6 +84,24 @@ class ScriptedStore:
         self.holding.clear()
         while self._held:
             self._held.pop(0).callback(None)
+
+
+@dataclass(frozen=True)
+class _RefusableBody:
+    """Raises StoreUnavailable before each piece while "request_body" is refused."""
+
+    store: ScriptedStore
+    body: Body
+
+    @property
+    def length(self) -> int:
+        return self.body.length
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async for data in self.body.chunks():
+            if "request_body" in self.store.refusing:
+                raise StoreUnavailable("the store is away")
+            yield data
 
 
 @dataclass

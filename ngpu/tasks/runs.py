@@ -24,6 +24,7 @@ from ngpu.settings import Workspace
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
+from ngpu.tasks.patience import PatientBody
 from ngpu.tasks.result import ResultSink
 from ngpu.waiting import echo
 
@@ -172,6 +173,7 @@ class Runs:
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
     ) -> Ended | None:
         sink = ResultSink(self._store, task, workspace.result_limit)
+        body = PatientBody(body, self._clock)
 
         async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)

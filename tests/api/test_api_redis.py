@@ -18,7 +18,7 @@ from scripted_worker import script
 WORKSPACE = "0123"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis")).start()
     yield server
@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def rig(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Iterator[Rig]:
-    store = {**block(server), "timeout": "1s"}
+    store = {**block(server), "timeout": "2s"}
     with rig_of(
         tmp_path_factory.mktemp("gateway"), 1, lambda ports: configuration(workspace(WORKSPACE, *ports), store=store)
     ) as one:
@@ -73,7 +73,7 @@ def test_a_redis_that_hangs_costs_a_bounded_wait(rig: Rig, server: RedisServer) 
         began = time.monotonic()
         assert "no answer" in refused(client.ask("GET", f"/user/queryTask?taskID={done}"), 503)
         assert "127.0.0.1" in refused(client.send(script()), 503)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
     finally:
         server.signal(signal.SIGCONT)
     eventually(lambda: client.ask("GET", f"/user/queryTask?taskID={done}").status_code == 200, "it is there again")

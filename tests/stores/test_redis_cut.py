@@ -155,13 +155,13 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     """A call that nobody heard the answer of in time: its caller is told that it failed, and so it did."""
     store, proxy = scene.store, scene.proxy
 
-    async def lost(call: Any) -> None:
+    async def lost(call: Any, pause: float = 0.2) -> None:
         """Every copy goes astray, until the caller is told so."""
         proxy.plan = [how] * 1000
         await failed(call)
         proxy.plan.clear()
         proxy.deliver()
-        await scene.pause(0.2)
+        await scene.pause(pause)
 
     await lost(store.add(sample("never", request_size=3), BytesBody(b"abc")))
     assert await store.get("never") is None
@@ -179,6 +179,11 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     assert await store.finish("a", task.attempt, DONE, 1002.0, (0, b"")), "as its runner insists on"
     assert (await store.get("a")).status is TaskStatus.FINISHED
     assert await store.finish("a", task.attempt, DONE, 1002.0, (0, b"")) is False
+    await store.add(sample("b", status=TaskStatus.RUNNING, attempt=1), EMPTY)
+    await lost(store.finish("b", 1, DONE, 1002.0, None), pause=0.0)
+    assert await store.finish("b", 1, DONE, 1002.0, None), "also before it is known what became of the first"
+    await lost(store.cancel("b", 1002.0))
+    assert store._finished == set()
 
 
 @pytest_twisted.ensureDeferred

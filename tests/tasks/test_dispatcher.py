@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from gateway_rig import NODE, STARTED, WORKSPACE, House, begun, done, once
 from task_stores import sample
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from ngpu.errors import CallCut, DialFailed, QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
+from ngpu.tasks.patience import READ_AGAIN, PatientBody
 from ngpu.tasks.retrying import MOST_ATTEMPTS
 from ngpu.testing.forwarder import FakeCall, FakeReply
 from ngpu.testing.store import MemoryTaskStore, Shelf
@@ -183,6 +186,44 @@ def test_a_refused_add_is_told_and_leaves_nothing() -> None:
     house.store.refusing = {"add"}
     assert isinstance(begun(house.gateway.submit(house.submission())).error, StoreUnavailable)
     assert house.tasks == [] and house.sent == 0
+
+
+def test_a_store_that_is_away_while_the_request_is_read_costs_no_task() -> None:
+    house = House({18080: FakeReply(pieces=(b"ok",))})
+    house.store.refusing = {"request_body"}
+    task_id = house.submit()
+    house.pass_time(10)
+    assert house.task(task_id).status is TaskStatus.RUNNING
+    house.store.refusing.clear()
+    house.pass_time(2)
+    assert house.task(task_id).status is TaskStatus.FINISHED
+    assert [call.body for call in house.forwarder.calls] == [b"{}"]
+    house.assert_at_rest()
+
+
+def test_a_request_is_read_on_where_the_store_broke_off() -> None:
+    clock = Clock()
+    pieces = [b"ab", b"cde", b"", b"f"]
+
+    class Breaking:
+        length = 6
+        breaks = [0, 1, 3, 2]
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            last = self.breaks.pop(0) if self.breaks else None
+            for index, piece in enumerate(pieces):
+                if index == last:
+                    raise StoreUnavailable("away")
+                yield piece
+
+    async def read() -> list[bytes]:
+        return [piece async for piece in PatientBody(Breaking(), clock).chunks()]
+
+    reading = begun(read())
+    for _ in range(4):
+        assert not reading.over
+        clock.advance(READ_AGAIN)
+    assert reading.value == [b"ab", b"cde", b"f"]
 
 
 def test_a_piece_that_is_refused_fails_the_task_rather_than_leave_a_hole() -> None:

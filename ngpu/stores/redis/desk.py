@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from ngpu.errors import StoreUnavailable
 from ngpu.stores.redis.asking import LOOK_AGAIN, Asking, Call
-from ngpu.stores.redis.link import Link
+from ngpu.stores.redis.link import Link, reason_of
 from ngpu.stores.redis.script import SETTLE, Script
 from ngpu.stores.redis.wire import Refused
 from ngpu.waiting import echo, shielded
@@ -147,7 +147,9 @@ class Desk:
             try:
                 await echo(next(iter(self._unsettled))).addTimeout(left, self._reactor)
             except defer.TimeoutError:
-                raise self._asking.refusal("has not said yet what became of earlier writes") from None
+                away = self._small.wire is None
+                why = reason_of(self._small.failure) if away else "has not said yet what became of earlier writes"
+                raise self._asking.refusal(why) from None
 
     def _settle(self, slot: int, serial: int, undo: Undo | None) -> None:
         settling = Deferred.fromCoroutine(self._settled(slot, serial, undo))

@@ -184,17 +184,18 @@ class RedisTaskStore:
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
     ) -> bool:
         """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
-        if (task_id, attempt) in self._finished:
-            self._finished.discard((task_id, attempt))
-            return True
-        index, data = ("", b"") if last is None else last
-        values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
 
         def undo(answer: Any) -> None:
             self._finished.add((task_id, attempt))
 
+        index, data = ("", b"") if last is None else last
+        values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
         size = len(data)
-        return bool(await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo))
+        done: bool = await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo)
+        if not done and (task_id, attempt) in self._finished:
+            self._finished.discard((task_id, attempt))
+            return True
+        return done
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         """See ``ITaskStore.cancel``."""

@@ -5,6 +5,9 @@ Keys (below the prefix): ``task:<id>`` the record, with bodies of one piece (``q
 ``expiring`` the same by the time at which they expire; ``running``; ``ended:<workspace>`` by the time of their end;
 ``workspaces`` those with ended tasks; ``time:<workspace>``, ``node:<workspace>:<node>`` and
 ``address:<workspace>:<address>`` for listing, in lexical order of time, number, id.
+
+The score of a waiting task is its number: a priority is 2**50 more or less, and places stay ranks. ``running`` has the
+number too, so that leases of tasks are an index beside it; what a gateway may write is decided by its fence alone.
 """
 
 from __future__ import annotations
