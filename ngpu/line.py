@@ -151,10 +151,11 @@ class Line:
 
         Whoever waits for it to be drained, where it is, is cancelled.
         """
+        expecting = self._expected.pop(replica.id, ())
         if not self.pool.holds(replica):
             self.remove(replica.id)
         self.pool.add(replica, self.clock.seconds())
-        for granted in self._expected.pop(replica.id, ()):
+        for granted in expecting:
             self._returning[granted] = self.pool.members[replica.id]
         for drained in self._draining.pop(self.pool.members[replica.id], ()):
             drained.cancel()

@@ -24,6 +24,9 @@ from ngpu.settings import Workspace
 FAILURES_BEFORE_DOWN = 2
 """Checks in a row that must fail before a replica that was up counts as down; a refused connection counts at once."""
 
+BRISK = 1.0
+"""Seconds between checks of a replica that has not been up yet, within its ``grace``: who starts is awaited."""
+
 
 @implementer(IBodySink)
 class _Nowhere:
@@ -40,6 +43,7 @@ class _Watch:
 
     workspace: Workspace
     member: Member
+    awaited_until: float
     ticker: LoopingCall | None = None
     checking: Deferred[None] | None = None
     failures: int = 0
@@ -109,7 +113,7 @@ class HealthChecks:
             del self._watches[workspace_id]
             return
         for member in there - watches.keys():
-            watches[member] = watch = _Watch(workspace, member)
+            watches[member] = watch = _Watch(workspace, member, self._clock.seconds() + workspace.health.grace)
             watch.ticker = LoopingCall(self._tick, watch)
             watch.ticker.clock = self._clock
             watch.ticker.start(workspace.health.interval)
@@ -122,8 +126,17 @@ class HealthChecks:
         def over(result: object) -> None:
             if isinstance(result, Failure) and result.check(CancelledError) is None:
                 self.log.failure("a check of {replica} failed", failure=result, replica=watch.member.replica.id)
+            if watch.ticker is not None:
+                watch.ticker.interval = self._interval(watch)
 
         return watch.checking.addBoth(over)
+
+    def _interval(self, watch: _Watch) -> float:
+        """Seconds between its checks."""
+        interval = watch.workspace.health.interval
+        if watch.member.health is Health.UP:
+            watch.awaited_until = 0.0
+        return min(BRISK, interval) if self._clock.seconds() < watch.awaited_until else interval
 
     async def _ask(self, watch: _Watch) -> str | None:
         """What is wrong with a replica, "" where all is well; ``None``: there is no telling."""

@@ -22,7 +22,11 @@ def engine_options(url: str, tls: Mapping[str, Any] | None, options: Mapping[str
 
 
 def engine_path(path: Path) -> Path:
-    """Where in a node's block an option of its engine's plugin stands."""
+    """Where in a node's block an option of its engine's plugin stands.
+
+    :param path: of a ConfigError of whoever makes plugins; ``()`` is the plugin's name.
+    """
+    path = path[1:] if path[:1] == ("options",) else path
     if not path or path[0] == "url":
         return ("engine",)
     return ("tls", *path) if path[0] in _FILES else ("engine_options", *path)

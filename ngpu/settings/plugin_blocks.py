@@ -9,6 +9,7 @@ from typing import Any
 from ngpu.errors import ConfigError
 from ngpu.settings.container import PlacementSettings
 from ngpu.settings.document import Document
+from ngpu.settings.engine import engine_options, engine_path, engine_plugin
 from ngpu.settings.references import peer_problems
 from ngpu.settings.report import Path, Problem
 from ngpu.settings.service import DEFAULT_STORE
@@ -48,6 +49,20 @@ def check_plugins(document: Document, folder: FilePath, find: FindPlugins) -> It
             if isinstance(block, dict):
                 at = path if key is None else (*path, key)
                 yield from _check(document, at, {name_key: default, **block}, name_key, family, check)
+    yield from _check_engines(document, check)
+
+
+def _check_engines(document: Document, check: CheckBlock) -> Iterator[Problem]:
+    for path, node in document.blocks("nodes"):
+        engine, tls, options = node.get("engine"), node.get("tls"), node.get("engine_options", {})
+        shaped = isinstance(options, dict) and all(isinstance(key, str) for key in options)
+        if not isinstance(engine, str) or not shaped or not isinstance(tls, dict | None):
+            continue
+        name, url = engine_plugin(engine)
+        try:
+            check("engine", name, engine_options(url, tls, options))
+        except ConfigError as error:
+            yield _problem(document, (*path, *engine_path(error.path)), str(error))
 
 
 def _check_store(document: Document, check: CheckBlock) -> Iterator[Problem]:

@@ -20,6 +20,20 @@ printf 'Content-Type: application/octet-stream\\r\\n\\r\\n%s' "$body"
 """
 """A page, /cgi-bin/slow, that gives a POST back after a second."""
 
+JOB = b"""#!/bin/busybox sh
+printf 'Content-Type: application/json\\r\\n\\r\\n'
+if [ "$REQUEST_METHOD" = POST ]; then
+    /bin/busybox date +%s >/tmp/job-$$
+    echo "submitted $$" >/proc/1/fd/1
+    printf '{"task_id": "%s", "result_code": 100, "msg": "taken"}' $$
+    exit
+fi
+began=$(/bin/busybox cat /tmp/job-${QUERY_STRING#*taskID=}) || began=0
+if [ $(($(/bin/busybox date +%s) - began)) -lt 6 ]; then code=102; else code=100; fi
+printf '{"result_code": %s, "msg": "", "result_url": "http://files.test/x"}' $code
+"""
+"""A page, /cgi-bin/job: a worker that takes a job and has done it six seconds later."""
+
 
 @pytest.fixture(scope="session")
 def image(bed: Bed) -> Callable[[str, int], str]:
@@ -28,7 +42,7 @@ def image(bed: Bed) -> Callable[[str, int], str]:
 
     def push(name: str = "app:1", size: int = 0) -> str:
         if name not in pushed:
-            layers = [busybox_layer(), tar_of({"www/cgi-bin/slow": SLOW})]
+            layers = [busybox_layer(), tar_of({"www/cgi-bin/slow": SLOW, "www/cgi-bin/job": JOB})]
             layers += [random_layer(size // 4, hash((name, part)) % 2**32) for part in range(4 if size else 0)]
             bed.registry.push(name, layers)
             pushed.add(name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from fleet_rig import NODES, FleetRig, Load, eventually
+import requests
+from fleet_rig import NODES, PORT, WORKSPACE, FleetRig, Load, eventually
 
 Push = Callable[..., str]
 Make = Callable[..., FleetRig]
@@ -74,3 +76,29 @@ def test_a_container_that_is_removed_by_hand_comes_back(fleet: Make, image: Push
     eventually(lambda: (names := rig.containers()) and rig.inspect(names[0], "{{.Id}}") != before, "it is made again")
     rig.serving(1)
     assert rig.call("x").json()["data"] == "x"
+
+
+def test_a_job_that_a_copy_has_is_followed_on_after_the_gateway_was_killed(fleet: Make, image: Push) -> None:
+    """Copies are let in again once their engine was looked at; until then their jobs wait, and are not sent twice."""
+    options = {"submit": {"path": "cgi-bin/job"}, "poll": {"path": "cgi-bin/job", "interval": "200ms"}}
+    app = {"adapter": "queue_worker", "workspace": WORKSPACE, "port": PORT, "mode": "async", "options": options}
+    rig = fleet(2, apps={"job": app})
+    rig.want(image(), replicas=2)
+    rig.start()
+    rig.serving(2)
+    reply = requests.post(
+        f"{rig.gateway.url}/user/job", json={"data": {}}, headers={"Authorization": WORKSPACE}, timeout=9
+    )
+    task = {"taskID": reply.json()["taskID"]}
+
+    def queried(call: str) -> dict[str, Any]:
+        told: dict[str, Any] = requests.get(f"{rig.gateway.url}/user/{call}", params=task, timeout=9).json()
+        return told
+
+    eventually(lambda: queried("getDetailed")["taskInfo"]["state"] == 4, "the worker has the job")
+    rig.gateway.kill9()
+    rig.gateway.start()
+    ended = eventually(lambda: (now := queried("queryTask"))["result_size"] and now, "the job's end")
+    assert ended["status"] == "finished", ended
+    printed = "".join(rig.bed.engines[index].docker("logs", name) for index in (0, 1) for name in rig.containers(index))
+    assert printed.count("submitted") == 1, printed

@@ -138,6 +138,11 @@ class FakeServing:
         self.draining.pop(replica_id, None)
 
 
+def plugin_policy(placement: Any) -> Spread:
+    """Every workspace's."""
+    return Spread()
+
+
 class World:
     """Nodes n0, n1, … with an engine and GPUs each; a gateway that is started and crashed at will."""
 
