@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
 from docker_bed import Bed
 from docker_images import SERVES
-from fleet_rig import FleetRig, eventually
+from fleet_rig import FleetRig
 from processes import ROOT, Processes, find_free_port
 
 Push = Callable[..., str]
@@ -33,15 +35,20 @@ def test_from_the_readme_to_a_served_image(fleet: Make, image: Push, bed: Bed, p
     text += f'admin: {{listen: ["tcp:{admin}:interface=127.0.0.1"]}}\n'
     gateway = processes.start_gateway(text)
     section = (ROOT / "README.md").read_text().partition("## With your own images")[2].partition("\n## ")[0]
-    commands = [line for line in section.splitlines() if line.startswith("curl")]
-    assert len(commands) == 2
-
-    def answer(command: str) -> str:
-        arguments = shlex.split(command.replace("localhost:8080", f"127.0.0.1:{public}"))
-        return subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=30).stdout
-
-    eventually(lambda: answer(commands[0]).count('"status":1') == 2, "both nodes serve")
-    called = answer(commands[1].replace("paramUrl=/", "paramUrl=cgi-bin/echo").replace('{"data": ""}', '{"data": "x"}'))
+    assert "export NGPU_CONFIG=fleet.yaml\n.venv/bin/ngpu deploy first\n" in section
+    deployed = subprocess.run(
+        [sys.executable, "-m", "ngpu.cli", "deploy", "first"],
+        env={**os.environ, "NGPU_CONFIG": str(gateway.config_file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert deployed.returncode == 0, deployed.stderr
+    assert "first: serving, 2 of 2 serve" in deployed.stdout
+    (curl,) = [line for line in section.splitlines() if line.startswith("curl")]
+    curl = curl.replace("localhost:8080", f"127.0.0.1:{public}").replace("paramUrl=/", "paramUrl=cgi-bin/echo")
+    arguments = shlex.split(curl.replace('{"data": ""}', '{"data": "x"}'))
+    called = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=30).stdout
     assert '"data":"x"' in called, called
     assert requests.get(f"{gateway.admin}/readyz", timeout=5).ok
     assert (Path(gateway.config_file).parent / "var/fleet.sqlite").exists()
