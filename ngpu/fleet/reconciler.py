@@ -40,6 +40,9 @@ PACE = 4
 WATCH = 0.5
 """Seconds between two rounds while a copy is on its way up."""
 
+HALTING = 15.0
+"""Seconds that a node may be away, at most, before copies that have no container there yet are placed elsewhere."""
+
 FIRST_LOOK = 10.0
 """Seconds that engines get for their first answer, before copies are placed without knowing what runs on them."""
 
@@ -228,14 +231,15 @@ class Reconciler:
         )
 
     def _sight(self, key: str, station: Station, now: float) -> Sight:
-        away_since = self._state.away_since.get(key)
+        away_for = now - self._state.away_since.get(key, now) if not station.up else 0.0
         return Sight(
             station.post.node,
             station.post.gpu_ids,
             station.memory,
             seen=station.seen,
             up=bool(station.up),
-            lost=not station.up and away_since is not None and now - away_since > self._node_grace,
+            lost=away_for > self._node_grace,
+            halting=away_for > min(self._node_grace, HALTING),
             drained=key in self._state.drained,
             busy=station.busy,
             containers=station.containers,

@@ -16,9 +16,10 @@ class Sight:
     """A node as it was last seen.
 
     ``seen``: it answered since this process began; ``up``: it answered last time. ``lost``: it has been away for
-    longer than ``node_grace``. ``drained``: its operator wants it empty. ``busy``: steps are under way there, so that
-    ``containers`` (those of ours, by the copy that their label names) may be behind. ``images``: what it is known to
-    have, pin → what the engine calls it. ``memory`` is bytes, 0 where it is not known.
+    longer than ``node_grace``; ``halting``: for long enough that what has not begun there begins elsewhere.
+    ``drained``: its operator wants it empty. ``busy``: steps are under way there, so that ``containers`` (those of
+    ours, by the copy that their label names) may be behind. ``images``: what it is known to have, pin → what the engine
+    calls it. ``memory`` is bytes, 0 where it is not known.
     """
 
     node: Node
@@ -28,6 +29,7 @@ class Sight:
     seen: bool = False
     up: bool = False
     lost: bool = False
+    halting: bool = False
     drained: bool = False
     busy: bool = False
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -94,9 +96,11 @@ class Situation:
         return sight is not None and sight.workable and copy.id not in sight.containers
 
     def lost(self, copy: Copy) -> bool:
-        """Whether its node is not coming back soon, or is not configured any more."""
+        """Whether its node is not coming back soon, or is not configured any more, or went before the copy began."""
         sight = self.nodes.get(copy.node)
-        return sight is None or sight.lost
+        if sight is None or sight.lost:
+            return True
+        return sight.halting and sight.seen and copy.id not in sight.containers
 
 
 _UNTRIED = Standing()
