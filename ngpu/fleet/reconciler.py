@@ -177,7 +177,7 @@ class Reconciler:
     async def _note(self) -> None:
         """Take in how nodes and copies fare."""
         now, copies = self._clock.seconds(), self._state.copies
-        for key, station in self._stations.items():
+        for key, station in self._stations.items() if self._leads() else ():
             try:
                 if station.up is False:
                     await self._state.missed(key, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ngpu.containers import COPY, Container, ContainerHealth, ContainerState
 from ngpu.fleet.copies import Copy, Pin, Standing
@@ -122,7 +122,7 @@ def target_of(situation: Situation, deployment: Deployment) -> Recipe | None:
 def wanted_recipe(situation: Situation, deployment: Deployment) -> Recipe | None:
     """What its settings want, with the image that its source is pinned to; ``None`` before that is known."""
     pin = situation.pins.get(deployment.recipe.source.key)
-    return None if pin is None else replace(deployment.recipe, image=pin.image)
+    return None if pin is None else deployment.pinned(pin.image)
 
 
 def by_copy(containers: Iterable[Container]) -> dict[str, Container]:

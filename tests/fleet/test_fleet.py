@@ -200,6 +200,17 @@ def test_an_archive_is_loaded_again_when_it_is_deployed_fresh(house: House) -> N
     house.until("serving")
 
 
+def test_an_archive_passes_through_once_for_each_node_though_one_is_done_before_the_others(house: House) -> None:
+    house.world.archives["/etc/ngpu/app.tar"] = archive(Image([tar_of({"a": b"1"})]))
+    for number, engine in enumerate(house.world.engines.values()):
+        engine.slow["load"] = 3.0 * number + 0.1
+    house.put(image={"archive": "app.tar"}, replicas=3)
+    house.start()
+    house.until("serving")
+    loads = [[call for call, _ in engine.calls].count("load") for engine in house.world.engines.values()]
+    assert loads == [1, 1, 1]
+
+
 def test_an_archive_of_a_workspace_made_at_run_time_is_foreign(house: House) -> None:
     house.world.archives["http://x/app.tar"] = archive(Image([tar_of({"a": b"1"})]))
     house.put("other", image={"archive": "http://x/app.tar"})
