@@ -46,15 +46,16 @@ class Sight:
 class Vital:
     """What this process has seen of a copy. Times are seconds since the epoch.
 
-    ``since``: when its grace began: when it was first launched or seen, last up, or its node came back. ``tries``: how
-    often it was launched or restarted since it was up; ``next_try``: not again before. ``reason``: why the last try
-    failed.
+    ``since``: when its grace began: when it was first launched or seen, when its health was checked for the first time
+    (``checked``), when it was last up, or its node came back. ``tries``: how often it was launched or restarted since
+    it was up; ``next_try``: not again before. ``reason``: what was last wrong with it.
     """
 
     since: float
     tries: int = 0
     next_try: float = 0.0
     reason: str = ""
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

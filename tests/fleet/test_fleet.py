@@ -251,7 +251,7 @@ def test_a_change_that_was_taken_back_is_told_and_tried_again_when_it_is_deploye
     house.until("serving")
     house.world.bad.add("v2")
     house.put(command=["v2"])
-    house.world.until(lambda: house.report().reason)
+    house.world.until(lambda: "taken back" in house.report().reason)
     report = house.until("serving")
     assert "taken back" in report.reason
     house.world.pass_time(20)
@@ -260,6 +260,27 @@ def test_a_change_that_was_taken_back_is_told_and_tried_again_when_it_is_deploye
     done(house.fleet.deploy(ID))
     house.world.until(lambda: house.world.commands() == [("v2",)] * 2)
     assert house.until("serving").reason == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"image": {"reference": "registry.test/nobody:1"}}, "there is no image"),
+        ({"gpus": {"count": 9}}, "needs 9 free GPUs"),
+    ],
+)
+def test_a_change_that_is_held_up_says_why_while_what_was_there_serves(
+    house: House, keys: dict[str, Any], told: str
+) -> None:
+    house.put()
+    house.start()
+    house.until("serving")
+    before = house.names
+    house.put(**keys)
+    house.world.pass_time(10)
+    report = house.report()
+    assert report.state == "serving" and told in report.reason
+    assert house.names == before
 
 
 def test_a_node_is_drained_and_undrained_by_any_spelling_of_its_address(house: House) -> None:
