@@ -15,25 +15,24 @@ from twisted.web.resource import IResource
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
-from ngpu.archives.opening import Archive, Archives
+from ngpu.archives.opening import Archives
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
 from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.fleet import Fleet
-from ngpu.fleet.ground import ground_of, logins
 from ngpu.fleet.health import HealthChecks
+from ngpu.fleet.making import make_fleet
 from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.serving import Serving
-from ngpu.fleet.state import FleetState
-from ngpu.fleet.wanted import Source
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import AccessLog, annotate
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_workspaces import AdminWorkspaces
+from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
 from ngpu.http.partner import partner_resource
@@ -44,13 +43,11 @@ from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
-from ngpu.placing import IPlacementPolicy
 from ngpu.roster import Roster
 from ngpu.settings import (
     AppRoute,
     CheckBlock,
     Loaded,
-    PlacementSettings,
     Settings,
     SqliteStore,
     Workspace,
@@ -136,10 +133,8 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         fleet=fleet,
     )
     watch_changes(roster, health, dispatcher, metrics)
-    for workspace in settings.workspaces:
-        fleet.follow(None, workspace)
     roster.watch(fleet.follow)
-    limits = Limits(**dict(settings.limits))
+    limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
     public = _public(settings, gateway, roster, adapters, media, reactor)
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     routes = AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes
@@ -169,37 +164,20 @@ def _fleet(
     urls: Egress,
     metrics: Metrics,
 ) -> Fleet:
-    settings = loaded.settings
-
-    def make_policy(placement: PlacementSettings) -> IPlacementPolicy:
-        policy: IPlacementPolicy = plugins.make("placement", placement.policy, placement.options, context)
-        return policy
-
-    async def open_archive(source: Source) -> Archive:
-        if source.foreign:
-            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
-        return await archives.open(source.location)
-
     try:
-        ground = ground_of(
-            settings,
-            nodes_by_key(settings.nodes),
-            lambda family, name, options: plugins.make(family, name, options, context),
+        return make_fleet(
+            loaded.settings,
+            make=lambda family, name, options: plugins.make(family, name, options, context),
+            documents=documents,
+            serving=serving,
+            archives=archives,
+            urls=urls,
+            clock=context.clock,
+            rng=context.rng,
+            metrics=metrics,
         )
     except ConfigError as error:
         raise loaded.located(error.path, str(error)) from None
-    return Fleet(
-        ground,
-        state=FleetState(documents),
-        serving=serving,
-        open_archive=open_archive,
-        login=logins(settings.registries),
-        make_policy=make_policy,
-        fixed=frozenset(workspace.id for workspace in settings.workspaces),
-        clock=context.clock,
-        rng=context.rng,
-        metrics=metrics,
-    )
 
 
 def _workspaces(
@@ -295,6 +273,6 @@ def _public(
         return call
 
     reading = Reading(gateway, roster.workspaces, media)
-    return partner_resource(
-        reading, Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse), make_call
-    )
+    budget = BodyBudget(settings.limits.body_memory, reactor)
+    submitting = Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse, budget)
+    return partner_resource(reading, submitting, make_call)

@@ -9,6 +9,7 @@ from ngpu.adapter import IAppAdapter
 from ngpu.errors import BadRequest, MethodNotAllowed, NotFound, Unauthorized
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
+from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.reading import TASK_ID, Reading
 from ngpu.http.reply import Reply
@@ -45,6 +46,7 @@ class Submitting:
     """The routes; each takes a `Call` and gives a `Reply`.
 
     :param adapters: of the apps that call workers.
+    :param budget: the memory that bodies may take.
     :param parse: reads a body as an envelope, or as a flat one where that is said, in a thread where it is large.
     """
 
@@ -56,6 +58,7 @@ class Submitting:
         apps: Mapping[str, App],
         adapters: Mapping[str, IAppAdapter],
         parse: ParseEnvelope,
+        budget: BodyBudget,
     ) -> None:
         self._gateway = gateway
         self._reading = reading
@@ -63,6 +66,7 @@ class Submitting:
         self._apps = apps
         self._adapters = adapters
         self._parse = parse
+        self._budget = budget
 
     async def scheduling_task(self, call: Call) -> Reply:
         """Any path and port of the caller's workspace, as a task or in one go."""
@@ -125,7 +129,18 @@ class Submitting:
         workspace = access.workspace
         annotate(call.request, workspace=workspace.label)
         sync = _is_sync(mode)
-        submission = await self._read(call, access, job)
+        limit, length = workspace.body_limit, call.request.body.length
+        # what is too large is refused before it is read
+        share = await self._budget.share(limit if length is None else length if length <= limit else 0)
+        try:
+            submission = await self._read(call, access, job)
+            share.shrink(len(submission.data))
+            return await self._submit(call, submission, sync)
+        finally:
+            share.release()
+
+    async def _submit(self, call: Call, submission: Submission, sync: bool | None) -> Reply:
+        workspace = submission.access.workspace
         if sync:
             over = await self._gateway.call(submission)
             annotate(call.request, task_id=over.task.id, node=over.task.placement.node_address)

@@ -6,12 +6,16 @@ They work on the plain values and skip what has not its shape, so that they find
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ngpu.model import node_key
 from ngpu.settings.document import Document
 from ngpu.settings.report import Path, Problem, dotted, quoted
+
+_TCP = re.compile(r"(?:tcp|ssl):(?:port=)?(\d{1,5})(?::interface=([0-9.]+))?", re.ASCII)
+"""Endpoints of which it is plain what they take; others are left to the start."""
 
 
 class _Names:
@@ -36,6 +40,7 @@ def check_references(document: Document) -> Iterator[Problem]:
     yield from _shared_credentials(document)
     yield from check_names(document)
     yield from _apps(document, ids)
+    yield from _one_port_twice(document)
 
 
 def check_names(document: Document) -> Iterator[Problem]:
@@ -47,6 +52,31 @@ def check_names(document: Document) -> Iterator[Problem]:
         for name in _keys(workspace.get("apps")):
             yield from _unknown(document, (*path, "apps", name), apps, "there is no app")
         yield from _upstream(document, path, workspace.get("ports"), nodes)
+
+
+def _one_port_twice(document: Document) -> Iterator[Problem]:
+    """Two listeners that want one port: the second could not start."""
+    first: dict[tuple[str, str], Path] = {}
+    for block in (("listen",), ("admin", "listen")):
+        listed = document.get(*block)
+        for index, text in enumerate(listed if isinstance(listed, list) else ()):
+            found = _TCP.fullmatch(text) if isinstance(text, str) else None
+            if found is None or found[1] == "0":
+                continue
+            place = found[1], found[2] or ""
+            other = next(
+                (path for (port, host), path in first.items() if port == place[0] and _meet(host, place[1])), None
+            )
+            if other is not None:
+                line = document.spot(other).value.line
+                why = f"port {place[0]} is taken by {dotted(other)} in line {line}: choose another one"
+                yield Problem(document.spot((*block, index)).value, (*block, index), why)
+            first.setdefault(place, (*block, index))
+
+
+def _meet(host: str, other: str) -> bool:
+    """Whether two interfaces cannot have the same port: they are the same, or one of them is all."""
+    return host == other or not {"", "0.0.0.0"}.isdisjoint((host, other))  # noqa: S104
 
 
 def _upstream(document: Document, path: Path, ports: Any, nodes: _Names) -> Iterator[Problem]:

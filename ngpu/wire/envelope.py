@@ -19,6 +19,9 @@ from ngpu.model import DataForm
 DEEPEST = 200
 """How deep arrays and objects may be nested."""
 
+MOST_VALUES = 1_000_000
+"""How many values a body may have in all: each costs far more time and memory to read than the bytes it stands in."""
+
 LONGEST_NUMBER = 1000
 """How many characters a number may have."""
 
@@ -27,7 +30,7 @@ NO_ADDRESS = frozenset({"", "0000000000000000000000000GFg7xJaNVN2"})
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 # A string without an end is taken up to the text's, or each quote in it would be looked at as another beginning.
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]|,', re.DOTALL)
 _SHOWN = 40
 
 
@@ -43,8 +46,8 @@ class Envelope:
 def parse_envelope(body: bytes) -> Envelope:
     """Read a submission's JSON.
 
-    :raises BadRequest: it is not UTF-8, not JSON, nested too deep, holds NaN, a duplicate key or an endless number,
-        or is no envelope.
+    :raises BadRequest: it is not UTF-8, not JSON, nested too deep, of too many values, holds NaN, a duplicate key or
+        an endless number, or is no envelope.
     """
     fields = parse_object(body)
     data = fields.get("data")
@@ -106,7 +109,7 @@ def parse_object(body: bytes) -> dict[str, Field]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8 (byte {error.start})") from None
-    _check_depth(text)
+    _check_shape(text)
     try:
         return _members(text)
     except json.JSONDecodeError as error:
@@ -149,19 +152,28 @@ def _expect(text: str, at: int, mark: str) -> int:
     return at + 1
 
 
-def _check_depth(text: str) -> None:
-    """Count brackets outside strings before the parser recurses into them."""
-    if text.count("[") + text.count("{") <= DEEPEST:
+def _check_shape(text: str) -> None:
+    """Count brackets and commas outside strings before the parser recurses into them and makes a value of each."""
+    brackets = text.count("[") + text.count("{")
+    if brackets <= DEEPEST and brackets + text.count(",") <= MOST_VALUES:
         return
-    depth = 0
-    for found in _BRACKETS.finditer(text):
+    depth = values = 0
+    for found in _MARKS.finditer(text):
         mark = found[0]
         if mark in "[{":
             depth += 1
+            values += 1
             if depth > DEEPEST:
                 raise BadRequest(f"the body is nested more than {DEEPEST} deep")
         elif mark in "]}":
             depth -= 1
+        elif mark == ",":
+            values += 1
+        if values > MOST_VALUES:
+            raise BadRequest(
+                f"the body has more than {MOST_VALUES} JSON values: send them as a raw body with a BtcAddress header, "
+                "or by URL"
+            )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

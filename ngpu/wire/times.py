@@ -11,6 +11,7 @@ from ngpu.errors import BadRequest
 
 _FORMAT = "%Y-%m-%d %H:%M:%S"
 _SPELLING = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2}):(\d{2}))?", re.ASCII)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC).timestamp(), datetime.max.replace(tzinfo=UTC).timestamp()
 _RANDOM_DIGITS = 20  # 66 bits, on top of the microseconds (wire contract §2)
 
 
@@ -35,7 +36,9 @@ def parse_time(text: str, name: str, zone: ZoneInfo, end: bool) -> float:
             moment += timedelta(days=1) if date_only else timedelta(seconds=1)
             moment = (moment - timedelta(microseconds=1)).replace(fold=1)  # of an hour that comes twice, the later
         return moment.timestamp()
-    except (ValueError, OverflowError):
+    except OverflowError:  # beyond the calendar's first or last moment, which no task is
+        return _FIRST if text.strip().startswith("0001") else _LAST
+    except ValueError:
         raise BadRequest(f"{name} must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, not {text[:40]!r}") from None
 
 

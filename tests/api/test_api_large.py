@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -164,3 +165,24 @@ def test_a_client_that_reads_slowly_or_leaves_costs_little(rig: Rig) -> None:
         for reader in readers:
             reader.close()
     check(bystanders, grown=64 * MIB)
+
+
+def test_many_large_requests_at_once_are_read_one_after_the_other(tmp_path: Path) -> None:
+    """Twelve envelopes of 16 MiB, whose reading takes 64 MiB each, with room for two of them."""
+    size, count = 16 * MIB, 12
+    text = filled(size - 100).decode()
+
+    def make(ports: list[int]) -> dict[str, Any]:
+        return configuration(workspace(ID, ports[0], slots=4), limits={"body_memory": "128MiB"})
+
+    with rig_of(tmp_path, 1, make) as rig, ThreadPoolExecutor(count) as pool, Bystanders(rig) as bystanders:
+        client = rig.client(ID)
+        query = {"paramUrl": script(size=10)}
+        sending = [
+            pool.submit(client.ask, "POST", "/user/schedulingTask", params=query, data='{"data": "' + text + '"}')
+            for _ in range(count)
+        ]
+        ids = {right(each.result(60))["taskID"] for each in sending}
+        assert len(ids) == count
+        assert all(client.ended(task_id, 60)["status"] == "finished" for task_id in ids)
+    check(bystanders, grown=14 * size)

@@ -46,7 +46,7 @@ def test_every_example_is_what_it_is_an_example_of(described: Described) -> None
 def test_every_call_of_the_public_listener_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
-    routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing))
+    routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing, nothing))
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 

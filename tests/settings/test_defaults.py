@@ -88,6 +88,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     limits = settings.limits
     assert (limits.head_timeout, limits.head_size, limits.header_count, limits.idle_timeout) == (10.0, 65536, 100, 75.0)
     assert (limits.body_rate, limits.body_window, limits.connections, limits.write_timeout) == (1024, 30.0, 10000, 60.0)
+    assert limits.body_memory == 2**30
 
 
 def test_the_defaults_of_a_workspace_are_those_of_the_design() -> None:

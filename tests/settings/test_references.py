@@ -146,3 +146,21 @@ workspaces:
         "f:6:3: workspaces[0].webhook_secret: has no effect in this version",
     )
     assert loads(fleet(serving("w")), "f", Path("/")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("public", "admin", "clash"),
+    [
+        ("tcp:80", "tcp:80", True),
+        ("tcp:80:interface=127.0.0.1", "tcp:80", True),
+        ("tcp:80:interface=127.0.0.1", "tcp:port=80:interface=0.0.0.0", True),
+        ("tcp:80:interface=127.0.0.1", "tcp:80:interface=127.0.0.2", False),
+        ("tcp:80:interface=127.0.0.1", "tcp:81:interface=127.0.0.1", False),
+        ("tcp:0", "tcp:0", False),
+        ("unix:/run/a", "unix:/run/b", False),
+    ],
+)
+def test_two_listeners_cannot_have_one_port(public: str, admin: str, clash: bool) -> None:
+    found = heads(f'listen: ["{public}"]\nadmin: {{listen: ["{admin}"]}}')
+    said = "f:2:18: admin.listen[0]: port 80 is taken by listen[0] in line 1: choose another one"
+    assert found == ([said] if clash else [])

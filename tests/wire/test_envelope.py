@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ngpu.errors import BadRequest
 from ngpu.model import DataForm
-from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER, Envelope, parse_envelope, parse_object
+from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Envelope, parse_envelope, parse_object
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -194,3 +194,21 @@ def test_large_bodies_take_time_in_proportion(body: bytes) -> None:
     with contextlib.suppress(BadRequest):
         parse_envelope(body)
     assert time.monotonic() - began < SECONDS
+
+
+@pytest.mark.parametrize("value", ["1", "{}", '{"a":1}', '""', "[]", '"\\","'])
+def test_as_many_values_as_may_be_are_read_and_one_more_is_refused(value: str) -> None:
+    """Each of them costs a hundred times its bytes, in memory and in a thread that the reactor has to share with."""
+    each = 2 if value[0] in "[{" else 1
+    fits = (MOST_VALUES - 4) // each
+    body = with_data('{"list": [' + ",".join([value] * fits) + "]}")
+    assert parse_envelope(body).form is DataForm.OBJECT
+    began = time.monotonic()
+    with pytest.raises(BadRequest, match="more than 1000000 JSON values"):
+        parse_envelope(with_data('{"list": [' + ",".join([value] * (4 * MOST_VALUES)) + "]}"))
+    assert time.monotonic() - began < SECONDS
+
+
+def test_marks_in_a_string_are_no_values() -> None:
+    text = ",[{" * MOST_VALUES
+    assert parse_envelope(with_data(json.dumps(text))).data == text.encode()
