@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
-from ngpu.archives.opening import Archive, Archives
+from ngpu.archives.opening import Archives
 from ngpu.calls import Caller
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import Desk, make_desk
@@ -23,12 +23,10 @@ from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.figures import Figures
 from ngpu.fleet.fleet import Fleet
-from ngpu.fleet.ground import ground_of, logins
 from ngpu.fleet.health import HealthChecks
+from ngpu.fleet.making import make_fleet
 from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.serving import Serving
-from ngpu.fleet.state import FleetState
-from ngpu.fleet.wanted import Source
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
@@ -48,13 +46,11 @@ from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
-from ngpu.placing import IPlacementPolicy
 from ngpu.roster import Roster
 from ngpu.settings import (
     AppRoute,
     CheckBlock,
     Loaded,
-    PlacementSettings,
     Settings,
     Workspace,
     lone_workspace,
@@ -135,8 +131,6 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         fleet=fleet,
     )
     watch_changes(roster, health, dispatcher, metrics)
-    for workspace in settings.workspaces:
-        fleet.follow(None, workspace)
     roster.watch(fleet.follow)
     limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
@@ -173,37 +167,20 @@ def _fleet(
     urls: Egress,
     metrics: Metrics,
 ) -> Fleet:
-    settings = loaded.settings
-
-    def make_policy(placement: PlacementSettings) -> IPlacementPolicy:
-        policy: IPlacementPolicy = plugins.make("placement", placement.policy, placement.options, context)
-        return policy
-
-    async def open_archive(source: Source) -> Archive:
-        if source.foreign:
-            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
-        return await archives.open(source.location)
-
     try:
-        ground = ground_of(
-            settings,
-            nodes_by_key(settings.nodes),
-            lambda family, name, options: plugins.make(family, name, options, context),
+        return make_fleet(
+            loaded.settings,
+            make=lambda family, name, options: plugins.make(family, name, options, context),
+            documents=documents,
+            serving=serving,
+            archives=archives,
+            urls=urls,
+            clock=context.clock,
+            rng=context.rng,
+            metrics=metrics,
         )
     except ConfigError as error:
         raise loaded.located(error.path, str(error)) from None
-    return Fleet(
-        ground,
-        state=FleetState(documents),
-        serving=serving,
-        open_archive=open_archive,
-        login=logins(settings.registries),
-        make_policy=make_policy,
-        fixed=frozenset(workspace.id for workspace in settings.workspaces),
-        clock=context.clock,
-        rng=context.rng,
-        metrics=metrics,
-    )
 
 
 def _workspaces(

@@ -61,11 +61,12 @@ def copy_of(key: str, document: Mapping[str, Any]) -> Copy:
 class Standing:
     """How a workspace's deployment stands.
 
-    ``good`` is what all its copies were healthy with, last; ``failed`` the revision that never got healthy, and why.
-    ``suspended``: it was undeployed, until it is deployed again.
+    ``tried`` is what its copies were last to be made of, ``good`` what they were healthy with, last; ``failed`` is the
+    revision that never got healthy, ``reason`` why. ``suspended``: it was undeployed, until it is deployed again.
     """
 
     suspended: bool = False
+    tried: Recipe | None = None
     good: Recipe | None = None
     failed: str = ""
     reason: str = ""
@@ -74,6 +75,7 @@ class Standing:
         """As JSON can hold it."""
         return {
             "suspended": self.suspended,
+            "tried": None if self.tried is None else self.tried.document(),
             "good": None if self.good is None else self.good.document(),
             "failed": self.failed,
             "reason": self.reason,
@@ -85,8 +87,10 @@ def standing_of(document: Mapping[str, Any]) -> Standing:
 
     :raises KeyError, TypeError, ValueError: another version wrote it.
     """
-    good = document["good"]
-    return Standing(**{**document, "good": None if good is None else recipe_of(good)})
+    recipes = {name: document[name] for name in ("tried", "good")}
+    return Standing(
+        **{**document, **{name: None if each is None else recipe_of(each) for name, each in recipes.items()}}
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ngpu.errors import ConfigError, Conflict, EngineRefused, NotFound
-from ngpu.fleet.copies import Pin
+from ngpu.fleet.copies import Pin, Standing
 from ngpu.fleet.ground import Ground
 from ngpu.fleet.images import Images, Login, OpenArchive
 from ngpu.fleet.reconciler import Reconciler
 from ngpu.fleet.reports import DeploymentReport, Telling, node_report, static_node_report
 from ngpu.fleet.serving import IServing
+from ngpu.fleet.situation import Situation
 from ngpu.fleet.state import FleetState
 from ngpu.fleet.station import Station
 from ngpu.fleet.wanted import Deployment, MakePolicy, Source, container_name, deployment_of, digest_of
 from ngpu.metrics import Metrics
 from ngpu.model import node_key
 from ngpu.settings import Workspace
+
+SAME_LOOK = 0.2
+"""Seconds for which what was gathered for one who looks is good for the next: a list asks once for each workspace."""
 
 
 class Fleet:
@@ -56,6 +60,8 @@ class Fleet:
         self._make_policy = make_policy
         self._fixed = fixed
         self._metrics = metrics
+        self._clock = clock
+        self._situation: Situation | None = None
         self._deployments: dict[str, Deployment] = {}
         metrics.add_source(self.figures)
         engines = {post.key: post.engine for post in ground.posts}
@@ -99,7 +105,10 @@ class Fleet:
         """Leave everything as it is; the containers run on."""
         await self._reconciler.stop()
         for station in self._stations.values():
-            await station.post.engine.close()
+            try:
+                await station.post.engine.close()
+            except Exception as error:  # a plugin's own fault
+                self.log.error("an engine was not closed: {error}", error=repr(error))
 
     def follow(self, before: Workspace | None, after: Workspace | None) -> None:
         """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""
@@ -121,7 +130,7 @@ class Fleet:
 
     def nodes(self) -> list[dict[str, Any]]:
         """All nodes, as the admin API lists them."""
-        now = self._reconciler.situation()
+        now = self._now()
         posts = {post.key: post for post in self._ground.posts}
         with_engine = [
             node_report(now, key, sight, posts[key].plugin, self._state.away_since.get(key))
@@ -146,7 +155,7 @@ class Fleet:
 
     def figures(self) -> None:
         """Bring the metrics up to date."""
-        now = self._reconciler.situation()
+        now = self._now()
         for sight in now.nodes.values():
             self._metrics.engine_up.labels(sight.node.address).set(int(sight.up))
         for digest, deployment in now.deployments.items():
@@ -185,10 +194,11 @@ class Fleet:
             await self._state.pin(source.key, Pin(await self._images.digest_of(source, awake)))
         elif fresh and source.key in self._state.pins:
             await self._state.pin(source.key, replace(self._state.pins[source.key], stale=True))
-        standing = self._reconciler.situation().standing(deployment.digest)
+        standing = self._state.standings.get(deployment.digest, Standing())
         await self._state.stand(deployment.digest, replace(standing, suspended=False, failed="", reason=""))
         self._images.retry()
         self._reconciler.retry()
+        self._nudge()
 
     async def undeploy(self, workspace_id: str) -> None:
         """Drain and remove a workspace's copies; its settings stay, and so do its waiting tasks.
@@ -197,7 +207,7 @@ class Fleet:
         :raises StoreUnavailable: it cannot be kept; nothing has changed.
         """
         deployment = self._deployment(workspace_id)
-        standing = self._reconciler.situation().standing(deployment.digest)
+        standing = self._state.standings.get(deployment.digest, Standing())
         await self._state.stand(deployment.digest, replace(standing, suspended=True))
         self._nudge()
 
@@ -236,7 +246,7 @@ class Fleet:
         raise NotFound("there is no node of this address; `ngpu nodes` shows which there are")
 
     def _telling(self, deployment: Deployment) -> Telling:
-        now = self._reconciler.situation()
+        now = self._now()
         refused = self._reconciler.refused.get(deployment.digest, {})
         in_flight = {
             copy_id: self._serving.in_flight(replica.workspace, copy_id) for copy_id, replica in now.served.items()
@@ -253,5 +263,12 @@ class Fleet:
                 "workspace again, fresh, to take the new one everywhere"
             )
 
+    def _now(self) -> Situation:
+        """What is known, for those who look; several that look within a moment see the same."""
+        if self._situation is None or not 0 <= self._clock.seconds() - self._situation.now < SAME_LOOK:
+            self._situation = self._reconciler.situation()
+        return self._situation
+
     def _nudge(self) -> None:
+        self._situation = None
         self._reconciler.nudge()

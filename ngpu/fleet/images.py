@@ -87,8 +87,11 @@ class Images:
         return self._have[node]
 
     def job(self, node: str, source: Source, image: str) -> Job | None:
-        """How it stands with an image on a node; ``None`` where nobody has asked for it."""
-        return self._jobs.get((node, source.key, image))
+        """How it stands with an image on a node; ``None`` where nobody has asked for it.
+
+        An archive that was not known when its load began may turn out to be the image.
+        """
+        return self._jobs.get((node, source.key, image)) or self._jobs.get((node, source.key, ""))
 
     def resolving(self, source: Source) -> Job | None:
         """How it stands with a reference's digest."""
@@ -96,6 +99,9 @@ class Images:
 
     def fetch(self, wanted: Fetch) -> None:
         """Bring an image to a node, unless it is on its way or rests after a failure."""
+        first = self._jobs.get((wanted.node, wanted.source.key, ""))
+        if first is not None and first.under_way is not None:
+            return
         self._begin((wanted.node, wanted.source.key, wanted.image), lambda job: self._bring(wanted, job))
 
     def resolve(self, source: Source, nodes: Sequence[str]) -> None:

@@ -109,7 +109,9 @@ def adopted(situation: Situation) -> Iterator[Copy]:
     for digest, deployment in situation.deployments.items():
         wanted = 0 if situation.standing(digest).suspended else deployment.replicas
         missing[digest] = wanted - there[digest]
-    used = {key: set(_used(situation, key)) for key in situation.nodes}
+    used: dict[str, set[str]] = {key: set() for key in situation.nodes}
+    for copy in situation.copies.values():
+        used.setdefault(copy.node, set()).update(copy.gpu_ids)
     met: set[str] = set()
     for key, container in strays(situation):
         sight = situation.nodes[key]
@@ -127,12 +129,12 @@ def adopted(situation: Situation) -> Iterator[Copy]:
             or used[key].intersection(gpu_ids)
         ):
             continue
-        copy = _adopt(situation, key, container, gpu_ids, target)
-        if copy.id not in met:
-            met.add(copy.id)
+        taken_over = _adopt(situation, key, container, gpu_ids, target)
+        if taken_over.id not in met:
+            met.add(taken_over.id)
             missing[digest] -= 1
             used[key].update(gpu_ids)
-            yield copy
+            yield taken_over
 
 
 def _adopt(situation: Situation, key: str, container: Container, gpu_ids: tuple[str, ...], target: Recipe) -> Copy:
@@ -149,12 +151,6 @@ def _adopt(situation: Situation, key: str, container: Container, gpu_ids: tuple[
         target.stop_grace,
         situation.now,
     )
-
-
-def _used(situation: Situation, key: str) -> Iterator[str]:
-    for copy in situation.copies.values():
-        if copy.node == key:
-            yield from copy.gpu_ids
 
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")

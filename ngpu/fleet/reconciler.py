@@ -20,6 +20,7 @@ from ngpu.containers import Container
 from ngpu.errors import EngineRefused, StoreUnavailable
 from ngpu.fleet.images import Images
 from ngpu.fleet.plan import decide
+from ngpu.fleet.rollout import Changes
 from ngpu.fleet.served import Served
 from ngpu.fleet.serving import IServing
 from ngpu.fleet.situation import Sight, Situation
@@ -35,10 +36,13 @@ SOON = 0.02
 """Seconds in which what happens side by side is gathered into one round."""
 
 PACE = 4
-"""A round that took a second is followed by a pause of so many: the loop of a large fleet must not starve its calls."""
+"""Planning that took a second is followed by a pause of so many: a large fleet must not starve its calls."""
 
 WATCH = 0.5
 """Seconds between two rounds while a copy is on its way up."""
+
+HALTING = 15.0
+"""Seconds that a node may be away, at most, before copies that have no container there yet are placed elsewhere."""
 
 FIRST_LOOK = 10.0
 """Seconds that engines get for their first answer, before copies are placed without knowing what runs on them."""
@@ -159,11 +163,15 @@ class Reconciler:
 
         :returns: seconds until the next one.
         """
-        began = self._clock.seconds()
         await self._note()
+        began = self._clock.seconds()
         situation = self.situation()
         if self._leads():
-            situation = await self._decide(situation)
+            changes = decide(situation, self._rng)
+            took = self._clock.seconds() - began
+            kept = await self._keep(changes, situation)
+            began = self._clock.seconds() - took
+            situation = self.situation() if kept else situation
         actions = upkeep(situation)
         self._served.act(actions)
         if self._leads():
@@ -174,7 +182,7 @@ class Reconciler:
     async def _note(self) -> None:
         """Take in how nodes and copies fare."""
         now, copies = self._clock.seconds(), self._state.copies
-        for key, station in self._stations.items():
+        for key, station in self._stations.items() if self._leads() else ():
             try:
                 if station.up is False:
                     await self._state.missed(key, now)
@@ -184,27 +192,27 @@ class Reconciler:
                 self.log.error("{error}", error=str(error))
         there = ((copy.id, self._containers(copy.node).get(copy.id)) for copy in copies.values())
         seen = {copy_id: container.reason for copy_id, container in there if container is not None}
-        up = [copy_id for copy_id, (word, _) in self._served.health().items() if word is Health.UP]
+        health = self._served.health()
+        up = [copy_id for copy_id, (word, _) in health.items() if word is Health.UP]
         awake = frozenset(key for key, station in self._stations.items() if station.up)
-        self._vitals.note(copies, seen, up, awake, now)
+        self._vitals.note(copies, seen, health, up, awake, now)
         self._served.forget(copies)
 
     def _containers(self, node: str) -> Mapping[str, Container]:
         station = self._stations.get(node)
         return {} if station is None else station.containers
 
-    async def _decide(self, before: Situation) -> Situation:
-        """Change the documents; what is known after that."""
-        changes = decide(before, self._rng)
+    async def _keep(self, changes: Changes, before: Situation) -> bool:
+        """Change the documents; whether any was changed."""
         self.refused = changes.refused
         if not changes.documents or not await self._state.keep(changes):
-            return before
+            return False
         for copy_id in changes.forget - self._state.copies.keys():
             deployment = before.deployments.get(before.copies[copy_id].workspace)
             if deployment is not None:  # whoever waits for it may stop
                 self._serving.remove(deployment.workspace, copy_id)
         self._again = True
-        return self.situation()
+        return True
 
     def situation(self) -> Situation:
         """Everything that is known at this moment."""
@@ -228,14 +236,15 @@ class Reconciler:
         )
 
     def _sight(self, key: str, station: Station, now: float) -> Sight:
-        away_since = self._state.away_since.get(key)
+        away_for = now - self._state.away_since.get(key, now) if not station.up else 0.0
         return Sight(
             station.post.node,
             station.post.gpu_ids,
             station.memory,
             seen=station.seen,
             up=bool(station.up),
-            lost=not station.up and away_since is not None and now - away_since > self._node_grace,
+            lost=away_for > self._node_grace,
+            halting=away_for > min(self._node_grace, HALTING),
             drained=key in self._state.drained,
             busy=station.busy,
             containers=station.containers,

@@ -88,7 +88,7 @@ class Telling:
                 f"the last change never got healthy and was taken back ({held_back}); change it, or deploy again"
             )
         if up >= want:
-            return "serving", held_back or self._image_trouble()
+            return "serving", held_back or trouble  # of a change that is held up
         if not trouble:
             return "deploying", held_back
         return ("degraded" if up else "failed"), trouble

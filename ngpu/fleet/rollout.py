@@ -89,7 +89,7 @@ class Rollout:
         here = [copy for copy in self._staying if not self._at.lost(copy)]
         current = [copy for copy in here if self._fits(copy, target, demand)]
         obsolete = [copy for copy in here if copy not in current]
-        if self._judge(target, current, obsolete):
+        if self._note_target(target, obsolete) or self._judge(target, current, obsolete):
             return
         self._retire_lost(lost, current, want)
         obsolete = self._retire_useless(obsolete)
@@ -101,6 +101,22 @@ class Rollout:
     def _fits(self, copy: Copy, target: Recipe, demand: Demand) -> bool:
         sight = self._at.nodes[copy.node]
         return copy.revision == target.revision and not sight.drained and suits(demand, sight.node)
+
+    def _note_target(self, target: Recipe, obsolete: list[Copy]) -> bool:
+        """Keep what copies are to be made of from now on; whether it is new, and all else waits until it is kept.
+
+        What came before it may have had no time to prove itself: if it serves, there is a way back to it.
+        """
+        standing = self._standing
+        before = standing.tried
+        if before is not None and before.revision == target.revision:
+            return False
+        served = before is not None and any(
+            copy.revision == before.revision and copy.id in self._at.up for copy in obsolete
+        )
+        good = before if standing.good is None and served else standing.good
+        self._changes.standings[self._deployment.digest] = replace(standing, tried=target, good=good)
+        return True
 
     def _judge(self, target: Recipe, current: list[Copy], obsolete: list[Copy]) -> bool:
         """Note that a revision is good, or that it failed; whether it failed, and all else waits for the next look."""

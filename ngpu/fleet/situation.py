@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ngpu.containers import COPY, Container, ContainerHealth, ContainerState
 from ngpu.fleet.copies import Copy, Pin, Standing
@@ -16,9 +16,10 @@ class Sight:
     """A node as it was last seen.
 
     ``seen``: it answered since this process began; ``up``: it answered last time. ``lost``: it has been away for
-    longer than ``node_grace``. ``drained``: its operator wants it empty. ``busy``: steps are under way there, so that
-    ``containers`` (those of ours, by the copy that their label names) may be behind. ``images``: what it is known to
-    have, pin → what the engine calls it. ``memory`` is bytes, 0 where it is not known.
+    longer than ``node_grace``; ``halting``: for long enough that what has not begun there begins elsewhere.
+    ``drained``: its operator wants it empty. ``busy``: steps are under way there, so that ``containers`` (those of
+    ours, by the copy that their label names) may be behind. ``images``: what it is known to have, pin → what the engine
+    calls it. ``memory`` is bytes, 0 where it is not known.
     """
 
     node: Node
@@ -28,6 +29,7 @@ class Sight:
     seen: bool = False
     up: bool = False
     lost: bool = False
+    halting: bool = False
     drained: bool = False
     busy: bool = False
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -44,15 +46,16 @@ class Sight:
 class Vital:
     """What this process has seen of a copy. Times are seconds since the epoch.
 
-    ``since``: when its grace began: when it was first launched or seen, last up, or its node came back. ``tries``: how
-    often it was launched or restarted since it was up; ``next_try``: not again before. ``reason``: why the last try
-    failed.
+    ``since``: when its grace began: when it was first launched or seen, when its health was checked for the first time
+    (``checked``), when it was last up, or its node came back. ``tries``: how often it was launched or restarted since
+    it was up; ``next_try``: not again before. ``reason``: what was last wrong with it.
     """
 
     since: float
     tries: int = 0
     next_try: float = 0.0
     reason: str = ""
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,11 @@ class Situation:
         return sight is not None and sight.workable and copy.id not in sight.containers
 
     def lost(self, copy: Copy) -> bool:
-        """Whether its node is not coming back soon, or is not configured any more."""
+        """Whether its node is not coming back soon, or is not configured any more, or went before the copy began."""
         sight = self.nodes.get(copy.node)
-        return sight is None or sight.lost
+        if sight is None or sight.lost:
+            return True
+        return sight.halting and sight.seen and copy.id not in sight.containers
 
 
 _UNTRIED = Standing()
@@ -118,7 +123,7 @@ def target_of(situation: Situation, deployment: Deployment) -> Recipe | None:
 def wanted_recipe(situation: Situation, deployment: Deployment) -> Recipe | None:
     """What its settings want, with the image that its source is pinned to; ``None`` before that is known."""
     pin = situation.pins.get(deployment.recipe.source.key)
-    return None if pin is None else replace(deployment.recipe, image=pin.image)
+    return None if pin is None else deployment.pinned(pin.image)
 
 
 def by_copy(containers: Iterable[Container]) -> dict[str, Container]:

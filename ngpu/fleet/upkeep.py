@@ -70,7 +70,7 @@ def _serve(situation: Situation, copy: Copy, actions: Actions) -> None:
         if copy.id not in situation.draining:
             actions.drain.append(served)
         return
-    if sight is None or not sight.workable:
+    if sight is None or not sight.up:
         return
     container = sight.containers.get(copy.id)
     now = None if container is None else replica_of(situation, copy, sight, container)

@@ -31,12 +31,13 @@ class Vitals:
 
     def retry(self, now: float) -> None:
         """Let no copy rest any longer, and give each its grace anew."""
-        self._of = {copy_id: Vital(now) for copy_id in self._of}
+        self._of = {copy_id: Vital(now, checked=vital.checked) for copy_id, vital in self._of.items()}
 
     def note(
         self,
         copies: Mapping[str, Copy],
         seen: Mapping[str, str],
+        checked: Iterable[str],
         up: Iterable[str],
         awake: frozenset[str],
         now: float,
@@ -44,7 +45,8 @@ class Vitals:
         """Take in what was seen.
 
         :param seen: copies that have a container, and what is wrong with it: an engine that starts it again forgets.
-        :param up: copies that are healthy.
+        :param checked: copies whose health is checked.
+        :param up: those of them that are healthy.
         :param awake: nodes whose engine answers; a copy's grace begins anew when its node is back.
         """
         for gone in self._of.keys() - copies.keys():
@@ -57,9 +59,12 @@ class Vitals:
             vital = self._of.setdefault(copy_id, Vital(now))
             if reason:
                 self._of[copy_id] = replace(vital, reason=reason)
+        for copy_id in checked:
+            if copy_id in copies and not self._of.setdefault(copy_id, Vital(now)).checked:
+                self._of[copy_id] = replace(self._of[copy_id], since=now, checked=True)
         for copy_id in up:
             if copy_id in copies:
-                self._of[copy_id] = Vital(now)
+                self._of[copy_id] = Vital(now, checked=True)
 
     def tried(self, step: Step, error: Exception | None, now: float) -> None:
         """A step was made for a copy, or failed."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def registry_of(reference: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
     """Everything that makes a copy's container, but for what is each copy's own.
 
@@ -83,7 +84,7 @@ class Recipe:
     mounts: tuple[Mount, ...] = ()
     stop_grace: float = 10.0
 
-    @property
+    @cached_property
     def revision(self) -> str:
         """The same for recipes that make equal containers, whatever the source is called."""
         made_of = self.document()
@@ -140,11 +141,19 @@ class Deployment:
     policy: IPlacementPolicy = field(compare=False)
     grace: float = 120.0
     slots: int = 1
+    _pinned: dict[str, Recipe] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def digest(self) -> str:
         """What documents and labels call the workspace, never its id."""
         return digest_of(self.workspace)
+
+    def pinned(self, image: str) -> Recipe:
+        """The recipe with its image; the same object each time, as long as it is the same image."""
+        if image not in self._pinned:
+            self._pinned.clear()
+            self._pinned[image] = replace(self.recipe, image=image)
+        return self._pinned[image]
 
     @property
     def patience(self) -> float:

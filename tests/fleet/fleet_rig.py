@@ -94,6 +94,11 @@ class FleetRig:
 
     # ---- what its operator asks
 
+    def metrics(self) -> str:
+        token = (self.gateway.config_file.parent / "var/admin.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{self.gateway.admin}/metrics", headers=headers, timeout=10).text
+
     def admin(self, method: str, path: str, **more: Any) -> requests.Response:
         token = (self.gateway.config_file.parent / "var/admin.token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}"}

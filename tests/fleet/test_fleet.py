@@ -200,6 +200,17 @@ def test_an_archive_is_loaded_again_when_it_is_deployed_fresh(house: House) -> N
     house.until("serving")
 
 
+def test_an_archive_passes_through_once_for_each_node_though_one_is_done_before_the_others(house: House) -> None:
+    house.world.archives["/etc/ngpu/app.tar"] = archive(Image([tar_of({"a": b"1"})]))
+    for number, engine in enumerate(house.world.engines.values()):
+        engine.slow["load"] = 3.0 * number + 0.1
+    house.put(image={"archive": "app.tar"}, replicas=3)
+    house.start()
+    house.until("serving")
+    loads = [[call for call, _ in engine.calls].count("load") for engine in house.world.engines.values()]
+    assert loads == [1, 1, 1]
+
+
 def test_an_archive_of_a_workspace_made_at_run_time_is_foreign(house: House) -> None:
     house.world.archives["http://x/app.tar"] = archive(Image([tar_of({"a": b"1"})]))
     house.put("other", image={"archive": "http://x/app.tar"})
@@ -240,7 +251,7 @@ def test_a_change_that_was_taken_back_is_told_and_tried_again_when_it_is_deploye
     house.until("serving")
     house.world.bad.add("v2")
     house.put(command=["v2"])
-    house.world.until(lambda: house.report().reason)
+    house.world.until(lambda: "taken back" in house.report().reason)
     report = house.until("serving")
     assert "taken back" in report.reason
     house.world.pass_time(20)
@@ -249,6 +260,27 @@ def test_a_change_that_was_taken_back_is_told_and_tried_again_when_it_is_deploye
     done(house.fleet.deploy(ID))
     house.world.until(lambda: house.world.commands() == [("v2",)] * 2)
     assert house.until("serving").reason == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"image": {"reference": "registry.test/nobody:1"}}, "there is no image"),
+        ({"gpus": {"count": 9}}, "needs 9 free GPUs"),
+    ],
+)
+def test_a_change_that_is_held_up_says_why_while_what_was_there_serves(
+    house: House, keys: dict[str, Any], told: str
+) -> None:
+    house.put()
+    house.start()
+    house.until("serving")
+    before = house.names
+    house.put(**keys)
+    house.world.pass_time(10)
+    report = house.report()
+    assert report.state == "serving" and told in report.reason
+    assert house.names == before
 
 
 def test_a_node_is_drained_and_undrained_by_any_spelling_of_its_address(house: House) -> None:

@@ -53,7 +53,7 @@ def test_an_update_that_never_gets_healthy_is_taken_back(fleet: Make, image: Pus
     before = sorted(rig.containers(id=API))
     with Load(rig, id=API) as load:
         rig.put(API, command=["/bin/busybox", "sleep", "1000"])
-        found = eventually(lambda: (now := rig.shown(API))["reason"] and now, "the reason", 30)
+        found = eventually(lambda: "taken back" in (now := rig.shown(API))["reason"] and now, "the reason", 30)
         eventually(lambda: sorted(rig.containers(id=API)) == before, "it is taken back")
     assert load.wrong == {}
     assert found["state"] == "serving"

@@ -50,6 +50,8 @@ def test_an_engine_that_hangs_harms_its_own_node_only(fleet: Make, image: Push) 
     with Load(rig) as load:
         engine.hang()
         try:
+            away = f'ngpu_engine_up{{node="{NODES[victim]}"}} 0.0'
+            eventually(lambda: away in rig.metrics(), "it is away")
             began = time.monotonic()
             rig.workspaces["other"] = {**rig.workspaces[next(iter(rig.workspaces))], "id": "other", "name": "other"}
             rig.put("other", replicas=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
 
 from ngpu.containers import ContainerHealth, ContainerState
+from ngpu.fleet.reconciler import HALTING
 
 
 def serving(count: int, replicas: int = 2, **fields: object) -> World:
@@ -70,6 +71,35 @@ def test_a_node_that_stays_away_has_its_copies_placed_elsewhere_and_loses_them_w
     world.until(lambda: len(world.names()) == 2)
     assert gone not in world.names()
     assert len(world.up()) == 2
+
+
+def test_what_has_not_begun_on_a_node_that_goes_begins_elsewhere_before_the_grace_is_over() -> None:
+    world = World(3)
+    for engine in world.engines.values():
+        engine.pull_seconds = 100.0
+    world.deploy(replicas=1)
+    world.start()
+    world.until(lambda: world.state.copies)
+    world.pass_time(INTERVAL * 2)
+    (copy,) = world.state.copies.values()
+    world.engines[copy.node].away = "no route"
+    for engine in world.engines.values():
+        engine.pull_seconds = 0.0
+    world.pass_time(HALTING - 1)
+    assert list(world.state.copies) == [copy.id]
+    assert HALTING < NODE_GRACE
+    world.until(lambda: len(world.up()) == 1, within=8)
+    assert copy.id not in world.state.copies
+
+
+def test_a_copy_whose_node_has_not_been_seen_yet_is_not_moved() -> None:
+    world = serving(1, replicas=1)
+    (copy,) = world.state.copies.values()
+    world.crash()
+    world.engines[copy.node].away = "no route"
+    world.start()
+    world.pass_time(NODE_GRACE - 2)
+    assert list(world.state.copies) == [copy.id]
 
 
 def test_the_grace_of_a_node_goes_on_across_a_restart() -> None:
@@ -142,6 +172,19 @@ def test_an_update_that_never_gets_healthy_is_rolled_back() -> None:
     world.deploy(replicas=3, command=("v3",))
     world.pass_time(60)
     assert world.commands() == [("v3",)] * 3
+
+
+def test_a_change_at_the_very_moment_of_the_first_success_can_be_rolled_back() -> None:
+    world = World(3)
+    world.bad.add("v2")
+    world.deploy()
+    world.start()
+    while len(world.up()) < 2:
+        world.clock.advance(0.01)
+    world.deploy(command=("v2",))
+    world.pass_time(GRACE * 4)
+    assert world.commands() == [()] * 2
+    assert len(world.up()) == 2
 
 
 def test_an_update_without_room_is_rolled_back_too() -> None:

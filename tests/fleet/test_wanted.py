@@ -79,7 +79,11 @@ def test_a_copy_comes_back_as_it_went(copy: Copy) -> None:
     assert copy_of(copy.id, through_json(copy.document())) == copy
 
 
-@given(st.builds(Standing, st.booleans(), st.none() | recipes, st.text(max_size=5), st.text(max_size=5)))
+@given(
+    st.builds(
+        Standing, st.booleans(), st.none() | recipes, st.none() | recipes, st.text(max_size=5), st.text(max_size=5)
+    )
+)
 def test_a_standing_comes_back_as_it_went(standing: Standing) -> None:
     assert standing_of(through_json(standing.document())) == standing
 

@@ -1,0 +1,64 @@
+"""A fleet out of settings and of what it works with."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.interfaces import IReactorTime
+
+from ngpu.adapter import IUrlCheck
+from ngpu.archives.opening import Archive, Archives
+from ngpu.fleet.fleet import Fleet
+from ngpu.fleet.ground import Make, ground_of, logins
+from ngpu.fleet.replicas import nodes_by_key
+from ngpu.fleet.serving import IServing
+from ngpu.fleet.state import FleetState
+from ngpu.fleet.wanted import Source
+from ngpu.interfaces import IDocuments
+from ngpu.metrics import Metrics
+from ngpu.placing import IPlacementPolicy
+from ngpu.settings import PlacementSettings, Settings
+
+
+def make_fleet(
+    settings: Settings,
+    *,
+    make: Make,
+    documents: IDocuments,
+    serving: IServing,
+    archives: Archives,
+    urls: IUrlCheck,
+    clock: IReactorTime,
+    rng: Random,
+    metrics: Metrics,
+) -> Fleet:
+    """Make it; the workspaces of the file are deployed, others as `Fleet.follow` hears of them.
+
+    :param urls: judges where archives may come from that were given at run time.
+    :raises ConfigError: an engine's plugin is unknown or refuses its options; the path begins with ``nodes``.
+    """
+
+    def make_policy(placement: PlacementSettings) -> IPlacementPolicy:
+        policy: IPlacementPolicy = make("placement", placement.policy, placement.options)
+        return policy
+
+    async def open_archive(source: Source) -> Archive:
+        if source.foreign:
+            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
+        return await archives.open(source.location)
+
+    fleet = Fleet(
+        ground_of(settings, nodes_by_key(settings.nodes), make),
+        state=FleetState(documents),
+        serving=serving,
+        open_archive=open_archive,
+        login=logins(settings.registries),
+        make_policy=make_policy,
+        fixed=frozenset(workspace.id for workspace in settings.workspaces),
+        clock=clock,
+        rng=rng,
+        metrics=metrics,
+    )
+    for workspace in settings.workspaces:
+        fleet.follow(None, workspace)
+    return fleet
