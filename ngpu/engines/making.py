@@ -17,6 +17,12 @@ What stays lets a container begin as root, take its files and step down to a use
 TMPFS = "rw,exec,nosuid,nodev"
 """Programs compile kernels into /tmp and load them from there."""
 
+VISIBLE, NO_GPU = "NVIDIA_VISIBLE_DEVICES", "void"
+"""Where NVIDIA's runtime runs all containers, this variable alone says which GPUs one sees, and images say ``all``.
+
+``void`` shows none and loads no driver (NVIDIA Container Toolkit, *Environment variables*).
+"""
+
 LOG_SIZE, LOG_FILES = "10m", "3"
 """Of what a container printed so much is kept, or the machine's disk fills up."""
 
@@ -39,7 +45,7 @@ def container_config(spec: ContainerSpec, manner: Manner) -> dict[str, Any]:
     """The body of ``POST /containers/create``."""
     config: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "Env": [f"{name}={value}" for name, value in {**spec.env, **_visible(spec, manner.gpu_driver)}.items()],
         "Labels": dict(spec.labels),
         "ExposedPorts": {f"{port}/tcp": {} for port in spec.ports},
         "StopTimeout": round(spec.stop_grace),
@@ -81,6 +87,13 @@ def _host_config(spec: ContainerSpec, manner: Manner) -> dict[str, Any]:
     if spec.shm:
         host["ShmSize"] = spec.shm
     return host
+
+
+def _visible(spec: ContainerSpec, driver: str) -> Mapping[str, str]:
+    """What keeps a container from seeing GPUs of others, whatever its image or its workspace says."""
+    if not (spec.gpus or spec.gpu_ids) or driver != "nvidia":
+        return {VISIBLE: NO_GPU}  # another driver hands its GPUs over by itself
+    return {VISIBLE: ",".join(spec.gpu_ids)} if spec.gpu_ids else {}  # of a number, the engine says which
 
 
 def _device_request(spec: ContainerSpec, driver: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ngpu.containers import ContainerSpec
-from ngpu.engines.making import DROPPED, LOG_FILES, LOG_SIZE
+from ngpu.engines.making import DROPPED, LOG_FILES, LOG_SIZE, NO_GPU, VISIBLE
 
 NAME = "ngpu.name"
 """The label with `ContainerSpec.name`, since a Swarm does not take every name."""
@@ -52,7 +52,7 @@ def service_body(spec: ContainerSpec, manners: Manners) -> dict[str, Any]:
         "Image": spec.image,
         "Labels": dict(spec.labels),
         "Args": list(spec.command),
-        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "Env": [f"{name}={value}" for name, value in _env(spec, manners).items()],
         "User": spec.user,
         "ReadOnly": spec.read_only,
         "Init": manners.init,
@@ -84,6 +84,16 @@ def service_body(spec: ContainerSpec, manners: Manners) -> dict[str, Any]:
         "UpdateConfig": {"Parallelism": 1, "FailureAction": "continue"},
         "EndpointSpec": {"Mode": "dnsrr", "Ports": ports},
     }
+
+
+def _env(spec: ContainerSpec, manners: Manners) -> Mapping[str, str]:
+    """The environment, without what would show a container other GPUs than those that the Swarm counts for it.
+
+    The Swarm says in a variable of its own which these are, and NVIDIA's runtime goes by that one first.
+    """
+    counted = f"DOCKER_RESOURCE_{manners.resource}".upper()
+    env = {name: value for name, value in spec.env.items() if name.upper() != counted}
+    return {**env, VISIBLE: NO_GPU, **({} if spec.gpus else {counted: NO_GPU})}
 
 
 def _mounts(spec: ContainerSpec) -> Sequence[dict[str, Any]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
-from ngpu.containers import REVISION, WORKSPACE, Container
+from ngpu.containers import COPY, REVISION, WORKSPACE, Container
 from ngpu.errors import PolicyFailed
 from ngpu.fleet.copies import Copy
 from ngpu.fleet.placement import NodeState, Occupant
@@ -24,7 +25,7 @@ def decide(situation: Situation, rng: Random) -> Changes:
     changes = Changes()
     for copy in situation.copies.values():
         if copy.leaving and _gone(situation, copy):
-            changes.forget.add(copy.id)
+            changes.forget.add(copy.id)  # one that has moved becomes a stray
         elif not copy.leaving and copy.workspace not in situation.deployments:
             changes.leave(copy, "its workspace is not wanted any more")
     there = situation.deployments.keys() | {copy.workspace for copy in situation.copies.values()}
@@ -32,7 +33,7 @@ def decide(situation: Situation, rng: Random) -> Changes:
     used = {deployment.recipe.source.key for deployment in situation.deployments.values()}
     changes.unpin.update(situation.pins.keys() - used)
     rooms = rooms_of(situation)
-    for copy in adopted(situation):
+    for copy in (*moved(situation, changes), *adopted(situation)):
         changes.put[copy.id] = copy
     if changes.documents:
         return changes  # the rest is decided once that is kept
@@ -87,14 +88,36 @@ def closed(sight: Sight) -> str:
 
 
 def strays(situation: Situation) -> Iterator[tuple[str, Container]]:
-    """Containers of ours that no document speaks of, each with its node's key.
+    """Containers of ours that no document speaks of, or not of this one, each with its node's key.
 
-    A container whose document names another node is none: that is how an engine looks that two nodes share.
+    A container whose document names another node is none as long as that node does not show another one of this copy:
+    it may be the same container, as two nodes look that share an engine, or have `moved`.
     """
     for key, sight in situation.nodes.items():
         for copy_id, container in sight.containers.items():
-            if copy_id not in situation.copies:
+            copy = situation.copies.get(copy_id)
+            if copy is None or _has_another(situation, copy, container):
                 yield key, container
+
+
+def _has_another(situation: Situation, copy: Copy, container: Container) -> bool:
+    meant = situation.nodes.get(copy.node)
+    there = None if meant is None or not meant.workable else meant.containers.get(copy.id)
+    return there is not None and there.id != container.id
+
+
+def moved(situation: Situation, changes: Changes) -> Iterator[Copy]:
+    """Copies whose container is on another node than their document says: nodes have exchanged their engines."""
+    missing = [copy for copy in situation.copies.values() if situation.absent(copy) and copy.id not in changes.forget]
+    if not missing:
+        return
+    places: dict[str, list[str]] = {}
+    for key, sight in situation.nodes.items():
+        for copy_id in sight.containers if sight.workable else ():
+            places.setdefault(copy_id, []).append(key)
+    for copy in missing:
+        if len(places.get(copy.id, ())) == 1:
+            yield replace(changes.put.get(copy.id, copy), node=places[copy.id][0])
 
 
 def gpu_ids_of(container: Container) -> tuple[str, ...]:
@@ -122,6 +145,7 @@ def adopted(situation: Situation) -> Iterator[Copy]:
         if (
             target is None
             or missing[digest] <= 0
+            or container.labels.get(COPY) in situation.copies
             or not sight.workable
             or sight.drained
             or container.labels.get(REVISION) != target.revision

@@ -128,8 +128,8 @@ def _over(situation: Situation, copy: Copy, sight: Sight, container: Container) 
 
 
 def _launch(situation: Situation, copy: Copy, sight: Sight, recipe: Recipe | None, actions: Actions) -> None:
-    if recipe is None:
-        return  # of yesterday: it is about to leave
+    if recipe is None or not situation.settled:
+        return  # of yesterday: it is about to leave; or its container may be on a node that was not looked at yet
     image = sight.images.get(recipe.image)
     vital = situation.vitals.get(copy.id)
     if image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -36,6 +37,10 @@ class Run(NamedTuple):
     prints: bytes = b""
     exits: int | None = None
     health: ContainerHealth = ContainerHealth.NONE
+
+
+_NUMBERS = itertools.count(1)
+"""No two containers of any engines have one id."""
 
 
 class _Kept:
@@ -94,7 +99,6 @@ class FakeEngine:
         self._timeout = timeout
         self._memory = memory
         self._kept: dict[str, _Kept] = {}
-        self._made = 0
 
     # ---- what a test does to it
 
@@ -250,8 +254,7 @@ class FakeEngine:
         if spec.image not in self.images:
             raise EngineRefused(f"the image {spec.image} is not on this machine: pull or load it first")
         if spec.name not in self._kept:
-            self._made += 1
-            self._kept[spec.name] = _Kept(spec, self._made)
+            self._kept[spec.name] = _Kept(spec, next(_NUMBERS))
         elif self._kept[spec.name].spec.labels.get(FLEET) != spec.labels.get(FLEET):
             raise EngineRefused(f"the name {spec.name} is taken by a container that is not of this fleet")
 

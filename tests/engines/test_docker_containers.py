@@ -78,7 +78,7 @@ async def test_no_privileges_and_few_capabilities(lab: Lab) -> None:
 async def test_everything_of_a_spec_is_there(lab: Lab, bed: Bed, tmp_path: Path) -> None:
     (tmp_path / "model").write_text("weights")
     script = (
-        "echo $COLOUR; /bin/busybox id -g; /bin/busybox cat /model/model; echo; "
+        "exec 2>&1; echo $COLOUR; /bin/busybox id -g; /bin/busybox cat /model/model; echo; "
         "echo x > /model/new || echo no writing there; echo x > /new || echo nor here; "
         "echo '#!/bin/busybox sh\necho run' > /scratch/run && /bin/busybox chmod +x /scratch/run && /scratch/run; "
         "/bin/busybox df -m /dev/shm | /bin/busybox tail -1; echo end; exec /bin/busybox sleep 1000"
@@ -108,6 +108,20 @@ async def test_everything_of_a_spec_is_there(lab: Lab, bed: Bed, tmp_path: Path)
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
     assert (host["Privileged"], host["Init"], host["NetworkMode"], host["Binds"]) == (False, True, "default", None)
     assert inspected(bed, spec.name)["Config"]["StopTimeout"] == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_sees_gpus_of_others_where_the_gpu_runtime_runs_everything(lab: Lab, bed: Bed) -> None:
+    """NVIDIA's runtime, as the default one, goes by the variable; images of CUDA say ``all``."""
+    bed.registry.push(f"{lab.fleet}:1", [busybox_layer()], {"Env": ["NVIDIA_VISIBLE_DEVICES=all"]})
+    image = await lab.image()
+    says = (*SHELL, "echo sees $NVIDIA_VISIBLE_DEVICES; echo end; exec /bin/busybox sleep 1000")
+    for copy, env in (("a", {}), ("b", {"NVIDIA_VISIBLE_DEVICES": "all"})):
+        text = await printed(lab, lab.spec(image, says, copy, env=env))
+        assert text == "sees void\nend\n"
+    spec = lab.spec(image, says, "c", env={"NVIDIA_VISIBLE_DEVICES": "all"}, gpus=2, gpu_ids=("1", "GPU-5e6d"))
+    await lab.engine.create(spec)
+    assert inspected(bed, spec.name)["Config"]["Env"] == ["NVIDIA_VISIBLE_DEVICES=1,GPU-5e6d"]
 
 
 @pytest_twisted.ensureDeferred

@@ -219,7 +219,8 @@ def test_nothing_of_a_spec_is_lost_and_no_privilege_is_asked_for() -> None:
     body = service_body(spec, Manners("GPU", ("node.role == worker",), 1.5))
     template = body["TaskTemplate"]
     container = template["ContainerSpec"]
-    assert container["Args"] == ["a", "b"] and "Command" not in container and container["Env"] == ["A=1"]
+    assert container["Args"] == ["a", "b"] and "Command" not in container
+    assert container["Env"] == ["A=1", "NVIDIA_VISIBLE_DEVICES=void"]  # the Swarm adds which it has counted
     assert (container["User"], container["ReadOnly"], container["StopGracePeriod"]) == (
         "1000:1000",
         True,
@@ -257,3 +258,15 @@ def test_a_service_that_begins_anew_is_otherwise_the_same() -> None:
     twice = begun_anew(once)
     assert (once["TaskTemplate"].pop("ForceUpdate"), twice["TaskTemplate"].pop("ForceUpdate")) == (1, 2)
     assert once == twice == with_tasks(body, 1)
+
+
+def test_a_service_sees_no_gpus_but_those_that_the_swarm_counts_for_it() -> None:
+    """NVIDIA's runtime goes by the Swarm's variable first, and by what images say (``all``) where there is none."""
+    asked = {"DOCKER_RESOURCE_NVIDIA-GPU": "all", "NVIDIA_VISIBLE_DEVICES": "all"}
+
+    def env(gpus: int) -> list[str]:
+        body = service_body(ContainerSpec("n", "i@sha256:00", env=asked, gpus=gpus), Manners())
+        return body["TaskTemplate"]["ContainerSpec"]["Env"]  # type: ignore[no-any-return]
+
+    assert env(0) == ["NVIDIA_VISIBLE_DEVICES=void", "DOCKER_RESOURCE_NVIDIA-GPU=void"]
+    assert env(1) == ["NVIDIA_VISIBLE_DEVICES=void"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
 
 from ngpu.containers import ContainerHealth, ContainerState
@@ -55,6 +56,35 @@ def test_what_is_surplus_without_a_document_is_removed() -> None:
     world.start()
     world.until(lambda: len(world.names()) == 1)
     world.until(lambda: len(world.up()) == 1)
+
+
+def test_copies_are_found_on_nodes_that_have_exchanged_their_engines() -> None:
+    world = serving(2)
+    before = world.names()
+    key, other = [key for key, names in world.containers().items() if names]
+    world.crash()
+    world.engines[key], world.engines[other] = world.engines[other], world.engines[key]
+    world.start()
+    world.until(lambda: len(world.up()) == 2)
+    world.pass_time(20)
+    assert sorted(world.names()) == sorted(before)
+    assert {copy.node for copy in world.state.copies.values()} == {key, other}
+
+
+def test_a_second_container_of_one_copy_is_removed() -> None:
+    world = serving(1, replicas=1)
+    key = next(key for key, names in world.containers().items() if names)
+    (name,) = world.names()
+    other = next(each for each in world.engines if each != key)
+    made = world.engines[key].spec(name)
+    pinned = world.registry.pinned(REFERENCE, None)
+    twin = world.engines[other]
+    for step in (twin.pull(pinned, None, lambda share: None), twin.create(made), twin.start(name)):
+        Deferred.fromCoroutine(step)
+    world.pass_time(0.5)
+    assert len(world.names()) == 2
+    world.until(lambda: world.names() == [name])
+    assert world.containers()[key] == [name]
 
 
 def test_a_node_that_stays_away_has_its_copies_placed_elsewhere_and_loses_them_when_it_is_back() -> None:
