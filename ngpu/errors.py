@@ -51,7 +51,10 @@ class ConfigError(NgpuError):
 
     :param message: what is wrong, without the place.
     :param path: keys and indexes down to the value, from the block that the raiser was given.
+    :cvar exit_status: of a command or a gateway that was given it.
     """
+
+    exit_status = 2
 
     def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)

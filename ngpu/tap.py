@@ -21,9 +21,6 @@ from ngpu.interfaces import PluginContext
 from ngpu.service import GatewayService
 from ngpu.settings import CheckBlock, Loaded, load
 
-WRONG_CONFIGURATION = 2
-"""Exit status when the configuration cannot be used."""
-
 _TOKEN_BYTES = 24
 
 
@@ -42,7 +39,7 @@ def makeService(options: Options) -> IService:
         return service_of(Path(options["config"]), reactor)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        raise SystemExit(WRONG_CONFIGURATION) from None
+        raise SystemExit(ConfigError.exit_status) from None
 
 
 def service_of(path: Path, reactor: Any) -> GatewayService:

@@ -15,8 +15,6 @@ from ngpu.cli.fleet import drain, logs, nodes, undrain
 from ngpu.cli.plugins import plugins
 from ngpu.cli.workspaces import workspaces
 from ngpu.errors import ConfigError
-from ngpu.tap import WRONG_CONFIGURATION
-from ngpu.tap import check as check_configuration
 
 _CONFIG = click.option(
     "-c",
@@ -56,11 +54,13 @@ def check(path: Path) -> None:
 
     Exits with 0 when it can be used, with 2 when it cannot.
     """
+    from ngpu.tap import check as check_configuration  # all of the gateway, which other commands need not load
+
     try:
         loaded = check_configuration(path, task.Clock())
     except ConfigError as error:
         click.echo(str(error), err=True)
-        raise SystemExit(WRONG_CONFIGURATION) from None
+        raise SystemExit(ConfigError.exit_status) from None
     for warning in loaded.warnings:
         click.echo(warning, err=True)
     settings = loaded.settings

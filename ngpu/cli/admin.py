@@ -15,7 +15,6 @@ import requests
 
 from ngpu.errors import ConfigError
 from ngpu.settings import load
-from ngpu.tap import WRONG_CONFIGURATION
 
 PATIENCE = (5.0, 60.0)
 """Seconds to connect, and to wait for a reply."""
@@ -32,7 +31,7 @@ class Failed(click.ClickException):
 class Misused(click.ClickException):
     """The command does not say which gateway, or how to get in."""
 
-    exit_code = WRONG_CONFIGURATION
+    exit_code = ConfigError.exit_status
 
 
 class Unreachable(click.ClickException):

@@ -17,7 +17,6 @@ from ngpu.families import FAMILIES
 from ngpu.interfaces import IPluginFactory
 from ngpu.origin import BUILT_IN, OURS, Origin, Origins
 from ngpu.settings import load
-from ngpu.tap import WRONG_CONFIGURATION
 
 
 @click.group(invoke_without_command=True)
@@ -41,7 +40,7 @@ def plugins(context: click.Context, path: Path | None, as_json: bool) -> None:
         found = discover(_folders(path) if path is not None else ())
     except ConfigError as error:
         click.echo(str(error), err=True)
-        raise SystemExit(WRONG_CONFIGURATION) from None
+        raise SystemExit(ConfigError.exit_status) from None
     origins = Origins()
     listed = [(factory, origins.of(found.files[key])) for key, factory in _in_order(found)]
     click.echo(json.dumps([_described(*each) for each in listed], indent=2) if as_json else _tables(listed))
