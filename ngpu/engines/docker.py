@@ -8,12 +8,14 @@ from typing import Any
 
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.utils import parse_repository_tag
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from ngpu.containers import FLEET, Container, ContainerSpec, EngineInfo, IContainerEngine, Progress, RegistryLogin
 from ngpu.engines.archive import check_beginning, only_image
 from ngpu.engines.client import Client, credentials
-from ngpu.engines.daemon import Daemon
+from ngpu.engines.daemon import CALLS, Daemon
 from ngpu.engines.describing import container_of
 from ngpu.engines.making import Manner, container_config
 from ngpu.engines.progress import Layers, Loaded
@@ -24,6 +26,12 @@ from ngpu.errors import EngineRefused
 
 STEP = 0.002
 """Progress that is less than that is not passed on."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two looks at a container that is to end; they double."""
+
+ENDS = CALLS // 2
+"""Containers that are ended for good at once: the other threads go on answering."""
 
 
 @implementer(IContainerEngine)
@@ -36,6 +44,7 @@ class DockerEngine:
     def __init__(self, daemon: Daemon, manner: Manner) -> None:
         self._daemon = daemon
         self._manner = manner
+        self._ends = DeferredSemaphore(ENDS)
 
     async def info(self) -> EngineInfo:
         """See `IContainerEngine.info`."""
@@ -148,22 +157,28 @@ class DockerEngine:
 
     async def restart(self, name: str, grace: float) -> None:
         """See `IContainerEngine.restart`."""
-
-        def again(client: Client) -> None:
-            _on_ours(client, name, lambda found: client.restart(found, timeout=round(grace)))
-
-        await self._daemon.ask(again, name, extra=grace)
+        if not await self._end(name, grace):
+            raise refusal("No such container", name)
+        await self._ends.run(self._finish, lambda client: client.restart(name, timeout=0), name)
 
     async def remove(self, name: str, grace: float) -> None:
         """See `IContainerEngine.remove`."""
+        if await self._end(name, grace):
+            await self._ends.run(self._finish, lambda client: _remove(client, name), name)
 
-        def end(client: Client) -> None:
-            try:
-                _on_ours(client, name, lambda found: _remove(client, found, grace))
-            except NotFound:
-                return
+    async def _end(self, name: str, grace: float) -> bool:
+        """Let a container end by itself, for ``grace`` seconds: whether it is there. No thread waits meanwhile."""
+        clock = self._daemon.reactor
+        until, pause = clock.seconds() + grace, FIRST_PAUSE
+        goes_on = await self._daemon.ask(lambda client: _tell_to_end(client, name), name)
+        while goes_on and (left := until - clock.seconds()) > 0:
+            await deferLater(clock, min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE)
+            goes_on = await self._daemon.ask(lambda client: _goes_on(client, name), name)
+        return goes_on is not None
 
-        await self._daemon.ask(end, name, extra=grace)
+    def _finish(self, last: Callable[[Client], Any], name: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._daemon.ask(last, name))
 
     def logs(self, name: str, tail: int, follow: bool) -> AsyncIterator[bytes]:
         """See `IContainerEngine.logs`."""
@@ -211,13 +226,32 @@ def _on_ours(client: Client, name: str, act: Callable[[str], Any]) -> Any:
     return act(name)
 
 
-def _remove(client: Client, name: str, grace: float) -> None:
+def _tell_to_end(client: Client, name: str) -> bool | None:
+    """Send a container the signal that its image wants to be stopped with; see `_goes_on`."""
     try:
-        client.stop(name, timeout=round(grace))
+        said = _on_ours(client, name, client.inspect_container)
+        if _is_alive(said):
+            client.kill(name, text(mapping(said["Config"]), "StopSignal", "") or "SIGTERM")
+    except APIError as error:
+        if not isinstance(error, NotFound) and error.status_code != 409:  # it ended meanwhile
+            raise
+    return _goes_on(client, name)
+
+
+def _goes_on(client: Client, name: str) -> bool | None:
+    """Whether a container has not ended yet; ``None`` where there is none."""
+    try:
+        return _is_alive(client.inspect_container(name))
     except NotFound:
-        return
-    except APIError:
-        pass  # it is paused, or on its way out already: what follows ends it all the same
+        return None
+
+
+def _is_alive(said: Any) -> bool:
+    state = mapping(mapping(said).get("State"))
+    return state.get("Running") is True or state.get("Restarting") is True
+
+
+def _remove(client: Client, name: str) -> None:
     while True:
         try:
             client.remove_container(name, v=True, force=True)

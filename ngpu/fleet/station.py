@@ -16,11 +16,14 @@ from twisted.python.failure import Failure
 from ngpu.containers import Container, IContainerEngine
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
 from ngpu.fleet.situation import by_copy
-from ngpu.fleet.steps import Launch, Remove, Restart, Start, Step
+from ngpu.fleet.steps import Launch, Remove, Restart, Start, Step, name_of
 from ngpu.model import Node
 
 LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
 """Seconds after which an engine that keeps no deadline of its own is given up."""
+
+REST = 5.0
+"""Seconds until a container that could not be ended is asked to end again."""
 
 JITTER = 0.1
 """Share of the interval by which looks are spread, so that a large fleet is not asked all at once."""
@@ -42,6 +45,9 @@ class Post:
 
 class Station:
     """Looks at one engine and works off its steps.
+
+    A container that is to end has its grace for that, which may be an hour: this goes on beside all else, and holds up
+    nothing but steps about the same container.
 
     :param interval: seconds between two looks.
     :param changed: called when what is seen has changed, or steps are over.
@@ -71,6 +77,8 @@ class Station:
         self._timer: IDelayedCall | None = None
         self._looking: Deferred[None] | None = None
         self._working: Deferred[None] | None = None
+        self._ending: dict[str, Deferred[Any]] = {}
+        self._rests: dict[str, float] = {}
         self._turn = 0
         self._stopped = True
 
@@ -89,7 +97,7 @@ class Station:
         self._stopped = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        for under_way in (self._looking, self._working):
+        for under_way in (self._looking, self._working, *self._ending.values()):
             if under_way is not None:
                 under_way.cancel()
 
@@ -98,17 +106,21 @@ class Station:
 
         :param told: called with each step that was tried, and why it failed.
         """
-        if self._working is not None or self._stopped:
+        free = [step for step in steps if self._is_free(name_of(step))]
+        if not free or self._working is not None or self._stopped:
             return
         self.stale = True
         self._working = Deferred()
-        working = Deferred.fromCoroutine(self._make(steps, told))
+        working = Deferred.fromCoroutine(self._make(free, told))
         if not working.called:
             self._working = working
         working.addBoth(self._worked)
 
     def _worked(self, result: object) -> None:
         self._working = None
+        self._over(result)
+
+    def _over(self, result: object) -> None:
         if isinstance(result, Failure) and not result.check(CancelledError):
             self.log.failure("the steps of a node stumbled", failure=result)
         if not self._stopped:
@@ -116,10 +128,34 @@ class Station:
 
     async def _make(self, steps: Sequence[Step], told: Told) -> None:
         for step in steps:
+            if isinstance(step, Restart | Remove):
+                self._end(step, told)
+                continue
             error = await self._try(step)
             told(step, error)
             if isinstance(error, EngineUnreachable):
                 return
+
+    def _is_free(self, name: str) -> bool:
+        return name not in self._ending and self._clock.seconds() >= self._rests.get(name, 0.0)
+
+    def _end(self, step: Restart | Remove, told: Told) -> None:
+        def ended(error: Exception | Failure | None) -> None:
+            del self._ending[step.name]
+            now = self._clock.seconds()
+            self._rests = {name: until for name, until in self._rests.items() if until > now}
+            if not isinstance(error, Failure):
+                if error is not None:
+                    self._rests[step.name] = now + REST
+                told(step, error)
+            self.stale = True
+            self._over(error)
+
+        self._ending[step.name] = Deferred()  # while it takes its first steps
+        ending = Deferred.fromCoroutine(self._try(step))
+        if not ending.called:
+            self._ending[step.name] = ending
+        ending.addBoth(ended)
 
     async def _try(self, step: Step) -> Exception | None:
         engine, within = self.post.engine, STEP_WITHIN

@@ -46,6 +46,11 @@ class Remove:
 Step = Launch | Start | Restart | Remove
 
 
+def name_of(step: Step) -> str:
+    """Of the container that a step is about."""
+    return step.spec.name if isinstance(step, Launch) else step.name
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """Bring an image to a node; ``image`` is its pin, "" for an archive that was not loaded yet."""

@@ -13,6 +13,7 @@ import requests
 from docker_bed import Bed
 from docker_images import SERVES, SHELL, busybox_layer
 from engine_labs import DockerLab, Lab
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from ngpu.containers import ContainerHealth, ContainerState, Mount
@@ -122,6 +123,28 @@ async def test_nobody_sees_gpus_of_others_where_the_gpu_runtime_runs_everything(
     spec = lab.spec(image, says, "c", env={"NVIDIA_VISIBLE_DEVICES": "all"}, gpus=2, gpu_ids=("1", "GPU-5e6d"))
     await lab.engine.create(spec)
     assert inspected(bed, spec.name)["Config"]["Env"] == ["NVIDIA_VISIBLE_DEVICES=1,GPU-5e6d"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_containers_that_will_not_end_take_no_place_from_others(lab: Lab, bed: Bed) -> None:
+    """Their grace is their customer's choice, and the engine is everybody's."""
+    deaf = (*SHELL, "trap '' TERM; while true; do /bin/busybox sleep 1; done")
+    image, names = await lab.image(), [lab.name(str(number)) for number in range(8)]
+    for number in range(8):
+        await lab.engine.create(lab.spec(image, deaf, str(number)))
+        await lab.engine.start(lab.name(str(number)))
+    removing = [Deferred.fromCoroutine(lab.engine.remove(name, 600.0)) for name in names[:6]]
+    restarting = [Deferred.fromCoroutine(lab.engine.restart(name, 600.0)) for name in names[6:]]
+    began = lab.clock.seconds()
+    await lab.engine.create(lab.spec(image, SERVES, "other"))
+    await lab.engine.start(lab.name("other"))
+    await lab.engine.remove(lab.name("other"), 600.0)
+    assert lab.clock.seconds() - began < 8
+    assert len(await lab.engine.containers(lab.fleet)) == 8
+    await deferToThread(bed.engines[0].docker, "kill", *names)
+    await gatherResults([*removing, *restarting])
+    left = await lab.engine.containers(lab.fleet)
+    assert sorted((each.name, each.state) for each in left) == [(name, ContainerState.RUNNING) for name in names[6:]]
 
 
 @pytest_twisted.ensureDeferred
