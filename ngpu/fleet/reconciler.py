@@ -236,7 +236,8 @@ class Reconciler:
         )
 
     def _sight(self, key: str, station: Station, now: float) -> Sight:
-        away_for = now - self._state.away_since.get(key, now) if not station.up else 0.0
+        # before the first look nobody knows whether one that was away before is back
+        away_for = now - self._state.away_since.get(key, now) if station.up is False else 0.0
         return Sight(
             station.post.node,
             station.post.gpu_ids,

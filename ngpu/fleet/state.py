@@ -36,6 +36,7 @@ class FleetState:
         self.pins: dict[str, Pin] = {}
         self.drained: set[str] = set()
         self.away_since: dict[str, float] = {}
+        self._kept_away: set[str] = set()
 
     async def load(self) -> None:
         """Read what was kept.
@@ -47,6 +48,7 @@ class FleetState:
         self.pins = await self._read(PINS, lambda key, document: pin_of(document))
         self.drained = set(await self._documents.documents(DRAINED))
         self.away_since = await self._read(NODES, lambda key, document: float(document["away_since"]))
+        self._kept_away = set(self.away_since)
 
     async def _read(self, collection: str, made: Callable[[str, Mapping[str, Any]], T]) -> dict[str, T]:
         found: dict[str, T] = {}
@@ -103,15 +105,18 @@ class FleetState:
         self.drained.discard(node)
 
     async def missed(self, node: str, now: float) -> None:
-        """Keep since when a node has been away; the first time counts."""
-        if node not in self.away_since:
-            self.away_since[node] = now
-            await self._documents.put(NODES, node, {"away_since": now})
+        """Keep since when a node has been away; the first time counts. To be called until the store has taken it."""
+        since = self.away_since.setdefault(node, now)
+        if node not in self._kept_away:
+            await self._documents.put(NODES, node, {"away_since": since})
+            self._kept_away.add(node)
 
     async def back(self, node: str) -> None:
-        """A node answers again."""
-        if self.away_since.pop(node, None) is not None:
+        """A node answers again. To be called until the store has taken it."""
+        self.away_since.pop(node, None)
+        if node in self._kept_away:
             await self._documents.delete(NODES, node)
+            self._kept_away.discard(node)
 
     async def _put(self, collection: str, kept: dict[str, Any], key: str, value: Any) -> None:
         await self._documents.put(collection, key, value.document())

@@ -142,6 +142,35 @@ def test_the_grace_of_a_node_goes_on_across_a_restart() -> None:
     assert took < NODE_GRACE / 2 + 2 * INTERVAL
 
 
+def test_a_node_that_came_back_while_nobody_looked_keeps_its_copies() -> None:
+    world = serving(2, nodes=3)
+    before = world.names()
+    node = next(key for key, names in world.containers().items() if names)
+    world.engines[node].away = "no route"
+    world.pass_time(NODE_GRACE / 2)
+    world.crash()
+    world.clock.advance(NODE_GRACE * 10)
+    world.engines[node].away = ""
+    world.start()
+    world.pass_time(20)
+    assert world.names() == before
+    assert world.shelf["nodes"] == {}
+
+
+def test_that_a_node_is_back_is_kept_even_if_the_store_refuses_at_first() -> None:
+    world = serving(1, replicas=1, nodes=2)
+    (copy,) = world.state.copies.values()
+    world.engines[copy.node].away = "no route"
+    world.pass_time(5)
+    assert list(world.shelf["nodes"]) == [copy.node]
+    world.documents.refusing = "the disk is full"
+    world.engines[copy.node].away = ""
+    world.pass_time(5)
+    world.documents.refusing = ""
+    world.pass_time(5)
+    assert world.shelf["nodes"] == {}
+
+
 def test_a_hung_engine_keeps_its_copies_in_service_until_others_are_there() -> None:
     world = serving(2, nodes=3)
     lowest: list[int] = []
