@@ -71,7 +71,7 @@ workspaces:
         "there are pack, spread",
         ":4:104: workspaces[1].placement.options.reserve: pack has no such option; it takes none",
         ":5:90: workspaces[2].placement.options.reserve: spread has no such option; it takes none",
-        ":6:90: workspaces[3].selection.options.reserve: least_loaded has no such option; it takes none",
+        ":6:90: workspaces[3].selection.options.reserve: fastest has no such option; it takes sample, cold",
     ]
 
 
