@@ -94,8 +94,8 @@ class AdminApi:
             document = reply.json()
         except requests.RequestException:
             document = None
-        if not isinstance(document, dict):
-            raise Unreachable(f"{self._url} is no admin listener of ngpu: it answered no JSON object")
+        if not isinstance(document, dict) or "result_code" not in document:
+            raise Unreachable(f"{self._url} is no admin listener of ngpu: it answered no JSON object of ngpu's")
         return document
 
 

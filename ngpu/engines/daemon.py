@@ -16,8 +16,9 @@ from ngpu.errors import EngineUnreachable
 
 T = TypeVar("T")
 
-CALLS, STREAMS = 4, 16
-"""Threads of one engine at most: for calls that end soon, and for pulls, loads and logs."""
+CALLS, STREAMS, LOGS = 4, 16, 32
+"""Threads of one engine at most: for calls that end soon, for pulls and loads, and for logs, which may be read on for
+as long as somebody likes and must take no place from those."""
 
 MARGIN = 1.0
 """Seconds after a call's deadline at which its thread itself gives up, should nobody have ended it."""
@@ -49,6 +50,7 @@ class Daemon:
         self._stall = stall
         self._calls: Threads[_Tool] = Threads(reactor, CALLS, self._make, f"the engine at {way.where}")
         self._streams: Threads[_Tool] = Threads(reactor, STREAMS, self._make, f"the engine at {way.where}")
+        self._logs: Threads[_Tool] = Threads(reactor, LOGS, self._make, f"the engine at {way.where}")
 
     def _make(self) -> _Tool:
         return _Tool(self._way)
@@ -94,7 +96,7 @@ class Daemon:
                 client.opened.be_patient()
             self._guarded(client, lambda _: feed.take_all(pieces), about)
 
-        running = self._streams.run(put, None)
+        running = self._logs.run(put, None)
         feed.watch(running, self.timeout)
         try:
             async for piece in feed:
@@ -121,3 +123,4 @@ class Daemon:
         """Give up what is under way."""
         self._calls.close()
         self._streams.close()
+        self._logs.close()

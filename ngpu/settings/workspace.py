@@ -57,6 +57,12 @@ def _environment_name(text: str) -> str:
     return text
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise refusal("holds a NUL character, which no program can be given")
+    return text
+
+
 def _command(value: Any) -> Any:
     if isinstance(value, str):
         raise refusal('must be a list of the program and its arguments: ["python", "launch.py"]')
@@ -73,10 +79,23 @@ KeyHash = Annotated[
 ]
 
 
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?"
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+Reference = Annotated[
+    Text,
+    # it stands in addresses of the engine, so it must not lead to others (distribution's reference grammar)
+    matching(
+        rf"(?=.{{1,512}}\Z)(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
+        "must be an image's name, such as registry.example/app:1 or busybox",
+    ),
+]
+Argument = Annotated[Text, AfterValidator(_without_nul)]
+
+
 class Image(Block):
     """Where a workspace's Docker image comes from: ``reference`` in a registry, or a tar (a path or an https URL)."""
 
-    reference: Name | None = None
+    reference: Reference | None = None
     archive: Name | None = None
 
     @model_validator(mode="after")
@@ -146,8 +165,8 @@ class Workspace(Block):
     name: Text = ""
     keys: tuple[KeyHash, ...] = concealed(())
     image: Image | None = None
-    command: Annotated[tuple[Text, ...], BeforeValidator(_command)] = ()
-    env: FrozenMap[Annotated[Text, AfterValidator(_environment_name)], Text] = concealed({})
+    command: Annotated[tuple[Argument, ...], BeforeValidator(_command)] = ()
+    env: FrozenMap[Annotated[Text, AfterValidator(_environment_name)], Argument] = concealed({})
     gpus: WorkspaceGpus = written({})
     replicas: Count = 2
     container: ContainerSettings = written({})

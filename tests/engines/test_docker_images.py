@@ -13,7 +13,7 @@ from docker_bed import Bed, docker_bed
 from docker_engine import SYSTEM_PATH
 from docker_images import Image, archive, busybox_layer, random_layer
 from docker_registry import PASSWORD, USERNAME, Registry
-from engine_labs import DockerLab, Lab, pieces, ticking
+from engine_labs import TALKS, DockerLab, Lab, pieces, ticking
 from processes import ROOT, find_free_port
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,6 +51,19 @@ class TestPull:
         assert shares[-1] == 1.0
         assert len([share for share in shares if 0.05 < share < 0.95]) >= 5
         bed.engines[0].docker("rmi", pinned)
+
+    @pytest_twisted.ensureDeferred
+    async def test_whoever_reads_logs_on_and_on_takes_no_place_from_pulls(self, lab: Lab, bed: Bed) -> None:
+        await lab.engine.create(lab.spec(await lab.image(), TALKS))
+        await lab.engine.start(lab.name())
+        readers = [lab.engine.logs(lab.name(), 1, True) for _ in range(20)]
+        for reader in readers:
+            assert await anext(reader)
+        pinned = bed.registry.push(f"{lab.fleet}other:1", [busybox_layer(), random_layer(1000, 5)])
+        pulling = Deferred.fromCoroutine(lab.engine.pull(pinned, None, lambda share: None))
+        assert await pulling.addTimeout(15, lab.clock) == pinned
+        for reader in readers:
+            await reader.aclose()
 
     @pytest_twisted.ensureDeferred
     async def test_layers_that_are_there_already_do_not_count(self, lab: Lab, bed: Bed) -> None:

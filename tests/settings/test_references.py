@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ngpu.settings import SettingsError, loads
 
@@ -164,3 +165,60 @@ def test_two_listeners_cannot_have_one_port(public: str, admin: str, clash: bool
     found = heads(f'listen: ["{public}"]\nadmin: {{listen: ["{admin}"]}}')
     said = "f:2:18: admin.listen[0]: port 80 is taken by listen[0] in line 1: choose another one"
     assert found == ([said] if clash else [])
+
+
+def _with_image(reference: str) -> str:
+    block = {"id": "w", "ports": {80: 1}, "image": {"reference": reference}}
+    node = {"address": "aa", "host": "h", "engine": "unix:///run/docker.sock"}
+    return yaml.safe_dump({"nodes": [node], "workspaces": [block]})
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "busybox",
+        "library/busybox:1.36",
+        "registry.example:5000/team/app-1_x.y__z:V1.0-rc_1",
+        "localhost/app@sha256:" + "0a" * 32,
+        "[::1]:5000/app:1@sha256:" + "0a" * 32,
+        "Host/app",
+    ],
+)
+def test_names_of_images(reference: str) -> None:
+    assert heads(_with_image(reference)) == []
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "-x",
+        "../containers/json",
+        "a/../../containers/b",
+        "a/./b",
+        "a//b",
+        "/a",
+        "UPPER",
+        "a b",
+        "a?b=c",
+        "a%2e%2e/b",
+        "a:tag/../b",
+        "http://h/app",
+        "a@sha256:12",
+        "é",
+        "a\n",
+        "a" * 513,
+        "a-" * 20000 + "!",
+    ],
+)
+def test_a_name_of_an_image_leads_nowhere_else(reference: str) -> None:
+    (told,) = heads(_with_image(reference))
+    assert told.endswith("image.reference: must be an image's name, such as registry.example/app:1 or busybox")
+
+
+def test_no_program_can_be_given_a_nul() -> None:
+    node = 'nodes: [{address: aa, host: h, engine: "unix:///run/docker.sock"}]'
+    odd = 'id: w, ports: {80: 1}, image: {reference: r}, command: ["a", "b\\0c"], env: {A: "secret\\0"}'
+    told = heads(f"{node}\nworkspaces: [{{{odd}}}]")
+    nul = "holds a NUL character, which no program can be given"
+    assert [each.partition("workspaces[0].")[2] for each in told] == [f"command[1]: {nul}", f"env.A: {nul}"]
