@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import react
 
 from ngpu.model import BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.sqlite import SqliteTaskStore
 
 KIB = BytesBody(b"x" * 1024)
 DONE = Outcome(TaskStatus.FINISHED, worker_status=200, content_type="application/json", size=1024)

@@ -39,10 +39,10 @@ from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
 from ngpu.pool import Pool
 from ngpu.settings import AppRoute, Loaded, Settings, SqliteStore
+from ngpu.stores.sqlite.store import SqliteTaskStore
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
-from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
 from ngpu.tenancy import Tenancy
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat

@@ -22,6 +22,7 @@ ROOMS = (
     "options",
     "dialects",
     "brc20",
+    "stores",
     "wire",
     "media",
     "metrics",
@@ -50,7 +51,7 @@ ROOMS = (
 
 BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
 SEES = {
-    "plugins": BASE | {"options", "brc20", "dialects"},
+    "plugins": BASE | {"options", "brc20", "dialects", "stores"},
     "testing": BASE,
     "sketches": BASE | {"options", "brc20", "testing"},
     "demo": frozenset[str](),

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.sqlite import SqliteTaskStore
 
 CHILD = Path(__file__).parent / "store_child.py"
 """A program of its own over a store; see there."""

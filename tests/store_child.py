@@ -21,7 +21,7 @@ from twisted.internet.task import LoopingCall, react
 
 from ngpu.errors import ConfigError
 from ngpu.model import CHUNK, Body, BytesBody
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.sqlite import SqliteTaskStore
 
 SIZES = (0, 100, CHUNK, CHUNK + 1, 3 * CHUNK)
 LARGE = 256

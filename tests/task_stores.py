@@ -17,7 +17,7 @@ from ngpu.model import (
     TaskStatus,
     UpstreamRequest,
 )
-from ngpu.tasks.stores.sqlite import SqliteTaskStore
+from ngpu.stores.sqlite import SqliteTaskStore
 from ngpu.testing.store import MemoryTaskStore, Shelf
 
 Opener = Callable[[], Awaitable[Any]]

@@ -16,8 +16,8 @@ from twisted.internet.defer import CancelledError, ensureDeferred, gatherResults
 
 from ngpu.errors import QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody
-from ngpu.tasks.stores.sqlite.commit import GroupCommit
-from ngpu.tasks.stores.sqlite.lane import MOST_PENDING, MOST_PENDING_BYTES, Job
+from ngpu.stores.sqlite.commit import GroupCommit
+from ngpu.stores.sqlite.lane import MOST_PENDING, MOST_PENDING_BYTES, Job
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from sqlite_store import opened
 from task_stores import DONE, HERE, THERE, sample, whole
 
 from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
-from ngpu.tasks.stores.sqlite import reads, writes
-from ngpu.tasks.stores.sqlite.schema import TABLES
+from ngpu.stores.sqlite import reads, writes
+from ngpu.stores.sqlite.schema import TABLES
 
 text = st.text(st.characters(exclude_categories=()), max_size=20)
 well_formed = st.text(max_size=20)

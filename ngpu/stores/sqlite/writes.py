@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from ngpu.errors import Conflict, QueueFull
 from ngpu.model import Outcome, Placement, Task, TaskStatus, node_key
-from ngpu.tasks.stores.sqlite.reads import queued
-from ngpu.tasks.stores.sqlite.rows import (
+from ngpu.stores.sqlite.reads import queued
+from ngpu.stores.sqlite.rows import (
     COLUMNS,
     INSERT,
     outcome_json,
@@ -18,7 +18,7 @@ from ngpu.tasks.stores.sqlite.rows import (
     search_key,
     task_of,
 )
-from ngpu.tasks.stores.sqlite.schema import REQUEST
+from ngpu.stores.sqlite.schema import REQUEST
 
 RETRY_AFTER = 5
 """Seconds that a caller is told to wait for a place in a full queue."""

@@ -16,13 +16,13 @@ from zope.interface import implementer
 from ngpu.errors import ConfigError, NotFound, StoreUnavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
-from ngpu.tasks.stores import cursor
-from ngpu.tasks.stores.sqlite import reads, writes
-from ngpu.tasks.stores.sqlite.commit import GroupCommit
-from ngpu.tasks.stores.sqlite.lane import Lane
-from ngpu.tasks.stores.sqlite.lock import FileLock
-from ngpu.tasks.stores.sqlite.reading import Reading
-from ngpu.tasks.stores.sqlite.schema import REQUEST
+from ngpu.stores import cursor
+from ngpu.stores.sqlite import reads, writes
+from ngpu.stores.sqlite.commit import GroupCommit
+from ngpu.stores.sqlite.lane import Lane
+from ngpu.stores.sqlite.lock import FileLock
+from ngpu.stores.sqlite.reading import Reading
+from ngpu.stores.sqlite.schema import REQUEST
 
 log = Logger()
 

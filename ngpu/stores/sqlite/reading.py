@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from ngpu.tasks.stores.sqlite.lane import Job
-from ngpu.tasks.stores.sqlite.schema import connect, unavailable
+from ngpu.stores.sqlite.lane import Job
+from ngpu.stores.sqlite.schema import connect, unavailable
 
 
 class Reading:

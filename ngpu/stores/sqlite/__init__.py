@@ -4,6 +4,6 @@ A writer thread of its own commits in groups (`commit`), a reader thread of its 
 fed by `lane`. Statements stand in `writes` and `reads`, tables in `schema`, and `store` is what the rest of ngpu sees.
 """
 
-from ngpu.tasks.stores.sqlite.store import SqliteTaskStore
+from ngpu.stores.sqlite.store import SqliteTaskStore
 
 __all__ = ["SqliteTaskStore"]

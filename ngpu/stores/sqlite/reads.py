@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ngpu.model import Task, TaskPage, TaskQuery, node_key
-from ngpu.tasks.stores.cursor import Place, encode
-from ngpu.tasks.stores.sqlite.rows import COLUMNS, search_key, task_of
-from ngpu.tasks.stores.sqlite.schema import BLOCK_BITS
+from ngpu.stores.cursor import Place, encode
+from ngpu.stores.sqlite.rows import COLUMNS, search_key, task_of
+from ngpu.stores.sqlite.schema import BLOCK_BITS
 
 
 def get(db: sqlite3.Connection, task_id: str) -> Task | None:
