@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOMS = (
     "errors",
+    "limits",
     "model",
+    "outbox",
+    "queue",
     "interfaces",
     "plugin",
     "adapter",
@@ -49,7 +52,12 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset({"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "families"})
+BASE = frozenset(
+    {
+        *("errors", "limits", "model", "outbox", "queue", "interfaces"),
+        *("plugin", "adapter", "containers", "placing", "families"),
+    }
+)
 SEES = {
     "plugins": BASE | {"options", "brc20", "dialects", "stores"},
     "testing": BASE,

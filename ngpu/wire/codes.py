@@ -14,6 +14,7 @@ _STATUS: tuple[tuple[type[errors.NgpuError], int], ...] = (
     (errors.Conflict, 409),
     (errors.PayloadTooLarge, 413),
     (errors.QueueFull, 429),
+    (errors.OverLimit, 429),
     (errors.ResultTooLarge, 502),
     (errors.CallTimeout, 504),
     (errors.UpstreamError, 502),

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ngpu.model import DataForm, Outcome, Placement, Task, TaskStatus, UpstreamRequest, node_key
+from ngpu.model import DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest, node_key
 
 # ASCII-only JSON: a lone surrogate, legal in a caller's JSON, is no UTF-8 and could not be bound as text.
 to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 COLUMNS = (
     "number, id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, "
-    "submission, placement, outcome, checkpoint"
+    "submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key"
 )
 """What ``task_of`` reads, in its order."""
 
 INSERT = """
 INSERT INTO tasks (id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at,
-                   submission, placement, outcome, checkpoint, node, btc_address)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key,
+                   node, btc_address, turn)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        (SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tasks'))
 """
-"""Takes what ``row_of`` gives."""
+"""Takes what ``row_of`` gives. The first turn is the number that AUTOINCREMENT is about to give."""
 
 
 # A record from before one of these was there comes back with the field's default.
@@ -36,6 +38,7 @@ _PLAIN = (
     "client_ip",
     "user_key",
     "app",
+    "request_digest",
 )
 
 
@@ -59,6 +62,11 @@ def row_of(task: Task) -> tuple[Any, ...]:
         placement_json(task.placement),
         outcome_json(task.outcome) if task.outcome else None,
         task.checkpoint,
+        int(task.priority),
+        task.place,
+        task.retries,
+        task.webhook,
+        task.idempotency_key,
         search_key(node_key(task.placement.node_address)),
         search_key(task.btc_address),
     )
@@ -67,7 +75,7 @@ def row_of(task: Task) -> tuple[Any, ...]:
 def task_of(row: tuple[Any, ...]) -> Task:
     """The task in a row of ``COLUMNS``."""
     number, task_id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, *documents = row
-    submission, placement, outcome, checkpoint = documents
+    submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key = documents
     return Task(
         number=number,
         id=task_id,
@@ -81,12 +89,17 @@ def task_of(row: tuple[Any, ...]) -> Task:
         placement=Placement(*json.loads(placement)),
         outcome=_outcome(json.loads(outcome)) if outcome else None,
         checkpoint=checkpoint,
+        priority=Priority(priority),
+        place=place,
+        retries=retries,
+        webhook=webhook,
+        idempotency_key=idempotency_key,
         **_submission(json.loads(submission)),
     )
 
 
 def submission_json(task: Task) -> str:
-    """The fields that never change and are not searched by."""
+    """The fields that are not searched by."""
     request = task.request
     document = {name: getattr(task, name) for name in _PLAIN}
     document["form"] = task.form.value
