@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from twisted.internet import defer
 from twisted.internet.threads import deferToThreadPool
-from twisted.web.resource import IResource
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
+from ngpu.allowance import Allowances
+from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress, Resolve
@@ -28,11 +29,15 @@ from ngpu.http.admin import admin_resource
 from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
-from ngpu.http.partner import partner_resource
+from ngpu.http.partner import MakeCall, partner_resource, partner_routes
+from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
+from ngpu.http.routes import Route
 from ngpu.http.server import Limits, NgpuRequest
+from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
-from ngpu.interfaces import PluginContext
+from ngpu.http.wishing import Wishing
+from ngpu.interfaces import ITaskStore, PluginContext
 from ngpu.line import Line
 from ngpu.media import Media
 from ngpu.metrics import Metrics
@@ -45,10 +50,17 @@ from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Tenancy
 from ngpu.upstream.pool import Pool as Connections
+from ngpu.webhooks.delivery import Webhooks
+from ngpu.webhooks.endpoint import vetted
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
 
 LOOKUP_TIMEOUT = 5.0
 """Seconds that looking up the host of a customer's URL may take."""
+
+OURS = ("body_memory", "streams")
+"""Of ``limits``, what is not the server's."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,9 @@ class Parts:
     store: SqliteTaskStore
     connections: Connections
     fetcher: Fetcher
+    receivers: Fetcher
     dispatcher: Dispatcher
+    webhooks: Webhooks
     health: HealthChecks
     lines: Mapping[str, Line]
     public: ListenerSite
@@ -86,6 +100,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
+    egress = Egress(settings.egress.allow, _resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
@@ -93,30 +108,46 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         lines=lines,
         workspaces=workspaces,
         clock=reactor,
-        urls=Egress(settings.egress.allow, _resolver(reactor)),
+        urls=egress,
         publish=media.publish,
     )
     runs = Runs(store, caller, reactor, metrics, conversations)
     dispatcher = Dispatcher(store, runs, lines, workspaces, reactor)
+    gates = _gates(settings, plugins, context)
     gateway = Gateway(
         store=store,
         runs=runs,
         dispatcher=dispatcher,
         lines=lines,
-        gates=_gates(settings, plugins, context),
+        gates=gates,
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
     )
+    backlog = Backlog(
+        gateway,
+        store=store,
+        runs=runs,
+        dispatcher=dispatcher,
+        gates=gates,
+        zone=settings.zone,
+        clock=reactor,
+        metrics=metrics,
+    )
+    receivers = make_fetcher(reactor, connect=vetted(reactor, egress))
+    webhooks = Webhooks(store, receivers, workspaces, reactor, Random(), metrics)
     health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
-    limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
-    public = _public(settings, gateway, adapters, media, reactor)
+    limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
+    routes = _routes(settings, gateway, backlog, runs, store, egress, adapters, media, reactor)
+    public = partner_resource(routes, _make_call(settings))
     admin = admin_resource(gateway, token, settings.admin.open_metrics)
     return Parts(
         store,
         connections,
         fetcher,
+        receivers,
         dispatcher,
+        webhooks,
         health,
         lines,
         ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics)),
@@ -162,24 +193,50 @@ def _resolver(reactor: Any) -> Resolve:
     return resolve
 
 
-def _public(
-    settings: Settings, gateway: Gateway, adapters: Mapping[str, IAppAdapter], media: Media, reactor: Any
-) -> IResource:
-    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
+def _make_call(settings: Settings) -> MakeCall:
     tenancy = Tenancy(settings.workspaces)
-
-    async def parse(body: bytes, flat: bool) -> Envelope:
-        read = parse_flat if flat else parse_envelope
-        if len(body) <= CHUNK:
-            return read(body)
-        return await deferToThreadPool(reactor, reactor.getThreadPool(), read, body)
 
     def make_call(request: NgpuRequest) -> Call:
         call = Call(request, tenancy, settings.trusted_proxies)
         annotate(request, client=call.client_ip)
         return call
 
+    return make_call
+
+
+def _routes(
+    settings: Settings,
+    gateway: Gateway,
+    backlog: Backlog,
+    runs: Runs,
+    store: ITaskStore,
+    egress: Egress,
+    adapters: Mapping[str, IAppAdapter],
+    media: Media,
+    reactor: Any,
+) -> tuple[tuple[str, str, Route], ...]:
+    workspaces = {workspace.id: workspace for workspace in settings.workspaces}
+
+    async def in_thread(work: Callable[[], T]) -> T:
+        return await deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
+    async def parse(body: bytes, flat: bool) -> Envelope:
+        read = parse_flat if flat else parse_envelope
+        return read(body) if len(body) <= CHUNK else await in_thread(lambda: read(body))
+
     reading = Reading(gateway, workspaces, media)
-    budget = BodyBudget(settings.limits.body_memory, reactor)
-    submitting = Submitting(gateway, reading, workspaces, settings.apps, adapters, parse, budget)
-    return partner_resource(reading, submitting, make_call)
+    allowances = Allowances(store, settings.zone, reactor)
+    submitting = Submitting(
+        gateway,
+        reading,
+        workspaces,
+        settings.apps,
+        adapters,
+        parse,
+        BodyBudget(settings.limits.body_memory, reactor),
+        backlog,
+        allowances,
+        Wishing(egress, in_thread),
+    )
+    streaming = Streaming(gateway, runs, reactor, settings.limits.streams)
+    return partner_routes(reading, submitting, Queueing(gateway, backlog, allowances), streaming)

@@ -55,6 +55,7 @@ class GatewayService(Service):
         await parts.store.open()
         parts.health.start()
         await parts.dispatcher.start()
+        parts.webhooks.start()
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 self._ports.append(await self._listen(site, description))
@@ -109,6 +110,8 @@ class GatewayService(Service):
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in (parts.public, parts.admin):
             site.abort_all()
+        await parts.webhooks.stop()
         await parts.connections.close()
         await parts.fetcher.close()
+        await parts.receivers.close()
         await parts.store.close()

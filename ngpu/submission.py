@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ngpu.model import DataForm, UpstreamRequest
+from ngpu.model import DataForm, Priority, Task, UpstreamRequest
+from ngpu.tasks.lifecycle import place_of
 from ngpu.tenancy import Access
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a submission asks for beside its work; ``None`` and "" leave it to the workspace.
+
+    ``ttl`` and ``timeout`` are seconds, ``webhook`` a URL that was checked, ``key`` a digest of the Idempotency-Key.
+    """
+
+    ttl: float | None = None
+    timeout: float | None = None
+    priority: Priority = Priority.NORMAL
+    webhook: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +28,8 @@ class Submission:
     """A request for a workspace's replicas, read and checked, and who sent it.
 
     ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
-    ``app`` names the app whose adapter converses for it, "" where it is passed through.
+    ``app`` names the app whose adapter converses for it, "" where it is passed through. ``digest`` is one of all that
+    makes two requests the same, where ``wishes`` have a key.
     """
 
     access: Access
@@ -26,3 +42,20 @@ class Submission:
     client_ip: str
     request_url: str
     app: str = ""
+    wishes: Wishes = Wishes()
+    digest: str = ""
+
+
+def wished(task: Task, submission: Submission) -> Task:
+    """A new task with what its submission wishes."""
+    wishes, workspace = submission.wishes, submission.access.workspace
+    return replace(
+        task,
+        expires_at=task.submitted_at + (workspace.queue.ttl if wishes.ttl is None else wishes.ttl),
+        timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,
+        priority=wishes.priority,
+        place=place_of(task.submitted_at, wishes.priority, workspace.queue.ttl),
+        webhook=wishes.webhook,
+        idempotency_key=wishes.key,
+        request_digest=submission.digest,
+    )

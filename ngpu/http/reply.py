@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,9 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import MethodNotAllowed, NgpuError, QueueFull, Unauthorized, Unavailable
+from ngpu.errors import MethodNotAllowed, NgpuError, OverLimit, QueueFull, Unauthorized, Unavailable
 from ngpu.http.server import NgpuRequest
+from ngpu.limits import Allowance
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
 from ngpu.wire.replies import failure
@@ -23,9 +25,12 @@ log = Logger("ngpu.http")
 
 @dataclass(frozen=True)
 class Reply:
-    """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields."""
+    """A JSON document (see `ngpu.wire.stream.render`), or bytes as they are, with status and further header fields.
 
-    document: Mapping[str, Any] | bytes
+    A document that comes piece by piece is sent as it comes, each piece at once.
+    """
+
+    document: Mapping[str, Any] | bytes | AsyncGenerator[bytes, None]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,13 +61,25 @@ def refusal(error: NgpuError) -> Reply:
     """The reply that tells of an error."""
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, QueueFull | Unavailable):
+    if isinstance(error, QueueFull | OverLimit | Unavailable):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, OverLimit):
+        headers |= limit_fields(error.standing)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="ngpu"'
     return Reply(failure(status, str(error)), status, headers)
+
+
+def limit_fields(standing: Sequence[Allowance]) -> dict[str, str]:
+    """How a workspace's limits stand, as header fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    if not standing:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in standing),
+        "RateLimit": ", ".join(f'"{each.name}";r={each.left};t={each.reset}' for each in standing),
+    }
 
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
@@ -73,6 +90,10 @@ async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
         request.setHeader(name.encode(), value.encode("latin-1", "replace"))
     if isinstance(reply.document, bytes):
         return reply.document
+    if isinstance(reply.document, AsyncGenerator):
+        async with aclosing(reply.document) as live:
+            await _stream(request, b"", live)
+        return None
     pieces = render(reply.document)
     beginning = bytearray()
     async for piece in pieces:
@@ -92,7 +113,8 @@ async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[by
     pace = _Pace()
     request.registerProducer(pace, True)
     try:
-        request.write(beginning)
+        if beginning:
+            request.write(beginning)
         async for piece in rest:
             await pace.ready()
             request.write(piece)

@@ -17,7 +17,9 @@ from processes import ROOT, Gateway, find_free_port, running
 import ngpu.http.reading
 from ngpu.http.admin import admin_resource
 from ngpu.http.partner import partner_routes
+from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
+from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
 
 ID = "367614711220405248"
@@ -46,7 +48,9 @@ def test_every_example_is_what_it_is_an_example_of(described: Described) -> None
 def test_every_call_of_the_public_listener_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
-    routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing, nothing))
+    submitting = Submitting(nothing, reading, {}, {}, {}, nothing, nothing, nothing, nothing, nothing)
+    streaming = Streaming(nothing, nothing, nothing, 1)
+    routes = partner_routes(reading, submitting, Queueing(nothing, nothing, nothing), streaming)
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 

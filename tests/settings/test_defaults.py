@@ -21,7 +21,7 @@ BLOCKS = [
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
-    *(("apps", "x", "<query>"), ("store", "<redis>")),
+    *(("apps", "x", "<query>"), ("store", "<redis>"), ("workspaces", 0, "rate"), ("workspaces", 0, "quota")),
 ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     limits = settings.limits
     assert (limits.head_timeout, limits.head_size, limits.header_count, limits.idle_timeout) == (10.0, 65536, 100, 75.0)
     assert (limits.body_rate, limits.body_window, limits.connections, limits.write_timeout) == (1024, 30.0, 10000, 60.0)
-    assert limits.body_memory == 2**30
+    assert (limits.body_memory, limits.streams) == (2**30, 1000)
 
 
 def test_the_defaults_of_a_workspace_are_those_of_the_design() -> None:
@@ -105,6 +105,7 @@ workspaces:
     assert (one.inline_wait, one.retry, one.body_limit, one.result_limit) == (0.0, "connect", 2**26, 2**28)
     assert (one.health.path, one.health.interval, one.health.timeout, one.health.grace) == ("/", 10.0, 5.0, 120.0)
     assert (one.selection.policy, dict(one.selection.options), one.webhook_secret) == ("least_loaded", {}, "")
+    assert (one.rate.per_second, one.rate.burst, one.quota.per_day) == (0.0, 0, 0)
     assert (settings.nodes[0].weight, settings.nodes[0].gpus.count, settings.nodes[0].gpus.memory) == (1, 0, 0)
 
 
