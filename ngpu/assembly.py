@@ -138,7 +138,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     webhooks = Webhooks(store, receivers, workspaces, reactor, Random(), metrics)
     health = HealthChecks(forwarder, lines, workspaces, reactor, metrics)
     limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
-    routes = _routes(settings, gateway, backlog, runs, store, egress, adapters, media, reactor)
+    routes = _routes(settings, gateway, backlog, runs, store, egress, adapters, media, metrics, reactor)
     public = partner_resource(routes, _make_call(settings))
     admin = admin_resource(gateway, token, settings.admin.open_metrics)
     return Parts(
@@ -213,6 +213,7 @@ def _routes(
     egress: Egress,
     adapters: Mapping[str, IAppAdapter],
     media: Media,
+    metrics: Metrics,
     reactor: Any,
 ) -> tuple[tuple[str, str, Route], ...]:
     workspaces = {workspace.id: workspace for workspace in settings.workspaces}
@@ -238,5 +239,5 @@ def _routes(
         allowances,
         Wishing(egress, in_thread),
     )
-    streaming = Streaming(gateway, runs, reactor, settings.limits.streams)
+    streaming = Streaming(gateway, runs, reactor, metrics, settings.limits.streams)
     return partner_routes(reading, submitting, Queueing(gateway, backlog, allowances), streaming)

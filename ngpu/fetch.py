@@ -208,6 +208,8 @@ class _Endpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """See IStreamClientEndpoint."""
+        quiet: Any = protocolFactory
+        quiet.noisy = False
         wrapping: Any = WrappingFactory(protocolFactory)
         wrapping.protocol = _Connection
         wrapping.noisy = False

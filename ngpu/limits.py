@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zope.interface import Interface
 
 _ROUNDING = 1e-6
-"""Of a submission: sums of floats fall short of what they stand for."""
+"""Seconds: sums of floats that stand for times fall short of what they stand for."""
 
 
 class Rate(NamedTuple):
@@ -74,8 +74,8 @@ def paced(full_at: float, rate: Rate, now: float) -> tuple[float, Pace]:
     each = 1.0 / rate.per_second
     before = min(max(full_at, now), now + rate.burst * each)  # never behind by more, whatever clock or settings did
     wait = before + each - now - rate.burst * each
-    if wait > _ROUNDING * each:
+    if wait > _ROUNDING:
         return before, Pace(wait, 0, before - now)
     after = before + each
-    left = math.floor(rate.burst - (after - now) / each + _ROUNDING)
+    left = math.floor(rate.burst - (after - now - _ROUNDING) / each)
     return after, Pace(0.0, left, after - now)

@@ -67,6 +67,7 @@ class Metrics:
         self.webhooks_dead = Gauge(
             "ngpu_webhooks_dead", "Webhooks that were given up", ["workspace"], registry=self.registry
         )
+        self.streams = Gauge("ngpu_status_streams", "Statuses of tasks that are streamed now", registry=self.registry)
         self.queued = Gauge("ngpu_queue_tasks", "Tasks that wait in the store", ["workspace"], registry=self.registry)
         self.waiting = Gauge("ngpu_line_waiting", "Calls that wait for a slot", ["workspace"], registry=self.registry)
         self.in_flight = Gauge(

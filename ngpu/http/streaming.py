@@ -14,6 +14,7 @@ from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
 from ngpu.http.reading import TASK_ID
 from ngpu.http.reply import Reply
+from ngpu.metrics import Metrics
 from ngpu.model import Task
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
@@ -46,12 +47,13 @@ class Streaming:
     :param most: streams at once.
     """
 
-    def __init__(self, gateway: Gateway, runs: Runs, clock: IReactorTime, most: int) -> None:
+    def __init__(self, gateway: Gateway, runs: Runs, clock: IReactorTime, metrics: Metrics, most: int) -> None:
         self._gateway = gateway
         self._runs = runs
         self._clock = clock
+        self._metrics = metrics
         self._most = most
-        self.open = 0
+        self._open = 0
 
     async def query_task_stream(self, call: Call) -> Reply:
         """Each state of a task as an event, from that of now to its end."""
@@ -62,12 +64,12 @@ class Streaming:
             return Reply(b"", 204)  # which ends an EventSource
         if call.request.method == b"HEAD":
             return Reply(b"", headers=_FIELDS)
-        if self.open >= self._most:
+        if self._open >= self._most:
             raise Unavailable("as many tasks are streamed as may be at once; ask queryTask now and then instead", 30)
         return Reply(self._events(task, access), headers=_FIELDS)
 
     async def _events(self, task: Task, access: Access | None) -> AsyncGenerator[bytes, None]:
-        self.open += 1
+        self._count(1)
         try:
             yield b"retry: %d\n\n" % COME_BACK
             told: tuple[Task, Mapping[str, Any]] | None = None
@@ -95,7 +97,11 @@ class Streaming:
         except NotFound:
             return  # it was forgotten while somebody still listened
         finally:
-            self.open -= 1
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        self._open += more
+        self._metrics.streams.set(self._open)
 
     async def _event(self, task: Task, standing: Mapping[str, Any]) -> AsyncIterator[bytes]:
         yield b"event: status\n" + (b"id: %b\n" % ENDED.encode() if task.status.ended else b"") + b"data: "

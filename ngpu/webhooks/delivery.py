@@ -30,7 +30,7 @@ LOOK_EVERY, COUNT_EVERY = 1.0, 5.0
 MOST, MOST_EACH = 32, 4
 """Deliveries under way at once, in all and of one workspace: a receiver that hangs holds no more than its own up."""
 
-TIMEOUT, LEASE = 15.0, 30.0
+TIMEOUT, LEASE = 15.0, 20.0
 """Seconds that a receiver has to answer, and after which a delivery of a dead gateway is due again."""
 
 

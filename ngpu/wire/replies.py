@@ -150,6 +150,7 @@ def record(task: Task, request: Body, result: Body | None, zone: ZoneInfo) -> di
         "status": str(task.status),
         "reason": "" if outcome is None else outcome.reason,
         "attempts": task.attempt,
+        "retries": task.retries,
     }
 
 

@@ -49,7 +49,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
     submitting = Submitting(nothing, reading, {}, {}, {}, nothing, nothing, nothing, nothing, nothing)
-    streaming = Streaming(nothing, nothing, nothing, 1)
+    streaming = Streaming(nothing, nothing, nothing, nothing, 1)
     routes = partner_routes(reading, submitting, Queueing(nothing, nothing, nothing), streaming)
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}

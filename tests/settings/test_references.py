@@ -145,7 +145,7 @@ workspaces:
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        ("rate: {per_second: 0.0001}", "rate.per_second: must be 0 or at least 0.001"),
+        ("rate: {per_second: 0.0001}", "rate.per_second: must be a number such as 5 or 0.5, of at least 0.001, or 0"),
         ("rate: {per_second: -1}", "rate.per_second: must be"),
         ("rate: {per_second: .inf}", "rate.per_second: must be"),
         ("rate: {per_second: .nan}", "rate.per_second: must be"),
