@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
+from typing import Any
 
 import pytest
+from markdown_page import blocks
+from processes import ROOT
 
 from ngpu.webhooks.message import signature
 from ngpu.webhooks.schedule import DELAYS, JITTER, LONGEST_WAIT, next_try
@@ -60,3 +64,20 @@ def test_a_signature_that_others_have_computed() -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     told = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert told == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_receiver_of_the_documentation_believes_us_and_nobody_else() -> None:
+    (told,) = [block.text for block in blocks((ROOT / "docs/api.md").read_text()) if block.kind == "python"]
+    names: dict[str, Any] = {}
+    exec(told, names)
+    now = int(time.time())
+    secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"result_code":200}'
+
+    def headers(at: int, signed: bytes = body) -> dict[str, str]:
+        shown = signature(secret, "t.0", at, signed)
+        return {"webhook-id": "t.0", "webhook-timestamp": str(at), "webhook-signature": shown}
+
+    assert names["is_ours"](secret, headers(now), body)
+    assert not names["is_ours"](secret, headers(now, b"other"), body)
+    assert not names["is_ours"](secret, headers(now - 3600), body)
+    assert not names["is_ours"]("whsec_AAAA", headers(now), body)
