@@ -16,7 +16,7 @@ from ngpu.http.call import Call
 from ngpu.http.reading import Reading
 from ngpu.http.reply import Reply, limit_fields
 from ngpu.http.wishing import Wishing
-from ngpu.model import DataForm, Task, TaskStatus, UpstreamRequest
+from ngpu.model import Body, DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.runs import Ended
@@ -135,8 +135,8 @@ class Submitting:
         workspace = access.workspace
         annotate(call.request, workspace=workspace.label)
         sync = _is_sync(mode)
-        wishes = await self._wishing.read(call, workspace)
-        standing = await self._allowances.take(workspace, known=bool(wishes.key))
+        standing = await self._allowances.take(workspace, known=call.header("Idempotency-Key") is not None)
+        wishes = await self._wishing.read(call, workspace)  # may look a host up, and so comes after the rate
         limit, length = workspace.body_limit, call.request.body.length
         # what is too large is refused before it is read
         share = await self._budget.share(limit if length is None else length if length <= limit else 0)
@@ -159,7 +159,7 @@ class Submitting:
         annotate(call.request, task_id=task.id)
         if sync:  # its client may come back with the same key, so the task must outlive this connection
             task = await self._backlog.follow(task)
-            return _sync_reply(Ended(task, self._gateway.result_of(task))) if task.status.ended else _unfinished(task)
+            return _replayed(task, self._gateway.result_of(task)) if task.status.ended else _unfinished(task)
         wait = min(workspace.inline_wait if preferred is None else preferred, workspace.timeout)
         if sync is None and wait > 0 and not task.status.ended:
             task = await self._backlog.wait(task, wait)
@@ -209,6 +209,14 @@ def _sync_reply(over: Ended) -> Reply:
     return Reply(
         {**failure(outcome.code, outcome.reason), **task_ids(task.id), "status": str(task.status)}, outcome.code
     )
+
+
+def _replayed(task: Task, result: Body | None) -> Reply:
+    """The same for a task that is found again by its key: never a 503 of ours, which would be sent again for ever."""
+    outcome = task.outcome
+    if outcome is not None and outcome.code == 503 and not outcome.worker_status:
+        task = replace(task, outcome=replace(outcome, code=502))
+    return _sync_reply(Ended(task, result))
 
 
 def _unfinished(task: Task) -> Reply:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -148,6 +152,19 @@ class TestIdempotencyKey:
         assert again["data"] == "done"
         assert rig.workers[1].markers().count(f"killed {mode}") == 1
 
+    def test_one_that_a_crash_cut_is_over_and_not_to_be_sent_again(self, rig: Rig) -> None:
+        client, url = rig.client(WIDE), script(marker="cut by a crash", delay=30)
+        first = right(keyed(client, "k-cut", url))
+        eventually(lambda: client.status(first["taskID"]) == "running", "it runs")
+        rig.gateway.kill9()
+        rig.gateway.start()
+        reply = keyed(client, "k-cut", url, mode="Sync")
+        assert "unknown" in refused(reply, 502)
+        assert reply.json()["taskID"] == first["taskID"] and "Retry-After" not in reply.headers
+        right(client.ask("POST", f"/user/retryTask?taskID={first['taskID']}"))
+        eventually(lambda: rig.workers[0].markers().count("cut by a crash") == 2, "it runs again, as its owner says")
+        right(client.ask("POST", f"/user/cancelTask?taskID={first['taskID']}"))
+
     def test_what_was_refused_leaves_the_key_free(self, rig: Rig, narrow: Client) -> None:
         blocker = narrow.submit(script(delay=30))
         eventually(lambda: narrow.status(blocker) == "running", "the slot is taken")
@@ -251,16 +268,17 @@ class TestPurge:
         return right(client.ask("POST", "/user/purgeQueue"))
 
     def test_what_waits_is_cancelled_and_what_runs_is_not(self, rig: Rig, narrow: Client) -> None:
-        running = narrow.submit(script(delay=1.0, body=b"done"))
+        running = narrow.submit(script(delay=30))
         eventually(lambda: narrow.status(running) == "running", "it runs")
         waiting = [narrow.submit(script(marker="purged")) for _ in range(LIMIT)]
         assert self.purge(narrow) == {"result_code": 200, "msg": "cancelled", "result_size": LIMIT}
         for task_id in waiting:
             assert narrow.query(task_id)["status"] == "cancelled"
-        assert narrow.ended(running)["data"] == "done"
+        assert narrow.status(running) == "running"
         assert self.purge(narrow) == {"result_code": 200, "msg": "cancelled", "result_size": 0}
-        assert "purged" not in rig.workers[1].markers()
+        right(narrow.ask("POST", f"/user/cancelTask?taskID={running}"))
         assert narrow.ended(narrow.submit(script(body=b"next")))["data"] == "next"
+        assert "purged" not in rig.workers[1].markers()
 
     def test_who_waits_for_a_purged_task_is_told_at_once(self, rig: Rig, narrow: Client) -> None:
         blocker = narrow.submit(script(delay=30))
@@ -283,3 +301,52 @@ class TestPurge:
 def right_status(response: requests.Response) -> str:
     assert response.status_code == 200
     return str(response.json()["status"])
+
+
+def test_clients_that_send_until_they_are_answered_have_each_request_once(rig: Rig) -> None:
+    """Through kill -9 at any moment: as many tasks as requests, and none of them reaches the worker twice."""
+    rng, stop = random.Random(), threading.Event()
+    answered: dict[str, set[str]] = {}
+
+    def customer(number: int) -> None:
+        client, count = rig.client(OTHER), 0
+        while not stop.is_set():
+            count += 1
+            marker = f"sure-{number}-{count}"
+            url = script(marker=marker, delay=0.01, body=marker.encode())
+            asked_again = False
+            deadline = time.monotonic() + 30
+            while True:
+                assert time.monotonic() < deadline, "no answer"
+                with suppress(requests.RequestException, ValueError):
+                    reply = keyed(client, marker, url, mode="Sync" if count % 3 == 0 else "Async")
+                    if reply.status_code != 503:
+                        answered.setdefault(marker, set()).add(reply.json()["taskID"])
+                        if count % 2 or asked_again:
+                            break
+                        asked_again = True
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(6) as pool:
+        customers = [pool.submit(customer, number) for number in range(6)]
+        try:
+            for _ in range(3):
+                time.sleep(rng.uniform(0.1, 0.6))
+                rig.gateway.kill9()
+                rig.gateway.start()
+            enough = len(answered) + 30
+            eventually(lambda: len(answered) > enough, "it goes on")
+        finally:
+            stop.set()
+        for each in customers:
+            each.result(60)
+    client = rig.client(OTHER)
+    assert all(len(ids) == 1 for ids in answered.values()), "one task for each key"
+    mine = {next(iter(ids)): marker for marker, ids in answered.items()}
+    assert set(mine) <= set(client.listed())
+    for task_id, marker in mine.items():
+        reply = client.ended(task_id, 30)
+        assert reply["status"] == "failed" or reply["data"] == marker
+    runs = Counter(marker for marker in rig.workers[0].markers() if marker.startswith("sure-"))
+    assert set(runs.values()) == {1}
+    assert len([task for task in client.listed() if task in mine]) == len(answered)
