@@ -171,9 +171,9 @@ class TestReceivers:
             assert elsewhere.deliveries == []
 
     def test_one_that_asks_for_time_gets_it(self, rig: Rig, receiver: Receiver) -> None:
-        receiver.answer = lambda delivery, before: (200, {}) if before else (503, {"Retry-After": "9"})
+        receiver.answer = lambda delivery, before: (200, {}) if before else (503, {"Retry-After": "8"})
         first, second = told(receiver, submit(rig.client(PLAIN), script(), receiver.url), 2, within=25)
-        assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) >= 9
+        assert int(second.headers["webhook-timestamp"]) - int(first.headers["webhook-timestamp"]) >= 8
 
     def test_one_that_is_gone_is_a_dead_letter(self, rig: Rig, receiver: Receiver) -> None:
         receiver.answer = lambda delivery, before: (410, {})
@@ -185,7 +185,7 @@ class TestReceivers:
         assert figure(rig, "ngpu_webhook_deliveries_total", result="dead") >= 1
         log = rig.gateway.log.read_text("utf-8")
         assert f"the webhook of {task_id} to 127.0.0.1 is given up after 1 tries: HTTP 410" in log
-        assert "/hook" not in log.replace('"/user', ""), "URLs may hold secrets"
+        assert "/hook" not in log, "URLs may hold secrets"
         assert len(receiver.of(task_id)) == 1
 
     def test_one_that_hangs_holds_up_nobody_else(self, rig: Rig, receiver: Receiver) -> None:

@@ -47,8 +47,8 @@ def search_key(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def row_of(task: Task) -> tuple[Any, ...]:
-    """The values of ``INSERT``."""
+def row_of(task: Task, place: float) -> tuple[Any, ...]:
+    """The values of ``INSERT``, with the place that the task gets in the queue."""
     return (
         task.id,
         task.workspace,
@@ -63,7 +63,7 @@ def row_of(task: Task) -> tuple[Any, ...]:
         outcome_json(task.outcome) if task.outcome else None,
         task.checkpoint,
         int(task.priority),
-        task.place,
+        place,
         task.retries,
         task.webhook,
         task.idempotency_key,

@@ -228,13 +228,13 @@ def _workspaces_with_ended(db: sqlite3.Connection) -> list[str]:
 def _insert(db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None) -> Task:
     check_queue(db, task.workspace, queue_limit)
     count_in_quota(db, task.workspace, quota)
-    task = replace(task, place=behind_its_own(db, task.workspace, task.priority, task.place))
+    place = behind_its_own(db, task.workspace, task.priority, task.place)
     try:
-        number = db.execute(INSERT, row_of(task)).lastrowid
+        number = db.execute(INSERT, row_of(task, place)).lastrowid
     except sqlite3.IntegrityError as error:
         raise _taken(task.id) from error
     assert number is not None
-    return replace(task, number=number)
+    return replace(task, number=number, place=place)
 
 
 def same_key(db: sqlite3.Connection, task: Task) -> Task | None:
