@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import IO, Any, TypeVar
 
-from twisted.internet import defer
 from twisted.internet.threads import deferToThreadPool
 
 from ngpu.adapter import IAppAdapter
@@ -17,7 +15,7 @@ from ngpu.allowance import Allowances
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.discovery import Plugins
-from ngpu.egress import Egress, Resolve
+from ngpu.egress import Egress
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.replicas import nodes_by_key, upstream_replicas
@@ -39,6 +37,7 @@ from ngpu.http.submitting import Submitting
 from ngpu.http.wishing import Wishing
 from ngpu.interfaces import ITaskStore, PluginContext
 from ngpu.line import Line
+from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
@@ -53,9 +52,6 @@ from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
 from ngpu.webhooks.endpoint import vetted
 from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
-
-LOOKUP_TIMEOUT = 5.0
-"""Seconds that looking up the host of a customer's URL may take."""
 
 OURS = ("body_memory", "streams")
 """Of ``limits``, what is not the server's."""
@@ -100,7 +96,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.store.path.parent / "media", settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
-    egress = Egress(settings.egress.allow, _resolver(reactor))
+    egress = Egress(settings.egress.allow, make_resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
@@ -178,19 +174,6 @@ def _adapters(settings: Settings, plugins: Plugins, context: PluginContext) -> d
         for name, app in settings.apps.items()
         if isinstance(app, AppRoute)
     }
-
-
-def _resolver(reactor: Any) -> Resolve:
-    """Looks names up as the system does, in the reactor's threads."""
-
-    async def resolve(host: str) -> list[str]:
-        found = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None)
-        try:
-            return [str(info[4][0]) for info in await found.addTimeout(LOOKUP_TIMEOUT, reactor)]
-        except (UnicodeError, defer.TimeoutError) as error:
-            raise OSError(str(error)) from None
-
-    return resolve
 
 
 def _make_call(settings: Settings) -> MakeCall:

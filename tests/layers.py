@@ -21,6 +21,7 @@ ROOMS = (
     "waiting",
     "addresses",
     "egress",
+    "lookup",
     "settings",
     "options",
     "dialects",
