@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOMS = (
     "errors",
+    "limits",
     "model",
+    "outbox",
+    "queue",
     "interfaces",
     "plugin",
     "adapter",
@@ -20,6 +23,7 @@ ROOMS = (
     "waiting",
     "addresses",
     "egress",
+    "lookup",
     "settings",
     "options",
     "selection",
@@ -46,9 +50,12 @@ ROOMS = (
     "roster",
     "workspaces",
     "gates",
+    "allowance",
     "submission",
     "figures",
     "gateway",
+    "backlog",
+    "webhooks",
     "cloud",
     "http",
     "origin",
@@ -62,7 +69,10 @@ ROOMS = (
 """Imports go down this list only: a room sees those before it."""
 
 BASE = frozenset(
-    {"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "storing", "families"}
+    {
+        *("errors", "limits", "model", "outbox", "queue", "interfaces", "plugin", "adapter"),
+        *("containers", "placing", "policy", "storing", "families"),
+    }
 )
 SEES = {
     "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},

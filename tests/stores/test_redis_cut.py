@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 
 from ngpu.errors import Conflict, QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, TaskQuery, TaskStatus
-from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of, writes
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, adding, address_of
 
 EMPTY = BytesBody()
 
@@ -139,7 +139,7 @@ async def test_a_refused_task_that_somebody_runs_is_not_taken_from_under_him(sce
     store = scene.store
     stored = await store.add(sample("a"), EMPTY)
     await store.claim("w", HERE, 1001.0)
-    assert await store._desk.write(writes.FORGET, "a", stored.number, "queued", 0) is False
+    assert await store._desk.write(adding.FORGET, "a", stored.number, "queued", 0) is False
     assert (await store.get("a")).status is TaskStatus.RUNNING
 
 
