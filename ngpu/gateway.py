@@ -29,18 +29,10 @@ from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
 from ngpu.limits import Quota
 from ngpu.line import Lease, Line
+from ngpu.listing import TaskPage, TaskQuery
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import (
-    Body,
-    BytesBody,
-    Holdings,
-    SelectionRequest,
-    Task,
-    TaskPage,
-    TaskQuery,
-    TaskStatus,
-)
+from ngpu.model import Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from zope.interface import Attribute, Interface
 
 from ngpu.limits import ILimits, Quota
+from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import (
     Body,
     Candidate,
@@ -22,8 +23,6 @@ from ngpu.model import (
     ReplyHead,
     SelectionRequest,
     Task,
-    TaskPage,
-    TaskQuery,
     TaskStatus,
     UpstreamRequest,
 )

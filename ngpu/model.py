@@ -286,27 +286,6 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskQuery:
-    """Which tasks to list; ``None`` does not narrow. ``start`` and ``end`` are inclusive."""
-
-    workspace: str
-    node: str | None = None
-    btc_address: str | None = None
-    start: float | None = None
-    end: float | None = None
-    limit: int = 1000
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPage:
-    """Task ids in the order of their submission; ``next_cursor`` is there while more follow."""
-
-    ids: tuple[str, ...]
-    next_cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Holdings:
     """What an address holds: ticker (as the gate spells it) to overall balance; one that it has none of is left out.
 

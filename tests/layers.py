@@ -10,6 +10,7 @@ ROOMS = (
     "errors",
     "limits",
     "model",
+    "listing",
     "outbox",
     "queue",
     "interfaces",
@@ -70,7 +71,7 @@ ROOMS = (
 
 BASE = frozenset(
     {
-        *("errors", "limits", "model", "outbox", "queue", "interfaces", "plugin", "adapter"),
+        *("errors", "limits", "model", "listing", "outbox", "queue", "interfaces", "plugin", "adapter"),
         *("containers", "placing", "policy", "storing", "families"),
     }
 )

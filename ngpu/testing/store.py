@@ -10,7 +10,8 @@ from zope.interface import implementer
 from ngpu.errors import BadRequest, Conflict, NotFound
 from ngpu.interfaces import ITaskStore
 from ngpu.limits import Quota
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
 from ngpu.testing.shelf import Record, Shelf, Shelved
 
 __all__ = ["MemoryTaskStore", "Shelf"]

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ngpu.model import Body, BytesBody, DataForm, Outcome, Task, TaskPage, TaskStatus
+from ngpu.listing import TaskPage
+from ngpu.model import Body, BytesBody, DataForm, Outcome, Task, TaskStatus
 from ngpu.wire.stream import Embedded, Spelling
 from ngpu.wire.times import format_time
 

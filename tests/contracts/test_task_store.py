@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 from ngpu.errors import BadRequest, Conflict, NotFound, QueueFull, StoreUnavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.limits import Rate
-from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskQuery, TaskStatus
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
 from ngpu.outbox import Webhook
 
 EMPTY = BytesBody()

@@ -26,7 +26,8 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from ngpu.errors import NgpuError
 from ngpu.limits import Quota
-from ngpu.model import CHUNK, BytesBody, Placement, Priority, Task, TaskQuery, TaskStatus
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, Placement, Priority, Task, TaskStatus
 from ngpu.outbox import Webhook
 from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
 

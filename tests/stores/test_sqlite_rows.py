@@ -14,18 +14,8 @@ from sqlite_store import opened
 from task_stores import DONE, HERE, THERE, sample, whole
 
 from ngpu.limits import Quota
-from ngpu.model import (
-    CHUNK,
-    BytesBody,
-    DataForm,
-    Outcome,
-    Placement,
-    Priority,
-    Task,
-    TaskQuery,
-    TaskStatus,
-    UpstreamRequest,
-)
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.schema import TABLES
 

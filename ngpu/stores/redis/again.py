@@ -7,16 +7,18 @@ from ngpu.stores.redis.steps import changing
 MOST_CANCELLED = 500
 """Tasks that one ``cancel_queued`` ends."""
 
+# ``direct`` is a key of our own compact JSON, and between quotes that belong to a text there are backslashes.
 RETRY = changing("""
-local id, n, x, p, limit, quota, window, pl, sub = unpack(ARGV, 4)
+local function queued_again(sub) return (string.gsub(sub, '"direct":true', '"direct":false', 1)) end
+local id, x, p, limit, quota, window, pl = unpack(ARGV, 4)
 local names = {'s', 'w', 'n', 'pr', 'x', 'b', 'e', 'pl', 'out', 'cp', 'sub', 'node', 'p', 't', 'tries', 'hook', 'at'}
 local was = {}
 for i, value in ipairs(redis.call('HMGET', task(id), unpack(names))) do was[names[i]] = value end
-if was.n ~= n then return answer(false) end
-if was.s ~= 'failed' and was.s ~= 'cancelled' and was.s ~= 'expired' then return answer(was.s) end
-local w = was.w
+if not was.s then return answer(false) end
+if was.s ~= 'failed' and was.s ~= 'cancelled' and was.s ~= 'expired' then return answer({was.s}) end
+local w, n = was.w, was.n
 local refusal = refused(w, limit, quota, window)
-if refusal then return answer({refusal}) end
+if refusal then return answer(refusal) end
 was.due, was.dead = redis.call('ZSCORE', pending(w), id), redis.call('SISMEMBER', dead(w), id)
 was.window = window
 count(w, window)
@@ -26,20 +28,23 @@ move(w, place(was.at, n, id), was.node, '')
 p = behind_its_own(w, was.pr, p)
 local turn = redis.call('INCR', P .. ':number')
 redis.call('HSET', task(id), 's', 'queued', 'x', x, 'p', p, 't', turn, 'b', '', 'e', '', 'out', '', 'cp', '', 'pl', pl,
-    'node', '', 'sub', sub, 'was', cjson.encode(was))
+    'node', '', 'sub', queued_again(was.sub), 'was', cjson.encode(was))
 redis.call('HINCRBY', task(id), 're', 1)
 redis.call('ZADD', live(w, was.pr), p, id)
 enter_queue(id, w, p, turn, x)
-return answer(was.s)
+return answer({was.s, turn})
 """)
-"""Forgets the last end, but for ``was``, and its result, which nothing leads to: they go with the next claim."""
+"""Forgets the last end, but for ``was``, and its result, which nothing leads to: they go with the next claim.
+
+Answers with the status before, and the new turn where it was put back.
+"""
 
 GIVE_BACK = changing("""
-local id, n = unpack(ARGV, 4)
-local w, s, there, now, kept = unpack(redis.call('HMGET', task(id), 'w', 's', 'n', 't', 'was'))
-if there ~= n or s ~= 'queued' or not kept then return answer(false) end
+local id, turn = unpack(ARGV, 4)
+local w, s, n, there, kept = unpack(redis.call('HMGET', task(id), 'w', 's', 'n', 't', 'was'))
+if there ~= turn or s ~= 'queued' or not kept then return answer(false) end
 local was = cjson.decode(kept)
-leave_queue(id, w, now)
+leave_queue(id, w, turn)
 redis.call('ZREM', live(w, was.pr), id)
 take_back(w, was.window)
 redis.call('HDEL', task(id), 'was')
@@ -53,7 +58,7 @@ if was.dead == 1 then redis.call('SADD', dead(w), id) end
 if was.due or was.dead == 1 then redis.call('SADD', P .. ':outbox', w) end
 return answer(true)
 """)
-"""Takes back a ``retry`` whose caller was told that it failed."""
+"""Takes back a ``retry`` whose caller was told that it failed, unless somebody has done something with the task."""
 
 CANCEL_QUEUED = changing("""
 local w, now, most = unpack(ARGV, 4)

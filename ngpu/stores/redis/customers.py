@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ngpu.limits import Pace, Quota, Rate, paced
 from ngpu.model import Placement, Task, TaskStatus
 from ngpu.outbox import Backlog, Webhook
-from ngpu.stores.record import placement_json, search_key, submission_json
+from ngpu.stores.record import placement_json, search_key
 from ngpu.stores.redis import again, outbox, reads
 from ngpu.stores.redis.admission import Limits
 from ngpu.stores.redis.desk import Desk, Redo
@@ -44,22 +43,18 @@ class Customers:
         quota: Quota | None = None,
     ) -> TaskStatus | None:
         """See ``IQueue.retry``."""
-        record = await self._desk.read(reads.RECORD, search_key(task_id))
-        if not record:
-            return None
-        task, limits = task_of(record), Limits(queue_limit, quota)
+        limits, found = Limits(queue_limit, quota), search_key(task_id)
 
         def undo(answer: Any) -> Redo | None:
-            again_queued = answer in (TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.EXPIRED)
-            return (again.GIVE_BACK, (task.id, task.number)) if again_queued else None
+            changed = isinstance(answer, list) and len(answer) > 1
+            return (again.GIVE_BACK, (found, answer[1])) if changed else None
 
-        submission = submission_json(replace(task, direct=False))
         when = (repr(float(expires_at)), repr(float(place)))
-        values = (task.id, task.number, *when, *limits.values, placement_json(Placement()), submission)
-        answer = await self._desk.write(again.RETRY, *values, size=len(submission), undo=undo)
-        if isinstance(answer, list):
-            limits.check(answer[0])
-        return TaskStatus(answer) if answer else None
+        answer = await self._desk.write(
+            again.RETRY, found, *when, *limits.values, placement_json(Placement()), undo=undo
+        )
+        limits.check(answer)
+        return TaskStatus(answer[0]) if answer else None
 
     async def cancel_queued(self, workspace: str, now: float, most: int) -> Sequence[str]:
         """See ``IQueue.cancel_queued``."""

@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.limits import Quota
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
 from ngpu.stores.redis import adding, listing, reads, writes

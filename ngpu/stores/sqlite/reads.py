@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from ngpu.model import Priority, Task, TaskPage, TaskQuery, node_key
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import Priority, Task, node_key
 from ngpu.stores.cursor import Place, encode
 from ngpu.stores.record import search_key
 from ngpu.stores.sqlite.rows import COLUMNS, task_of

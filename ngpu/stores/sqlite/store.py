@@ -11,7 +11,8 @@ from zope.interface import implementer
 
 from ngpu.errors import StoreUnavailable
 from ngpu.limits import Quota
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus
 from ngpu.stores import cursor
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
