@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
 from ngpu.errors import Conflict, QueueFull, StoreUnavailable
-from ngpu.limits import Quota
+from ngpu.limits import Pace, Quota, Rate
 from ngpu.listing import TaskQuery
 from ngpu.model import CHUNK, BytesBody, TaskStatus
 from ngpu.outbox import Backlog, Webhook
@@ -108,6 +108,8 @@ async def test_each_call_is_made_once(scene: Scene, how: str) -> None:
     assert await disturbed(store.add(sample("h", idempotency_key="k"), EMPTY, 0, DAY)) == first
     assert await store.used("w", DAY.window) == 2
     assert sorted(await store.cancel_queued("w", 1007.0, 5)) == ["f", "g"]
+    assert await disturbed(store.pace("w", Rate(2.0, 3), 1008.0)) == Pace(0.0, 2, 0.5)
+    assert await store.pace("w", Rate(2.0, 3), 1008.0) == Pace(0.0, 1, 1.0)
     await disturbed(store.documents.put("shelf", "k", {"a": 1}))
     assert await disturbed(store.documents.delete("shelf", "k"))
     assert await disturbed(store.purge({}, 9e9)) == 6

@@ -22,7 +22,7 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from ngpu.errors import StoreUnavailable
 from ngpu.listing import TaskQuery
 from ngpu.model import CHUNK, BytesBody, TaskStatus
-from ngpu.stores.redis import adding, again, outbox, writes
+from ngpu.stores.redis import adding, again, outbox, pacing, writes
 
 EMPTY = BytesBody()
 ROUNDS = 4
@@ -239,7 +239,7 @@ async def test_a_server_that_no_longer_keeps_what_it_is_told_is_not_used_again(s
 
 
 def test_every_script_that_writes_is_fenced() -> None:
-    rooms = (adding, writes, again, outbox)
+    rooms = (adding, writes, again, outbox, pacing)
     values = [value for room in rooms for name, value in vars(room).items() if name.isupper()]
     scripts = [value for value in values if hasattr(value, "text") and value is not outbox.BACKLOGS]
     assert len(scripts) > 20

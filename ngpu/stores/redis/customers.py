@@ -6,27 +6,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ngpu.limits import Pace, Quota, Rate, paced
+from ngpu.limits import Pace, Quota, Rate
 from ngpu.model import Placement, Task, TaskStatus
 from ngpu.outbox import Backlog, Webhook
 from ngpu.stores.record import placement_json, search_key
-from ngpu.stores.redis import again, outbox, reads
+from ngpu.stores.redis import again, outbox, pacing, reads
 from ngpu.stores.redis.admission import Limits
 from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.records import task_of
 
 
 class Customers:
-    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`.
-
-    Rates are counted in memory: one gateway has the store, so that whoever is refused costs Redis no write, and a burst
-    more after a restart harms nobody.
-    """
+    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`."""
 
     def __init__(self, desk: Desk, prefix: str) -> None:
         self._desk = desk
         self._prefix = prefix
-        self._full_at: dict[str, float] = {}
 
     async def by_key(self, workspace: str, idempotency_key: str) -> Task | None:
         """See ``IQueue.by_key``."""
@@ -89,9 +84,9 @@ class Customers:
 
     async def pace(self, workspace: str, rate: Rate, now: float) -> Pace:
         """See ``ILimits.pace``."""
-        self._desk.check_open()
-        self._full_at[workspace], pace = paced(self._full_at.get(workspace, now), rate, now)
-        return pace
+        values = (repr(float(rate.per_second)), rate.burst, repr(float(now)))
+        wait, left, full_in = await self._desk.write(pacing.PACE, workspace, *values)
+        return Pace(float(wait), int(left), float(full_in))
 
     async def used(self, workspace: str, window: str) -> int:
         """See ``ILimits.used``."""

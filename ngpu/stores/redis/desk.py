@@ -101,16 +101,12 @@ class Desk:
         for settling in tuple(self._unsettled):
             settling.cancel()
 
-    def check_open(self) -> None:
-        """:raises StoreUnavailable: the store is closed."""
-        if self._closed:
-            raise StoreUnavailable("the task store is closed")
-
     def _until(self) -> float:
         return self._reactor.seconds() + self._timeout
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, Any]], size: int) -> Deferred[Any]:
-        self.check_open()
+        if self._closed:
+            raise StoreUnavailable("the task store is closed")
         if self._pending >= MOST_PENDING or self._pending_bytes + size > MOST_PENDING_BYTES:
             raise self._asking.refusal(
                 f"is behind by {self._pending} calls and {self._pending_bytes} bytes, as much as may wait"

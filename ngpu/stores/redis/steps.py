@@ -7,8 +7,8 @@ expire; ``running`` by number; ``webhooks:<workspace>`` ended tasks whose webhoo
 ``dead:<workspace>`` those whose webhook was given up; ``outbox`` the workspaces that have any of these;
 ``ended:<workspace>`` ended tasks by the time of their end, but for those with a pending webhook; ``workspaces`` those
 that have some; ``keys:<workspace>`` tasks by their idempotency key; ``usage:<workspace>`` what was counted in a quota's
-window; ``time:<workspace>``, ``node:<workspace>:<node>`` and ``address:<workspace>:<address>`` for listing, in lexical
-order of time, number, id.
+window; ``rate:<workspace>`` when the whole burst is there again; ``time:<workspace>``, ``node:<workspace>:<node>`` and
+``address:<workspace>:<address>`` for listing, in lexical order of time, number, id.
 
 A member of a queue is the turn in 12 hex digits and the id, its score the place: of two in one place the earlier turn
 is first, and a position is a rank. ``running`` has the number as its score, so that leases of tasks are an index beside
