@@ -22,7 +22,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import react
 
-from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskStatus, UpstreamRequest
 from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
 from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.wire import WireFactory

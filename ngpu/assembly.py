@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-from twisted.internet.threads import deferToThreadPool
-from twisted.web.resource import IResource
-
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
 from ngpu.archives.opening import Archives
+from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import Desk, make_desk
 from ngpu.discovery import Plugins
-from ngpu.egress import Egress, system_resolver
+from ngpu.egress import Egress
 from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
 from ngpu.figures import Figures
@@ -31,21 +29,17 @@ from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
 from ngpu.http import cloud
-from ngpu.http.access_log import AccessLog, annotate
+from ngpu.http.access_log import AccessLog
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_workspaces import AdminWorkspaces
-from ngpu.http.budget import BodyBudget
-from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
-from ngpu.http.partner import partner_resource
-from ngpu.http.reading import Reading
-from ngpu.http.server import Limits, NgpuRequest
-from ngpu.http.submitting import Submitting
+from ngpu.http.public import OURS, public_resource
+from ngpu.http.server import Limits
 from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
+from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
-from ngpu.model import CHUNK
 from ngpu.roster import Roster
 from ngpu.settings import (
     AppRoute,
@@ -60,7 +54,8 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
-from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
+from ngpu.webhooks.delivery import Webhooks
+from ngpu.webhooks.endpoint import vetted
 from ngpu.workspaces import Workspaces
 
 
@@ -71,7 +66,9 @@ class Parts:
     store: IStore
     connections: Connections
     fetcher: Fetcher
+    receivers: Fetcher
     dispatcher: Dispatcher
+    webhooks: Webhooks
     health: HealthChecks
     roster: Roster
     workspaces: Workspaces
@@ -102,7 +99,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     media = Media(settings.media.folder, settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
     adapters = _adapters(settings, plugins, context)
-    urls = Egress(settings.egress.allow, system_resolver(reactor))
+    urls = Egress(settings.egress.allow, make_resolver(reactor))
     conversations = Conversations(
         adapters,
         store=store,
@@ -119,23 +116,49 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
+    gates = _gates(settings, plugins, context)
     gateway = Gateway(
         store=store,
         runs=runs,
         dispatcher=dispatcher,
         lines=roster.lines,
-        gates=_gates(settings, plugins, context),
+        gates=gates,
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
         fleet=fleet,
     )
+    backlog = Backlog(
+        gateway,
+        store=store,
+        runs=runs,
+        dispatcher=dispatcher,
+        gates=gates,
+        zone=settings.zone,
+        clock=reactor,
+        metrics=metrics,
+    )
+    receivers = make_fetcher(reactor, connect=vetted(reactor, urls))
+    webhooks = Webhooks(store, receivers, roster.workspaces, reactor, Random(), metrics)
     watch_changes(roster, health, dispatcher, metrics)
     roster.watch(fleet.follow)
-    limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
+    limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
-    public = _public(settings, gateway, roster, adapters, media, desk, reactor)
+    public = public_resource(
+        settings,
+        gateway=gateway,
+        backlog=backlog,
+        runs=runs,
+        store=store,
+        roster=roster,
+        adapters=adapters,
+        urls=urls,
+        media=media,
+        desk=desk,
+        metrics=metrics,
+        reactor=reactor,
+    )
     routes = [
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
@@ -145,7 +168,9 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         store,
         connections,
         fetcher,
+        receivers,
         dispatcher,
+        webhooks,
         health,
         roster,
         workspaces,
@@ -240,31 +265,3 @@ def _adapters(settings: Settings, plugins: Plugins, context: PluginContext) -> d
         for name, app in settings.apps.items()
         if isinstance(app, AppRoute)
     }
-
-
-def _public(
-    settings: Settings,
-    gateway: Gateway,
-    roster: Roster,
-    adapters: Mapping[str, IAppAdapter],
-    media: Media,
-    desk: Desk | None,
-    reactor: Any,
-) -> IResource:
-
-    async def parse(body: bytes, flat: bool) -> Envelope:
-        read = parse_flat if flat else parse_envelope
-        if len(body) <= CHUNK:
-            return read(body)
-        return await deferToThreadPool(reactor, reactor.getThreadPool(), read, body)
-
-    def make_call(request: NgpuRequest) -> Call:
-        call = Call(request, roster.tenancy, settings.trusted_proxies)
-        annotate(request, client=call.client_ip)
-        return call
-
-    reading = Reading(gateway, roster.workspaces, media)
-    budget = BodyBudget(settings.limits.body_memory, reactor)
-    submitting = Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse, budget)
-    calls = None if desk is None else cloud.CloudCalls(desk.accounts, desk.counter)
-    return partner_resource(reading, submitting, make_call, calls)

@@ -1,6 +1,7 @@
 """Where URLs that customers send may lead: to the public internet, and to the networks of ``egress.allow``.
 
-Workers fetch these URLs from inside the operator's network. What a name resolves to is looked at when a request comes
+The gateway itself calls some of them (webhooks): it connects to the very addresses that it has looked at. Workers fetch
+others, from inside the operator's network. What a name resolves to is looked at when a request comes
 in; a name whose owner changes it between that and the worker's fetch is beyond what a gateway can see, so workers need
 rules of their own towards what they must not reach (docs/security.md).
 """
@@ -8,13 +9,10 @@ rules of their own towards what they must not reach (docs/security.md).
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
-from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ngpu.adapter import IUrlCheck
@@ -22,9 +20,6 @@ from ngpu.errors import BadRequest
 
 LONGEST = 8192
 """Characters that a URL may have."""
-
-LOOKUP_TIMEOUT = 5.0
-"""Seconds that looking up a host may take."""
 
 _URL = re.compile(
     r"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253})(:(?P<port>[0-9]{1,5}))?([/?#][^\x00-\x20\x7f\\]*)?",
@@ -37,19 +32,6 @@ _SPECIAL = tuple(map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48",
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 """The addresses of a host name; raises OSError where it has none."""
-
-
-def system_resolver(reactor: Any) -> Resolve:
-    """Looks names up as the system does, in the reactor's threads."""
-
-    async def resolve(host: str) -> list[str]:
-        found = deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None)
-        try:
-            return [str(info[4][0]) for info in await found.addTimeout(LOOKUP_TIMEOUT, reactor)]
-        except (UnicodeError, TookTooLong) as error:
-            raise OSError(str(error)) from None
-
-    return resolve
 
 
 @implementer(IUrlCheck)
@@ -65,12 +47,25 @@ class Egress:
 
     async def check(self, url: Any, name: str) -> None:
         """See `IUrlCheck.check`."""
-        if not isinstance(url, str) or not url:
-            raise BadRequest(f"{name} must be the URL of a file: http://… or https://…")
-        matched = _URL.fullmatch(url) if len(url) <= LONGEST else None
-        if matched is None or int(matched["port"] or 80) > 65535:
-            raise BadRequest(f"{name} must be an http(s) URL without credentials, spaces or backslashes")
-        host = matched["host"].strip("[]")
+        await self.addresses(_parsed(url, name).host, name)
+
+    async def check_webhook(self, url: str, name: str) -> None:
+        """See that the gateway may be told to call this: over TLS, or within the networks of ``egress.allow``.
+
+        :raises BadRequest: it may not.
+        """
+        parsed = _parsed(url, name)
+        if not url.isascii():
+            raise BadRequest(f"{name} must be in ASCII: write what is not in percent-escapes, and the host in punycode")
+        await self.addresses(parsed.host, name, allowed_only=not parsed.secure)
+
+    async def addresses(self, host: str, name: str, allowed_only: bool = False) -> Sequence[str]:
+        """What a host resolves to just now, all of which may be connected to.
+
+        :param name: of what the host came in, for the message.
+        :param allowed_only: the public internet is closed, too.
+        :raises BadRequest: one of them may not, or there is none.
+        """
         try:
             found = [str(ip_address(host))]
         except ValueError:
@@ -78,16 +73,41 @@ class Egress:
                 found = list(await self._resolve(host))
             except OSError:
                 raise BadRequest(f"{name}: the host {host} cannot be found") from None
+        if allowed_only and not all(self._is_allowed(address) for address in found):
+            raise BadRequest(f"{name} must be https; plain http may lead to the networks of egress.allow only")
         if not found or not all(self._is_open(address) for address in found):
             raise BadRequest(f"{name}: the host {host} is not on the public internet, and not in egress.allow")
+        return found
 
     def _is_open(self, text: str) -> bool:
-        address = _real(ip_address(text.partition("%")[0]))
-        if any(address in network for network in self._allow if network.version == address.version):
+        address = _address(text)
+        if self._is_allowed(text):
             return True
         if isinstance(address, IPv6Address) and any(address in network for network in _SPECIAL):
             return False
         return address.is_global and not address.is_multicast
+
+    def _is_allowed(self, text: str) -> bool:
+        address = _address(text)
+        return any(address in network for network in self._allow if network.version == address.version)
+
+
+class _Parsed(NamedTuple):
+    host: str
+    secure: bool
+
+
+def _parsed(url: Any, name: str) -> _Parsed:
+    if not isinstance(url, str) or not url:
+        raise BadRequest(f"{name} must be the URL of a file: http://… or https://…")
+    matched = _URL.fullmatch(url) if len(url) <= LONGEST else None
+    if matched is None or int(matched["port"] or 80) > 65535:
+        raise BadRequest(f"{name} must be an http(s) URL without credentials, spaces or backslashes")
+    return _Parsed(matched["host"].strip("[]"), url[:6].lower() == "https:")
+
+
+def _address(text: str) -> Address:
+    return _real(ip_address(text.partition("%")[0]))
 
 
 def _real(address: Address) -> Address:

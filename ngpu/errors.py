@@ -15,6 +15,7 @@
     ├── PayloadTooLarge        413  a body over its limit
     ├── QueueFull              429  the workspace's queue is at its limit
     ├── TooManyTries           429  too many wrong logins
+    ├── OverLimit              429  the workspace's rate or quota is used up
     ├── ResultTooLarge         502  a replica's reply is over the workspace's ``result_limit``
     ├── UpstreamError          502  a replica failed
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
@@ -133,6 +134,19 @@ class TooManyTries(NgpuError):
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class OverLimit(NgpuError):
+    """The workspace submits more than its ``rate`` or ``quota`` lets it.
+
+    :param retry_after: seconds after which another try makes sense.
+    :param standing: how each of its limits stands, as `ngpu.limits.Allowance`s; empty where the raiser cannot tell.
+    """
+
+    def __init__(self, message: str, retry_after: int, standing: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.standing = standing
 
 
 class ResultTooLarge(NgpuError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from treq.client import HTTPClient
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -20,13 +23,14 @@ from twisted.web.client import (
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     ResponseDone,
+    ResponseFailed,
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
-from ngpu.errors import FetchFailed, PayloadTooLarge
+from ngpu.errors import FetchFailed, NgpuError, PayloadTooLarge
 from ngpu.interfaces import Fetched, FetchRequest, IFetcher
 from ngpu.upstream.client import UpstreamClient
 
@@ -39,6 +43,12 @@ LONGEST_HEAD = 256 * 1024
 
 MOST = 1 << 20
 """Bytes of the longest body."""
+
+MOST_DROPPED, DROPPED_WITHIN = 64 * 1024, 1.0
+"""Bytes of a body that nobody wants which are taken all the same, and for how many seconds."""
+
+Connect = Callable[[URI], IStreamClientEndpoint]
+"""How the host of a URI is reached, without TLS."""
 
 
 @implementer(IFetcher)
@@ -56,7 +66,14 @@ class Fetcher:
 
     async def fetch(self, request: FetchRequest, timeout: float, limit: int = MOST) -> Fetched:
         """See `IFetcher.fetch`; no limit is above ``MOST``."""
-        call = Deferred.fromCoroutine(self._exchange(request, limit))
+        return await self._timed(self._exchange(request, limit), timeout)
+
+    async def tell(self, request: FetchRequest, timeout: float) -> Fetched:
+        """The same where only the reply's head counts: its body is dropped, and need not be whole."""
+        return await self._timed(self._tell(request), timeout)
+
+    async def _timed(self, work: Coroutine[Deferred[Any], Any, Fetched], timeout: float) -> Fetched:
+        call = Deferred.fromCoroutine(work)
         expired = False
 
         def expire() -> None:
@@ -82,17 +99,33 @@ class Fetcher:
                 timer.cancel()
 
     async def _exchange(self, request: FetchRequest, limit: int) -> Fetched:
+        response = await self._send(request)
+        body = _Body(limit)
+        response.deliverBody(body)
+        return self._fetched(response, await body.whole)
+
+    async def _tell(self, request: FetchRequest) -> Fetched:
+        response = await self._send(request)
+        body = _Body(MOST_DROPPED)
+        response.deliverBody(body)
+        dropped = body.whole.addTimeout(DROPPED_WITHIN, self._clock)
+        with suppress(
+            PayloadTooLarge, defer.TimeoutError, ResponseFailed
+        ):  # the other side sees its reply taken, if it can
+            await dropped
+        return self._fetched(response, b"")
+
+    async def _send(self, request: FetchRequest) -> Any:
         headers = Headers({"User-Agent": ["ngpu"], "Accept-Encoding": ["identity"]})
         for name, value in request.headers:
             headers.setRawHeaders(name, [value])
-        response = await self._client.request(
+        return await self._client.request(
             request.method, request.url, headers=headers, data=request.body or None, allow_redirects=False
         )
-        body = _Body(limit)
-        response.deliverBody(body)
-        whole = await body.whole
+
+    def _fetched(self, response: Any, body: bytes) -> Fetched:
         after = response.headers.getRawHeaders("Retry-After", [""])[-1]
-        return Fetched(response.code, whole, retry_after(after, self._clock.seconds()))
+        return Fetched(response.code, body, retry_after(after, self._clock.seconds()))
 
     def close(self) -> Deferred[None]:
         """Abort what is under way, and close the connections that rest."""
@@ -175,6 +208,8 @@ class _Endpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         """See IStreamClientEndpoint."""
+        quiet: Any = protocolFactory
+        quiet.noisy = False
         wrapping: Any = WrappingFactory(protocolFactory)
         wrapping.protocol = _Connection
         wrapping.noisy = False
@@ -186,13 +221,13 @@ class _Endpoint:
 class _Endpoints:
     """Where requests go; over TLS, to nobody whose certificate does not hold."""
 
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS) -> None:
-        self._reactor = reactor
+    def __init__(self, connect: Connect, policy: IPolicyForHTTPS) -> None:
+        self._connect = connect
         self._policy = policy
 
     def endpointForURI(self, uri: URI) -> _Endpoint:
         """See IAgentEndpointFactory."""
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, uri.host, uri.port)
+        endpoint = self._connect(uri)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
         elif uri.scheme != b"http":
@@ -212,6 +247,8 @@ def retry_after(text: str, now: float) -> float | None:
 
 def _told(error: Exception) -> str:
     """What went wrong, for the log: no bytes of the other side's."""
+    if isinstance(error, NgpuError):
+        return str(error)
     if isinstance(error, DNSLookupError):
         return "its name cannot be resolved"
     if isinstance(error, ConnectError):
@@ -225,14 +262,16 @@ def _reasons(error: BaseException) -> list[BaseException]:
     return [reason for reason in reasons if reason is not None] or [error]
 
 
-def make_fetcher(reactor: Any, trust_root: Any = None) -> Fetcher:
+def make_fetcher(reactor: Any, trust_root: Any = None, connect: Connect | None = None) -> Fetcher:
     """A fetcher with connections of its own; nothing is opened before it is used.
 
     :param trust_root: whose certificates are believed, an IOpenSSLTrustRoot; those that the system trusts by default.
+    :param connect: another way to hosts; then each request has a connection of its own.
     """
-    connections = HTTPConnectionPool(reactor)
+    connections = HTTPConnectionPool(reactor, persistent=connect is None)
     connections.maxPersistentPerHost = KEPT_PER_HOST
     connections.cachedConnectionTimeout = KEPT_FOR
-    endpoints = _Endpoints(reactor, BrowserLikePolicyForHTTPS(trust_root or platformTrust()))
+    policy = BrowserLikePolicyForHTTPS(trust_root or platformTrust())
+    endpoints = _Endpoints(connect or (lambda uri: HostnameEndpoint(reactor, uri.host, uri.port)), policy)
     agent = Agent.usingEndpointFactory(reactor, endpoints, connections)
     return Fetcher(UpstreamClient(agent), connections, reactor)

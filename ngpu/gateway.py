@@ -12,13 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu.allowance import quota_of
 from ngpu.calls import placement_of
 from ngpu.errors import (
     Conflict,
     NgpuError,
     NotFound,
     QueueFull,
-    StoreUnavailable,
     Unauthorized,
     Unavailable,
     UpstreamError,
@@ -27,24 +27,17 @@ from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
+from ngpu.limits import Quota
 from ngpu.line import Lease, Line
+from ngpu.listing import TaskPage, TaskQuery
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import (
-    Body,
-    BytesBody,
-    Holdings,
-    SelectionRequest,
-    Task,
-    TaskPage,
-    TaskQuery,
-    TaskStatus,
-)
+from ngpu.model import Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
-from ngpu.tasks.lifecycle import ended, failed, placed, wait_estimate
+from ngpu.tasks.lifecycle import ended, failed, patience, placed, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
 from ngpu.waiting import echo, shielded
@@ -82,33 +75,18 @@ class Gateway:
     async def submit(self, submission: Submission) -> Task:
         """Take a task into the queue; it is durable when this returns.
 
-        :raises QueueFull: as many tasks wait as may.
+        :returns: the task; one that is there already where the submission has its ``idempotency_key``.
+        :raises QueueFull, OverLimit: as many tasks wait as may, or came today.
         :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
         """
         workspace = submission.access.workspace
         await self._admit(submission)
         return await shielded(Deferred.fromCoroutine(self._enqueue(workspace, submission)))
 
-    async def submit_and_wait(self, submission: Submission, seconds: float) -> Task:
-        """Take a task into the queue and wait for its end, but no longer than that."""
-        task = await self.submit(submission)
-        watch = self._runs.watch(task.id, seconds)
-        try:
-            now = await self._store.get(task.id)
-            if now is None or not now.status.ended:
-                await watch
-                now = await self._store.get(task.id)
-        except StoreUnavailable:
-            return task  # it was taken in, and its id is what the client needs most
-        finally:
-            watch.addErrback(lambda failure: failure.trap(CancelledError))
-            watch.cancel()
-        return now or task
-
     async def call(self, submission: Submission) -> Ended:
         """Run a task while its client waits; cancelling this aborts the worker's call and cancels the task.
 
-        :raises QueueFull: as many calls wait already as may.
+        :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises NoReplica: no replica became free, or none is up.
         :raises PolicyFailed: the selection policy could not choose one.
         :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
@@ -123,7 +101,7 @@ class Gateway:
         )
         lease = await self._first_slot(line, workspace, selection, task, body)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
-        adding = Deferred.fromCoroutine(self._store.add(started, body))
+        adding = Deferred.fromCoroutine(self._store.add(started, body, None, self._quota(workspace)))
         try:
             started = await shielded(adding)
         except BaseException as error:
@@ -223,11 +201,17 @@ class Gateway:
     async def _enqueue(self, workspace: Workspace, submission: Submission) -> Task:
         self._line(workspace)
         affinity = self._affinity(submission)
-        task = self._new_task(submission)
-        task = await self._store.add(task, BytesBody(submission.data), workspace.queue.limit)
+        new = self._new_task(submission)
+        body, limit = BytesBody(submission.data), workspace.queue.limit
+        task = await self._store.add(new, body, limit, self._quota(workspace))
+        if task.id != new.id:
+            return task  # its Idempotency-Key came before
         self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
+
+    def _quota(self, workspace: Workspace) -> Quota | None:
+        return quota_of(workspace, self._clock.seconds(), self.zone)
 
     def _affinity(self, submission: Submission) -> str:
         chooser = self._lines[submission.access.workspace.id].pool.chooser
@@ -264,7 +248,7 @@ class Gateway:
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
                 )
             self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
-            return lease or await line.slot(selection, task.timeout)
+            return lease or await line.slot(selection, patience(task, workspace.queue.ttl))
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
             self._quietly(self._store.add(over, body))

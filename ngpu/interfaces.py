@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from zope.interface import Attribute, Interface
 
+from ngpu.limits import ILimits, Quota
+from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import (
     Body,
     Candidate,
@@ -21,11 +23,11 @@ from ngpu.model import (
     ReplyHead,
     SelectionRequest,
     Task,
-    TaskPage,
-    TaskQuery,
     TaskStatus,
     UpstreamRequest,
 )
+from ngpu.outbox import IOutbox
+from ngpu.queue import IQueue
 
 
 class PluginContext(NamedTuple):
@@ -166,23 +168,28 @@ class IForwarder(Interface):
         """
 
 
-class ITaskStore(Interface):
+class ITaskStore(IQueue, IOutbox, ILimits):
     """Where task records live. Every method is durable when its Deferred fires, and atomic.
 
     :raises StoreUnavailable: from each of them, when the store cannot read or write, or is closed.
     """
 
-    async def add(task: Task, request: Body, queue_limit: int | None = None) -> Task:
+    async def add(task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
         """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
 
+        QUEUED tasks wait in the order of ``place``, of two alike the one that was added first; but never before one of
+        their workspace and priority that came before and has not ended, whose ``place`` they get where it is higher.
+
         :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
-        :returns: the task with its ``number``.
-        :raises QueueFull: at the limit; nothing was stored.
+        :param quota: count the task; refuse when so many were counted in its window already.
+        :returns: the task with its ``number`` and ``place``; or, with nothing stored, counted or refused, the one that
+            the workspace has of its ``idempotency_key`` already.
+        :raises QueueFull, OverLimit: at a limit; nothing was stored.
         :raises Conflict: there is a task of that id.
         """
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
-        """Take the workspace's oldest QUEUED task that has not expired: RUNNING, ``attempt`` one higher, placed there.
+        """Take the first of the workspace's QUEUED tasks that has not expired: RUNNING, ``attempt`` one higher, placed.
 
         :returns: ``None`` when none waits.
         """
@@ -243,9 +250,6 @@ class ITaskStore(Interface):
 
     async def queued(workspace: str) -> int:
         """How many tasks are QUEUED."""
-
-    async def queue_position(task: Task) -> int:
-        """How many QUEUED tasks of its workspace come before it, plus one."""
 
     def request_body(task: Task) -> Body:
         """The request's bytes; reading them raises NotFound once the task was purged."""

@@ -9,6 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from ngpu.outbox import Backlog
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of `Metrics.exposition`."""
 
@@ -58,6 +60,16 @@ class Metrics:
         self.store_errors = Counter(
             "ngpu_store_errors", "Ends of tasks that the store refused at first", registry=self.registry
         )
+        self.webhooks = Counter(
+            "ngpu_webhook_deliveries", "Webhooks by what a try came to", ["workspace", "result"], registry=self.registry
+        )
+        self.webhooks_pending = Gauge(
+            "ngpu_webhooks_pending", "Webhooks that wait to be delivered", ["workspace"], registry=self.registry
+        )
+        self.webhooks_dead = Gauge(
+            "ngpu_webhooks_dead", "Webhooks that were given up", ["workspace"], registry=self.registry
+        )
+        self.streams = Gauge("ngpu_status_streams", "Statuses of tasks that are streamed now", registry=self.registry)
         self.queued = Gauge("ngpu_queue_tasks", "Tasks that wait in the store", ["workspace"], registry=self.registry)
         self.waiting = Gauge("ngpu_line_waiting", "Calls that wait for a slot", ["workspace"], registry=self.registry)
         self.in_flight = Gauge(
@@ -91,6 +103,15 @@ class Metrics:
         """What to call the workspace of that id."""
         return self._labels.get(workspace, "former")
 
+    def show_webhooks(self, backlogs: Mapping[str, Backlog]) -> None:
+        """Show what the outbox holds, by workspace id; of workspaces that are not named there, nothing."""
+        for gauge in (self.webhooks_pending, self.webhooks_dead):
+            gauge.clear()
+        for workspace, backlog in backlogs.items():
+            label = self.label(workspace)  # several former workspaces are one
+            self.webhooks_pending.labels(label).inc(backlog.pending)
+            self.webhooks_dead.labels(label).inc(backlog.dead)
+
     def forget_replica(self, label: str, replica: str) -> None:
         """Show a replica of the workspace that is called so no more."""
         for metric in (self.up, self.in_flight):
@@ -104,6 +125,8 @@ class Metrics:
     def forget_workspace(self, label: str) -> None:
         """Show nothing more of the workspace that was called so: else each that ever was would be counted for ever."""
         for metric in (self.calls, self.call_seconds, self.tasks, self.accepted, self.queued, self.waiting):
+            metric.remove_by_labels({"workspace": label})
+        for metric in (self.webhooks, self.webhooks_pending, self.webhooks_dead):
             metric.remove_by_labels({"workspace": label})
         for metric in (self.up, self.in_flight):
             metric.remove_by_labels({"workspace": label})

@@ -192,6 +192,14 @@ class TaskStatus(enum.StrEnum):
         return self not in (TaskStatus.QUEUED, TaskStatus.RUNNING)
 
 
+class Priority(enum.IntEnum):
+    """Which of a workspace's tasks run first; what a step of it is worth says `ngpu.tasks.lifecycle.place_of`."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+
+
 class DataForm(enum.StrEnum):
     """How a request's ``data`` came, and so how its result goes back (wire contract §1)."""
 
@@ -238,6 +246,11 @@ class Task:
     that a client waits for it on its connection, so that it never waits in the queue. ``app`` names the app whose
     adapter converses with workers for it ("": one call, passed through); ``checkpoint`` is where that conversation
     stands, in JSON, once a worker has the job ("": not yet).
+
+    Tasks wait in the order of ``place``, a time: that of the submission, moved by the priority. ``retries`` counts how
+    often the task was put back into the queue after it had ended. ``webhook`` is the URL that is told of each end ("":
+    none), ``idempotency_key`` a digest of what the customer told the request by ("": nothing), ``request_digest`` one
+    of the request itself, where there is such a key.
     """
 
     id: str
@@ -263,28 +276,13 @@ class Task:
     outcome: Outcome | None = None
     app: str = ""
     checkpoint: str = ""
+    priority: Priority = Priority.NORMAL
+    place: float = 0.0
+    retries: int = 0
+    webhook: str = ""
+    idempotency_key: str = ""
+    request_digest: str = ""
     number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TaskQuery:
-    """Which tasks to list; ``None`` does not narrow. ``start`` and ``end`` are inclusive."""
-
-    workspace: str
-    node: str | None = None
-    btc_address: str | None = None
-    start: float | None = None
-    end: float | None = None
-    limit: int = 1000
-    cursor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPage:
-    """Task ids in the order of their submission; ``next_cursor`` is there while more follow."""
-
-    ids: tuple[str, ...]
-    next_cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class GatewayService(Service):
         parts.fleet.start()
         self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
         self._settling.addErrback(self._not_settled)
+        parts.webhooks.start()
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 self._ports.append(await self._listen(site, description))
@@ -123,7 +124,9 @@ class GatewayService(Service):
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in (parts.public, parts.admin):
             site.abort_all()
+        await parts.webhooks.stop()
         await parts.connections.close()
         await parts.fetcher.close()
         parts.archives.close()
+        await parts.receivers.close()
         await parts.store.close()

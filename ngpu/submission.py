@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ngpu.model import DataForm, Task, UpstreamRequest
+from ngpu.model import DataForm, Priority, Task, UpstreamRequest
+from ngpu.tasks.lifecycle import place_of
 from ngpu.tenancy import Access
 
 
 def no_header(name: str) -> None:
     """For a submission that came without header fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a submission asks for beside its work; ``None`` and "" leave it to the workspace.
+
+    ``ttl`` and ``timeout`` are seconds, ``webhook`` a URL that was checked, ``key`` a digest of the Idempotency-Key.
+    """
+
+    ttl: float | None = None
+    timeout: float | None = None
+    priority: Priority = Priority.NORMAL
+    webhook: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +35,7 @@ class Submission:
     ``method`` is the name of the call or app, ``request_url`` what the client asked for; both only for the record.
     ``app`` names the app whose adapter converses for it, "" where it is passed through.
     ``header`` gives the first field of a name of the client's request, ``None`` where it has none.
+    ``digest`` is one of all that makes two requests the same, where ``wishes`` have a key.
     """
 
     access: Access
@@ -33,11 +49,13 @@ class Submission:
     request_url: str
     app: str = ""
     header: Callable[[str], str | None] = no_header
+    wishes: Wishes = Wishes()
+    digest: str = ""
 
     def task(self, task_id: str, now: float) -> Task:
-        """The record that begins with it, queued from now on."""
+        """The record that begins with it, queued from now on, with what it wishes."""
         workspace = self.access.workspace
-        return Task(
+        task = Task(
             id=task_id,
             workspace=workspace.id,
             method=self.method,
@@ -54,3 +72,19 @@ class Submission:
             user_key=self.access.user_key,
             app=self.app,
         )
+        return wished(task, self)
+
+
+def wished(task: Task, submission: Submission) -> Task:
+    """A new task with what its submission wishes."""
+    wishes, workspace = submission.wishes, submission.access.workspace
+    return replace(
+        task,
+        expires_at=task.submitted_at + (workspace.queue.ttl if wishes.ttl is None else wishes.ttl),
+        timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,
+        priority=wishes.priority,
+        place=place_of(task.submitted_at, wishes.priority, workspace.queue.ttl),
+        webhook=wishes.webhook,
+        idempotency_key=wishes.key,
+        request_digest=submission.digest,
+    )

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.discovery import discover
 from ngpu.errors import StoreUnavailable
@@ -202,6 +203,16 @@ class House:
             clock=self.clock,
             metrics=self.metrics,
         )
+        self.backlog = Backlog(
+            self.gateway,
+            store=self.store,
+            runs=self.runs,
+            dispatcher=self.dispatcher,
+            gates=self.gates,
+            zone=ZoneInfo("UTC"),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
         _houses.append(self)
         for replica in self.replicas if up else ():
             self.health(replica.id, True)
@@ -229,6 +240,10 @@ class House:
         """A task in the queue; its id."""
         task: Task = done(self.gateway.submit(self.submission(**fields)))
         return task.id
+
+    async def submit_and_wait(self, seconds: float, **fields: Any) -> Task:
+        task = await self.backlog.submit(self.submission(**fields))
+        return await self.backlog.wait(task, seconds)
 
     def call(self, **fields: Any) -> Watched:
         return begun(self.gateway.call(self.submission(**fields)))

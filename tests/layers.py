@@ -8,7 +8,11 @@ from pathlib import Path
 
 ROOMS = (
     "errors",
+    "limits",
     "model",
+    "listing",
+    "outbox",
+    "queue",
     "interfaces",
     "plugin",
     "adapter",
@@ -20,6 +24,7 @@ ROOMS = (
     "waiting",
     "addresses",
     "egress",
+    "lookup",
     "settings",
     "options",
     "selection",
@@ -46,9 +51,12 @@ ROOMS = (
     "roster",
     "workspaces",
     "gates",
+    "allowance",
     "submission",
     "figures",
     "gateway",
+    "backlog",
+    "webhooks",
     "cloud",
     "http",
     "origin",
@@ -62,7 +70,10 @@ ROOMS = (
 """Imports go down this list only: a room sees those before it."""
 
 BASE = frozenset(
-    {"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "storing", "families"}
+    {
+        *("errors", "limits", "model", "listing", "outbox", "queue", "interfaces", "plugin", "adapter"),
+        *("containers", "placing", "policy", "storing", "families"),
+    }
 )
 SEES = {
     "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},

@@ -15,7 +15,8 @@ from typing import Any
 
 from task_stores import pattern, whole
 
-from ngpu.model import TaskQuery, TaskStatus
+from ngpu.listing import TaskQuery
+from ngpu.model import TaskStatus
 
 CHILD = Path(__file__).parent / "store_child.py"
 """A program of its own over a store; see there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from klein import Klein
@@ -11,20 +11,27 @@ from twisted.web.resource import IResource, Resource
 
 from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls, add_cloud_routes
+from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
 from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
+from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
 
 MakeCall = Callable[[NgpuRequest], Call]
 
 
-def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str, str, Route], ...]:
+def partner_routes(
+    reading: Reading, submitting: Submitting, queueing: Queueing, streaming: Streaming
+) -> tuple[tuple[str, str, Route], ...]:
     """Method, address and route of every call of the partner contract."""
     return (
         ("POST", "/user/schedulingTask", submitting.scheduling_task),
-        ("POST", "/user/cancelTask", submitting.cancel_task),
+        ("POST", "/user/cancelTask", queueing.cancel_task),
+        ("POST", "/user/retryTask", queueing.retry_task),
+        ("POST", "/user/purgeQueue", queueing.purge_queue),
         ("GET", "/user/queryTask", reading.query_task),
+        ("GET", "/user/queryTask/stream", streaming.query_task_stream),
         ("GET", "/user/getDetailed", reading.get_detailed),
         ("GET", "/user/getTask", reading.get_task),
         ("GET", "/user/getTasks", reading.get_tasks),
@@ -40,14 +47,15 @@ def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str,
 
 
 def partner_resource(
-    reading: Reading, submitting: Submitting, make_call: MakeCall, cloud: CloudCalls | None = None
+    routes: Iterable[tuple[str, str, Route]], make_call: MakeCall, cloud: CloudCalls | None = None
 ) -> IResource:
     """What the public listener serves.
 
+    :param routes: see `partner_routes`.
     :param cloud: the calls of the published command-line client, where there are accounts for it.
     """
     app = Klein()
-    for method, address, route in partner_routes(reading, submitting):
+    for method, address, route in routes:
         add_route(app, method, address, route, make_call)
         if "<" not in address:
             refuse_other_methods(app, method, address)

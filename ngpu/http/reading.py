@@ -12,8 +12,9 @@ from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
 from ngpu.http.reply import Reply
+from ngpu.listing import TaskQuery
 from ngpu.media import Media
-from ngpu.model import CHUNK, Task, TaskQuery, node_key
+from ngpu.model import CHUNK, Task, node_key
 from ngpu.settings import Workspace
 from ngpu.wire.envelope import normal_address
 from ngpu.wire.replies import node_list, record, short_record, success, task_list, task_reply

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +16,14 @@ from ngpu.errors import (
     BadSettings,
     MethodNotAllowed,
     NgpuError,
+    OverLimit,
     QueueFull,
     TooManyTries,
     Unauthorized,
     Unavailable,
 )
 from ngpu.http.server import NgpuRequest
+from ngpu.limits import Allowance
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
 from ngpu.wire.replies import failure
@@ -72,8 +74,10 @@ def refusal(error: NgpuError) -> Reply:
     """The reply that tells of an error."""
     status = status_of(error)
     headers: dict[str, str] = {}
-    if isinstance(error, QueueFull | TooManyTries | Unavailable):
+    if isinstance(error, QueueFull | OverLimit | TooManyTries | Unavailable):
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, OverLimit):
+        headers |= limit_fields(error.standing)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, Unauthorized):
@@ -83,6 +87,16 @@ def refusal(error: NgpuError) -> Reply:
         told = error.problems[:MOST_PROBLEMS]
         document["problems"] = [{"path": path, "message": message} for path, message in told]
     return Reply(document, status, headers)
+
+
+def limit_fields(standing: Sequence[Allowance]) -> dict[str, str]:
+    """How a workspace's limits stand, as header fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    if not standing:
+        return {}
+    return {
+        "RateLimit-Policy": ", ".join(f'"{each.name}";q={each.limit};w={each.window}' for each in standing),
+        "RateLimit": ", ".join(f'"{each.name}";r={each.left};t={each.reset}' for each in standing),
+    }
 
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:

@@ -1,29 +1,35 @@
-"""The partner contract's calls that submit work, and cancel it (wire contract §3, §8)."""
+"""The partner contract's calls that submit work (wire contract §3)."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ngpu.adapter import IAppAdapter
+from ngpu.allowance import Allowances
+from ngpu.backlog import Backlog
 from ngpu.errors import BadRequest, MethodNotAllowed, NotFound, Unauthorized
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
 from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
-from ngpu.http.reading import TASK_ID, Reading
-from ngpu.http.reply import Reply
-from ngpu.model import DataForm, Task, TaskStatus, UpstreamRequest
+from ngpu.http.reading import Reading
+from ngpu.http.reply import Reply, limit_fields
+from ngpu.http.wishing import Wishing
+from ngpu.model import Body, DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
 from ngpu.wire.envelope import Envelope, normal_address
-from ngpu.wire.replies import failure, success, task_ids, task_reply, worker_refusal
+from ngpu.wire.replies import failure, outcome_of, task_ids, task_reply, worker_refusal
 from ngpu.wire.target import worker_target
 
 _RAW_FIELDS = (b"content-type", b"content-encoding", b"content-language")
 """What of a raw request's fields describes its body, and so goes with it to the worker."""
+
+ASK_AGAIN = 5
+"""Seconds until it makes sense to ask again for a task that was waited for in vain."""
 
 ParseEnvelope = Callable[[bytes, bool], Awaitable[Envelope]]
 
@@ -47,6 +53,7 @@ class Submitting:
 
     :param adapters: of the apps that call workers.
     :param budget: the memory that bodies may take.
+    :param wishing: reads what is asked for beside the work.
     :param parse: reads a body as an envelope, or as a flat one where that is said, in a thread where it is large.
     """
 
@@ -59,7 +66,13 @@ class Submitting:
         adapters: Mapping[str, IAppAdapter],
         parse: ParseEnvelope,
         budget: BodyBudget,
+        backlog: Backlog,
+        allowances: Allowances,
+        wishing: Wishing,
     ) -> None:
+        self._backlog = backlog
+        self._allowances = allowances
+        self._wishing = wishing
         self._gateway = gateway
         self._reading = reading
         self._workspaces = workspaces
@@ -100,13 +113,6 @@ class Submitting:
         adapter = self._adapters.get(name)
         return await (self._reading.query_task(call) if adapter is None else self._reading.query_app(call, adapter))
 
-    async def cancel_task(self, call: Call) -> Reply:
-        """End a task that is queued or running."""
-        access = call.access()
-        task = await self._gateway.cancel(call.needed(*TASK_ID), access)
-        annotate(call.request, task_id=task.id, workspace=access.workspace.label)
-        return Reply({**success("cancelled"), **task_ids(task.id), "status": str(task.status)})
-
     def _app(self, name: str) -> App:
         app = self._apps.get(name)
         if app is None:
@@ -129,29 +135,34 @@ class Submitting:
         workspace = access.workspace
         annotate(call.request, workspace=workspace.label)
         sync = _is_sync(mode)
+        standing = await self._allowances.take(workspace, known=call.header("Idempotency-Key") is not None)
+        wishes = await self._wishing.read(call, workspace)  # may look a host up, and so comes after the rate
         limit, length = workspace.body_limit, call.request.body.length
         # what is too large is refused before it is read
         share = await self._budget.share(limit if length is None else length if length <= limit else 0)
         try:
-            submission = await self._read(call, access, job)
+            submission = await self._wishing.identified(replace(await self._read(call, access, job), wishes=wishes))
             share.shrink(len(submission.data))
-            return await self._submit(call, submission, sync)
+            reply = await self._submit(call, submission, sync)
         finally:
             share.release()
+        return replace(reply, headers={**reply.headers, **limit_fields(standing)})
 
     async def _submit(self, call: Call, submission: Submission, sync: bool | None) -> Reply:
         workspace = submission.access.workspace
-        if sync:
+        if sync and not submission.wishes.key:
             over = await self._gateway.call(submission)
             annotate(call.request, task_id=over.task.id, node=over.task.placement.node_address)
             return _sync_reply(over)
         preferred = call.preferred_wait() if sync is None else None
-        wait = min(workspace.inline_wait if preferred is None else preferred, workspace.timeout)
-        if sync is False or wait <= 0:
-            task = await self._gateway.submit(submission)
-        else:
-            task = await self._gateway.submit_and_wait(submission, wait)
+        task = await self._backlog.submit(submission)
         annotate(call.request, task_id=task.id)
+        if sync:  # its client may come back with the same key, so the task must outlive this connection
+            task = await self._backlog.follow(task)
+            return _replayed(task, self._gateway.result_of(task)) if task.status.ended else _unfinished(task)
+        wait = min(workspace.inline_wait if preferred is None else preferred, workspace.timeout)
+        if sync is None and wait > 0 and not task.status.ended:
+            task = await self._backlog.wait(task, wait)
         headers = {} if preferred is None else {"Preference-Applied": f"wait={wait:g}"}
         return Reply(self._submitted(task), headers=headers)
 
@@ -190,7 +201,7 @@ class Submitting:
 
 def _sync_reply(over: Ended) -> Reply:
     """The reply to a client that waited: the worker's status where it is an error, ours where there was no answer."""
-    task, outcome = over.task, over.task.outcome
+    task, outcome = over.task, outcome_of(over.task)
     assert outcome is not None
     if task.status is TaskStatus.FINISHED:
         return Reply(task_reply(task, over.result))
@@ -198,6 +209,25 @@ def _sync_reply(over: Ended) -> Reply:
         return Reply(worker_refusal(task, over.result), outcome.code)
     return Reply(
         {**failure(outcome.code, outcome.reason), **task_ids(task.id), "status": str(task.status)}, outcome.code
+    )
+
+
+def _replayed(task: Task, result: Body | None) -> Reply:
+    """The same for a task that is found again by its key: never a 503 of ours, which would be sent again for ever."""
+    outcome = task.outcome
+    if outcome is not None and outcome.code == 503 and not outcome.worker_status:
+        task = replace(task, outcome=replace(outcome, code=502))
+    return _sync_reply(Ended(task, result))
+
+
+def _unfinished(task: Task) -> Reply:
+    """The reply to a client that waited for a task that goes on without it."""
+    msg = (
+        f"the task is {task.status}, and goes on; ask queryTask for it, or send the same request with the same "
+        "Idempotency-Key again"
+    )
+    return Reply(
+        {**failure(503, msg), **task_ids(task.id), "status": str(task.status)}, 503, {"Retry-After": str(ASK_AGAIN)}
     )
 
 

@@ -25,11 +25,10 @@ def check_scope(document: Document) -> Iterator[Problem]:
 
 
 def warnings(document: Document) -> Iterator[Problem]:
-    """What is accepted and has no effect in this version."""
-    unused: list[Path] = [(*path, "webhook_secret") for path, _ in document.blocks("workspaces")]
-    for path in unused:
-        if document.get(*path):
-            yield _at(document, path, "has no effect in this version", at_key=True)
+    """What is accepted and has no effect."""
+    for path, _ in document.blocks("workspaces"):
+        if document.get(*path, "rate", "burst") and not document.get(*path, "rate", "per_second"):
+            yield _at(document, (*path, "rate", "burst"), "has no effect without per_second", at_key=True)
 
 
 def _at(document: Document, path: Path, message: str, *, at_key: bool = False) -> Problem:

@@ -57,8 +57,8 @@ class Limits(Block):
 
     A complete head within ``head_timeout``, of at most ``head_size`` bytes and ``header_count`` fields; a body of at
     least ``body_rate`` bytes a second, averaged over ``body_window``; ``idle_timeout`` between two requests;
-    ``write_timeout`` without a byte of a reply taken; ``connections`` open at once; ``body_memory`` for all large
-    bodies together.
+    ``write_timeout`` without a byte of a reply taken; ``connections`` open at once, and ``streams`` of tasks' statuses;
+    ``body_memory`` for all large bodies together.
     """
 
     head_timeout: PositiveDuration = written("10s")
@@ -70,6 +70,7 @@ class Limits(Block):
     connections: CountFrom1 = 10_000
     write_timeout: PositiveDuration = written("60s")
     body_memory: PositiveSize = written("1GiB")
+    streams: CountFrom1 = 1000
 
 
 class Plugins(Block):

@@ -8,12 +8,13 @@ import hashlib
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, model_validator
 
 from ngpu.settings.block import Block, FrozenMap, concealed, refusal, written
 from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import Address
 from ngpu.settings.kinds import (
+    MOST,
     Count,
     CountFrom1,
     Duration,
@@ -28,6 +29,9 @@ from ngpu.settings.kinds import (
     Text,
     matching,
 )
+
+SLOWEST_RATE = 0.001
+"""Submissions a second: one in a quarter of an hour; who wants fewer wants a quota."""
 
 
 def _workspace_id(text: str) -> str:
@@ -136,6 +140,25 @@ class Queue(Block):
     ttl: PositiveDuration = written("1d")
 
 
+def _rate(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value == 0 or SLOWEST_RATE <= value <= MOST):
+        return float(value)
+    raise refusal(f"must be a number such as 5 or 0.5, of at least {SLOWEST_RATE}, or 0 for no limit")
+
+
+class RateSettings(Block):
+    """Submissions a second, and how many at once (0: as many as in a second, at least 1); 0 sets no limit."""
+
+    per_second: Annotated[float, PlainValidator(_rate)] = 0.0
+    burst: Count = 0
+
+
+class QuotaSettings(Block):
+    """How many tasks a day, in the configured time zone; 0 sets no limit."""
+
+    per_day: Count = 0
+
+
 class RequiredGpus(Block):
     """The GPUs that a node must have: of this type ("": any), each with so many bytes of memory at least."""
 
@@ -177,6 +200,8 @@ class Workspace(Block):
     path: PathAndQuery = ""
     slots: CountFrom1 = 1
     queue: Queue = written({})
+    rate: RateSettings = written({})
+    quota: QuotaSettings = written({})
     timeout: PositiveDuration = written("5m")
     retention: Duration = written("7d")
     inline_wait: Duration = written("0s")

@@ -22,6 +22,7 @@ _PLAIN = (
     "client_ip",
     "user_key",
     "app",
+    "request_digest",
 )
 
 

@@ -143,7 +143,7 @@ class Conversation:
             request,
             BytesBody(body),
             taken,
-            self._workspace.timeout if timeout is None else timeout,
+            self._current().timeout if timeout is None else timeout,
             retry,
             self._elsewhere,
         )

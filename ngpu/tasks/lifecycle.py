@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from ngpu.errors import NgpuError
-from ngpu.model import Outcome, Placement, Task, TaskStatus
+from ngpu.model import Outcome, Placement, Priority, Task, TaskStatus
 from ngpu.wire.codes import status_of
 
 
@@ -53,6 +53,27 @@ def workspace_gone() -> Outcome:
 def may_run_again(task: Task, retry: str) -> bool:
     """Whether a task that was running when the gateway stopped goes back into the queue."""
     return retry == "idempotent" and not task.direct
+
+
+def place_of(submitted_at: float, priority: Priority, ttl: float) -> float:
+    """Where a task stands in its queue: as one of normal priority that was submitted then.
+
+    A step of priority counts like a quarter of the queue's ``ttl`` of waiting. So a task of high priority goes before
+    all of normal priority that came up to a quarter of the ttl before it, and one of low priority goes before those
+    that come a quarter of the ttl after it: whoever comes later, it gets its turn before it would expire.
+
+    :param ttl: the workspace's ``queue.ttl`` in seconds.
+    """
+    return submitted_at - (priority - Priority.NORMAL) * ttl / 4
+
+
+def patience(task: Task, ttl: float) -> float:
+    """Seconds that a call whose client waits stands in the line at most: less than its timeout where it says so.
+
+    :param ttl: the workspace's ``queue.ttl``, which is of the queue only.
+    """
+    own = task.expires_at - task.submitted_at
+    return min(task.timeout, own) if own < ttl else task.timeout
 
 
 def wait_estimate(position: int, slots: int, average: float | None) -> int | None:

@@ -26,6 +26,7 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
 from ngpu.tasks.result import ResultSink
+from ngpu.tasks.watches import Watches
 from ngpu.waiting import echo
 
 AVERAGE_WEIGHT = 0.1
@@ -33,6 +34,8 @@ AVERAGE_WEIGHT = 0.1
 
 RECORD_AGAIN = 1.0
 """Seconds between tries to record an end while the store refuses."""
+
+_CHANGE = "/change"
 
 Last = tuple[int, bytes] | None
 T = TypeVar("T")
@@ -54,6 +57,7 @@ class Runs:
     """Takes tasks that hold a slot to their end, and records it.
 
     :param conversations: of tasks that have an app.
+    :ivar stopping: whether `stop` was called.
     """
 
     log = Logger("ngpu.tasks")
@@ -67,13 +71,14 @@ class Runs:
         conversations: Conversations | None = None,
     ) -> None:
         self.conversations = conversations
+        self.stopping = False
         self._store = store
         self._caller = caller
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Deferred[Any]] = {}
         self._aborted: set[str] = set()
-        self._watchers: dict[str, list[Deferred[None]]] = {}
+        self._watches = Watches(clock)
         self._averages: dict[str, float] = {}
 
     def run(
@@ -85,6 +90,7 @@ class Runs:
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
         """
+        self.changed(task.id)
         return self._track(task.id, self._run(task, body, lease, workspace, next_lease)).addBoth(self._over, task.id)
 
     def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
@@ -110,26 +116,21 @@ class Runs:
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
         """Fires when the task has ended, or after so many seconds; cancelling it stops the watch."""
-        watcher: Deferred[None] = Deferred()
-        self._watchers.setdefault(task_id, []).append(watcher)
-        timer = self._clock.callLater(seconds, watcher.callback, None)
+        return self._watches.watch(task_id, seconds)
 
-        def leave(result: None) -> None:
-            if timer.active():
-                timer.cancel()
-            watchers = self._watchers.get(task_id, [])
-            if watcher in watchers:
-                watchers.remove(watcher)
-                if not watchers:
-                    del self._watchers[task_id]
-            return result
+    def watch_change(self, task_id: str, seconds: float) -> Deferred[None]:
+        """The same, also when it begins to run or is put back into the queue."""
+        return self._watches.watch(task_id + _CHANGE, seconds)
 
-        return watcher.addBoth(leave)
+    def changed(self, task_id: str) -> None:
+        """Wake whoever watches for a change that is no end."""
+        self._watches.wake(task_id + _CHANGE)
 
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
         """Count an end and wake whoever watches for it."""
         self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
-        self._wake(task_id)
+        self._watches.wake(task_id)
+        self.changed(task_id)
 
     def average(self, workspace: str) -> float | None:
         """Seconds that the workspace's runs took lately; ``None`` before the first."""
@@ -142,19 +143,15 @@ class Runs:
 
     async def stop(self, grace: float) -> None:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
+        self.stopping = True
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
-        for task_id in tuple(self._watchers):
-            self._wake(task_id)  # with the id in hand, its client can ask the next process
+        self._watches.wake_all()  # with the id in hand, its client can ask the next process
         over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
         over.addTimeout(grace, self._clock, lambda result, _: None)
         await over
         for running in tuple(self._running.values()):
             running.cancel()
-
-    def _wake(self, task_id: str) -> None:
-        for watcher in self._watchers.pop(task_id, ()):
-            watcher.callback(None)
 
     def _track(self, task_id: str, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
         done: Deferred[Any] = Deferred.fromCoroutine(work)
@@ -191,6 +188,7 @@ class Runs:
                 outcome, last = sink.outcome(), sink.last
         except PutBack:
             await self.insist(task.id, "requeue", lambda: self._store.requeue(task.id, sink.task.attempt))
+            self.changed(task.id)
             return None
         except EndedElsewhere:
             return None

@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from zope.interface import implementer
 
-from ngpu.errors import BadRequest, Conflict, NotFound, QueueFull, StoreUnavailable
+from ngpu.errors import BadRequest, Conflict, NotFound
 from ngpu.interfaces import ITaskStore
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+from ngpu.limits import Quota
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
+from ngpu.testing.shelf import Record, Shelf, Shelved
 
-
-@dataclass(slots=True)
-class Record:
-    """A task and its bodies."""
-
-    task: Task
-    request: bytes
-    pieces: dict[int, bytes] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Shelf:
-    """What outlives a store: another one over the same shelf finds everything again."""
-
-    records: dict[str, Record] = field(default_factory=dict)
-    last_number: int = 0
+__all__ = ["MemoryTaskStore", "Shelf"]
 
 
 @implementer(ITaskStore)
-class MemoryTaskStore:
+class MemoryTaskStore(Shelved):
     """Task records in a dict, in the order of their numbers.
 
     :param shelf: where to keep them; one of its own by default.
-    :param batch: how many tasks ``expire`` and ``purge`` take at once.
+    :param batch: how many tasks ``expire``, ``purge`` and ``cancel_queued`` take at once.
     """
-
-    def __init__(self, shelf: Shelf | None = None, batch: int = 100) -> None:
-        self._shelf = shelf or Shelf()
-        self._batch = batch
-        self._open = True
-
-    def _records(self) -> dict[str, Record]:
-        if not self._open:
-            raise StoreUnavailable("the task store is closed")
-        return self._shelf.records
-
-    def _tasks(self, workspace: str, status: TaskStatus) -> list[Task]:
-        tasks = (record.task for record in self._records().values())
-        return [task for task in tasks if task.workspace == workspace and task.status is status]
 
     def _current(self, task_id: str, attempt: int) -> Record | None:
         """The record, if its task runs and ``attempt`` is not fenced off."""
@@ -58,36 +32,44 @@ class MemoryTaskStore:
             return record
         return None
 
-    def _check(self, task: Task, queue_limit: int | None) -> None:
-        if queue_limit is not None and len(self._tasks(task.workspace, TaskStatus.QUEUED)) >= queue_limit:
-            raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", 5)
-        if task.id in self._records():
-            raise Conflict(f"there is a task {task.id} already")
-
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
         """See ``ITaskStore.add``.
 
         :raises Conflict: there is a task with this id.
         """
-        self._check(task, queue_limit)
+        known = await self._known(task, queue_limit, quota)
+        if known is not None:
+            return known
         data = b"".join([chunk async for chunk in request.chunks()])
-        self._check(task, queue_limit)  # others may have come while the body was read
-        self._shelf.last_number += 1
-        stored = replace(task, number=self._shelf.last_number)
-        self._records()[task.id] = Record(stored, data)
+        known = await self._known(task, queue_limit, quota)  # others may have come while the body was read
+        if known is not None:
+            return known
+        self._count(task.workspace, quota)
+        number = self._next_turn()
+        stored = replace(task, number=number, place=self._place(task.workspace, task.priority, task.place))
+        self._records()[task.id] = Record(stored, data, number)
+        if stored.status.ended:
+            self._ended(stored)
         return stored
+
+    async def _known(self, task: Task, queue_limit: int | None, quota: Quota | None) -> Task | None:
+        known = await self.by_key(task.workspace, task.idempotency_key)
+        if known is None:
+            self._check(task.workspace, queue_limit, quota)
+            if task.id in self._records():
+                raise Conflict(f"there is a task {task.id} already")
+        return known
 
     async def claim(self, workspace: str, placement: Placement, now: float) -> Task | None:
         """See ``ITaskStore.claim``."""
-        waiting = self._tasks(workspace, TaskStatus.QUEUED)
-        task = next((task for task in waiting if task.expires_at > now), None)
-        if task is None:
+        record = next((each for each in self._waiting(workspace) if each.task.expires_at > now), None)
+        if record is None:
             return None
-        claimed = replace(
-            task, status=TaskStatus.RUNNING, attempt=task.attempt + 1, placement=placement, started_at=now
+        attempt = record.task.attempt + 1
+        record.task = replace(
+            record.task, status=TaskStatus.RUNNING, attempt=attempt, placement=placement, started_at=now
         )
-        self._records()[task.id].task = claimed
-        return claimed
+        return record.task
 
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See ``ITaskStore.reattempt``."""
@@ -129,6 +111,7 @@ class MemoryTaskStore:
         if record is None:
             return False
         record.task = replace(record.task, status=outcome.status, outcome=outcome, ended_at=now)
+        self._ended(record.task)
         if last is None:
             record.pieces.clear()
         else:
@@ -143,6 +126,7 @@ class MemoryTaskStore:
         before = record.task.status
         if not before.ended:
             record.task = replace(record.task, status=TaskStatus.CANCELLED, ended_at=now)
+            self._ended(record.task)
             record.pieces.clear()
         return before
 
@@ -151,7 +135,9 @@ class MemoryTaskStore:
         tasks = [record.task for record in self._records().values()]
         due = [task for task in tasks if task.status is TaskStatus.QUEUED and task.expires_at <= now][: self._batch]
         for task in due:
-            self._records()[task.id].task = replace(task, status=TaskStatus.EXPIRED, ended_at=now)
+            over = replace(task, status=TaskStatus.EXPIRED, ended_at=now)
+            self._records()[task.id].task = over
+            self._ended(over)
         return [(task.workspace, task.id) for task in due]
 
     async def orphans(self) -> Sequence[Task]:
@@ -165,10 +151,16 @@ class MemoryTaskStore:
             for task_id, record in self._records().items()
             if record.task.ended_at is not None
             and record.task.ended_at < ended_before.get(record.task.workspace, otherwise)
+            and not self._is_pending(task_id)
         ][: self._batch]
         for task_id in due:
             del self._records()[task_id]
+            self._shelf.webhooks.pop(task_id, None)
         return len(due)
+
+    def _is_pending(self, task_id: str) -> bool:
+        webhook = self._shelf.webhooks.get(task_id)
+        return webhook is not None and webhook.due_at is not None
 
     async def get(self, task_id: str) -> Task | None:
         """See ``ITaskStore.get``."""
@@ -189,12 +181,7 @@ class MemoryTaskStore:
 
     async def queued(self, workspace: str) -> int:
         """See ``ITaskStore.queued``."""
-        return len(self._tasks(workspace, TaskStatus.QUEUED))
-
-    async def queue_position(self, task: Task) -> int:
-        """See ``ITaskStore.queue_position``."""
-        waiting = self._tasks(task.workspace, TaskStatus.QUEUED)
-        return 1 + sum(other.number < task.number for other in waiting)
+        return len(self._waiting(workspace))
 
     def request_body(self, task: Task) -> Body:
         """See ``ITaskStore.request_body``."""

@@ -15,6 +15,7 @@ _STATUS: tuple[tuple[type[errors.NgpuError], int], ...] = (
     (errors.PayloadTooLarge, 413),
     (errors.QueueFull, 429),
     (errors.TooManyTries, 429),
+    (errors.OverLimit, 429),
     (errors.ResultTooLarge, 502),
     (errors.CallTimeout, 504),
     (errors.UpstreamError, 502),

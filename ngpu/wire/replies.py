@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ngpu.model import Body, BytesBody, DataForm, Outcome, Task, TaskPage, TaskStatus
+from ngpu.listing import TaskPage
+from ngpu.model import Body, BytesBody, DataForm, Outcome, Task, TaskStatus
 from ngpu.wire.stream import Embedded, Spelling
 from ngpu.wire.times import format_time
 
@@ -74,6 +75,21 @@ def task_reply(task: Task, result: Body | None, queue: Mapping[str, Any] | None 
     return {**reply, "data": told if task.form is DataForm.OBJECT else json.dumps(told, ensure_ascii=False)}
 
 
+def webhook_reply(task: Task, result: Body | None, most: int) -> dict[str, Any]:
+    """What a webhook is told of an ended task: queryTask's reply, without the data of a result that is over ``most``.
+
+    :param most: bytes.
+    """
+    if result is None or result.length <= most or task.status is not TaskStatus.FINISHED:
+        return task_reply(task, result)
+    reply = task_reply(task, BytesBody())
+    reply.pop("data_encoding", None)
+    left_out = (
+        f"the result has {result.length} bytes, more than the {most} that a webhook carries: ask queryTask for it"
+    )
+    return {**reply, "data": {} if task.form is DataForm.OBJECT else "", "data_left_out": left_out}
+
+
 def worker_refusal(task: Task, result: Body) -> dict[str, Any]:
     """The reply to a call that waited and whose worker answered with an error status: what it said, as ``data``."""
     outcome = task.outcome or Outcome(TaskStatus.FAILED)
@@ -135,6 +151,7 @@ def record(task: Task, request: Body, result: Body | None, zone: ZoneInfo) -> di
         "status": str(task.status),
         "reason": "" if outcome is None else outcome.reason,
         "attempts": task.attempt,
+        "retries": task.retries,
     }
 
 

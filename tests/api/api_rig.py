@@ -153,13 +153,19 @@ class Rig:
 
 
 @contextmanager
-def rig_of(folder: Path, workers: int, make: Callable[[list[int]], Mapping[str, Any]]) -> Iterator[Rig]:
+def rig_of(
+    folder: Path,
+    workers: int,
+    make: Callable[[list[int]], Mapping[str, Any]],
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Rig]:
     """A rig with so many workers; ``make`` gets their ports and gives the configuration."""
     started: list[ScriptedWorker] = []
     try:
         started.extend(ScriptedWorker().start() for _ in range(workers))
         with running(folder) as processes:
-            yield Rig(processes.start_gateway(make([worker.port for worker in started])), started)
+            config = make([worker.port for worker in started])
+            yield Rig(processes.start_gateway(config, env=env), started)
     finally:
         for worker in started:
             worker.stop()

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from task_stores import BACKENDS, DONE, HERE, THERE, Opener, SlowBody, pattern, sample, whole
+from task_stores import DONE, HERE, THERE, Opener, SlowBody, pattern, sample, whole
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from zope.interface.verify import verifyObject
 
 from ngpu.errors import BadRequest, Conflict, NotFound, QueueFull, StoreUnavailable
 from ngpu.interfaces import ITaskStore
-from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskQuery, TaskStatus
+from ngpu.limits import Rate
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
+from ngpu.outbox import Webhook
 
 EMPTY = BytesBody()
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5]
-
-
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS.keys())
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    from twisted.internet import reactor
-
-    return request.param(tmp_path, reactor)
-
-
-@pytest_twisted.async_yield_fixture
-async def store(opener: Opener) -> AsyncIterator[Any]:
-    opened = await opener()
-    yield opened
-    await opened.close()
 
 
 async def added(store: Any, task_id: str = "t", **fields: Any) -> Task:
@@ -670,6 +657,7 @@ class TestClose:
         task = await ended(store, "t", 1002.0, b"result")
         await store.close()
         await store.close()
+        webhook = Webhook("w", "t", 0, 1)
         calls = [
             store.add(sample("u"), EMPTY),
             store.claim("w", HERE, 1.0),
@@ -685,6 +673,15 @@ class TestClose:
             store.list(TaskQuery("w")),
             store.queued("w"),
             store.queue_position(task),
+            store.by_key("w", "k"),
+            store.retry("t", 1.0, 2.0, 0.0),
+            store.cancel_queued("w", 1.0, 1),
+            store.take_webhooks(1.0, 2.0, 1, 1, {}),
+            store.webhook_delivered(webhook),
+            store.webhook_failed(webhook, 1.0),
+            store.webhooks(),
+            store.pace("w", Rate(1.0, 1), 1.0),
+            store.used("w", "2026-11-25"),
             whole(store.result_body(task)),
         ]
         for call in calls:

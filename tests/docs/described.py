@@ -43,8 +43,11 @@ class Described:
             if name in reply.headers:
                 value = reply.headers[name]
                 self._validate(int(value) if header["schema"].get("type") == "integer" else value, header["schema"])
-        unsaid = {"Retry-After", "Allow", "WWW-Authenticate", "Preference-Applied"} & reply.headers.keys()
+        told = {"Retry-After", "Allow", "WWW-Authenticate", "Preference-Applied", "RateLimit", "RateLimit-Policy"}
+        unsaid = told & reply.headers.keys()
         assert unsaid <= response.get("headers", {}).keys(), f"undescribed: {unsaid}"
+        if reply.status_code == 204:
+            return
         kind = reply.headers["Content-Type"].partition(";")[0]
         body = reply.json() if kind == "application/json" else reply.text
         self._validate(body, response["content"][kind]["schema"])

@@ -19,7 +19,9 @@ import ngpu.http.reading
 from ngpu.http.admin import admin_resource
 from ngpu.http.cloud import CloudCalls
 from ngpu.http.partner import partner_routes
+from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
+from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
 
 ID = "367614711220405248"
@@ -48,7 +50,9 @@ def test_every_example_is_what_it_is_an_example_of(described: Described) -> None
 def test_every_call_of_the_public_listener_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
     reading = Reading(nothing, {}, nothing)
-    routes = partner_routes(reading, Submitting(nothing, reading, {}, {}, {}, nothing, nothing))
+    submitting = Submitting(nothing, reading, {}, {}, {}, nothing, nothing, nothing, nothing, nothing)
+    streaming = Streaming(nothing, nothing, nothing, nothing, 1)
+    routes = partner_routes(reading, submitting, Queueing(nothing, nothing, nothing), streaming)
     routes += CloudCalls(nothing, nothing).routes()
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
@@ -98,7 +102,7 @@ class Customer:
         reply = self._session.request(method, url, headers=headers, timeout=60, **more)
         assert reply.status_code == status, f"{reply.status_code}: {reply.text[:500]}"
         self.described.check(method, path, reply)
-        body: dict[str, Any] = reply.json() if "json" in reply.headers["Content-Type"] else {}
+        body: dict[str, Any] = reply.json() if reply.content and "json" in reply.headers["Content-Type"] else {}
         return body
 
     @property
@@ -141,6 +145,7 @@ def customer(tmp_path_factory: pytest.TempPathFactory, described: Described) -> 
             {**main, "id": "hasty", "timeout": "1s"},
             {**main, "id": "down", "upstream": nobody, "queue": {"limit": 1}},
             {**main, "id": "shared", "gate": None, "inline_wait": "20s"},
+            {**main, "id": "limited", "rate": {"per_second": 0.01, "burst": 2}, "quota": {"per_day": 5}},
         ]
         config["cloud"] = {"accounts": [account("a@b", "c").model_dump()]}
         yield Customer(processes.start_gateway(config), described)
@@ -153,13 +158,17 @@ def picture(**more: Any) -> dict[str, Any]:
 def test_every_call_succeeds_as_described(customer: Customer, described: Described) -> None:
     customer.submit(picture(), mode="Sync", address=HOLDER)
     task = {"params": {"taskID": customer.submit(picture(), mode="Sync")["taskID"]}}
+    failed = {"params": {"taskID": customer.ended(customer.submit({}, mode="Async")["taskID"])["taskID"]}}
     running = {"params": {"taskID": customer.submit(picture(delay=30), mode="Async")["taskID"]}}
     body = {"json": {"btc_address": HOLDER, "data": picture()}}
     address = {"params": {"address": HOLDER}}
     calls: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/user/schedulingTask"): {"key": ID, **body},
         ("POST", "/user/cancelTask"): {"key": ID, **running},
+        ("POST", "/user/retryTask"): {"key": ID, **failed},
+        ("POST", "/user/purgeQueue"): {"key": ID},
         ("GET", "/user/queryTask"): task,
+        ("GET", "/user/queryTask/stream"): task,
         ("GET", "/user/getDetailed"): task,
         ("GET", "/user/getTask"): task,
         ("GET", "/user/getTasks"): {"key": ID, "params": {"btcaddress": HOLDER}},
@@ -212,6 +221,40 @@ def test_refused_submissions(customer: Customer) -> None:
         customer.ask("POST", "/user/{name}", status, name=name, json={"data": ""})
 
 
+def test_what_is_asked_for_beside_the_work(customer: Customer) -> None:
+    wishes = {"taskTtl": "30s", "taskTimeout": "10s", "taskPriority": "high", "webhook": "https://93.184.216.34/hook"}
+    known = {"headers": {"Idempotency-Key": "k"}, "params": {"taskMode": "Sync", **wishes}}
+    first = customer.ask("POST", "/user/schedulingTask", key=ID, json={"data": picture()}, **known)
+    again = customer.ask("POST", "/user/schedulingTask", key=ID, json={"data": picture()}, **known)
+    assert again["taskID"] == first["taskID"]
+    customer.ask("POST", "/user/schedulingTask", 409, key=ID, json={"data": picture(seed=1)}, **known)
+    customer.ask("POST", "/user/{name}", 409, name="img2img", json={"data": picture()}, **known)
+    for name, value in {"taskTtl": "2d", "taskTimeout": "1", "taskPriority": "top", "webhook": "http://a/"}.items():
+        params = {"params": {name: value}}
+        customer.ask("POST", "/user/schedulingTask", 400, key=ID, json={"data": picture()}, **params)
+    customer.ask("POST", "/user/purgeQueue", key="down")
+    waits = {"headers": {"Idempotency-Key": "k"}, "params": {"taskMode": "Sync", "taskTimeout": "1s"}}
+    unfinished = customer.ask("POST", "/user/schedulingTask", 503, key="down", json={"data": picture()}, **waits)
+    assert customer.query(unfinished["taskID"])["status"] == "queued"
+
+
+def test_limits(customer: Customer) -> None:
+    customer.submit(picture(), key="limited", mode="Sync")
+    task = customer.submit({}, 422, key="limited", mode="Sync")
+    customer.submit(picture(), 429, key="limited")
+    customer.ask("POST", "/user/retryTask", 429, key="limited", params={"taskID": task["taskID"]})
+
+
+def test_trying_again_and_dropping(customer: Customer) -> None:
+    for status, key, params in ((400, ID, {}), (401, None, {"taskID": UNKNOWN}), (404, ID, {"taskID": UNKNOWN})):
+        customer.ask("POST", "/user/retryTask", status, key=key, params=params)
+    done = {"params": {"taskID": customer.submit(picture(), mode="Sync")["taskID"]}}
+    customer.ask("POST", "/user/retryTask", 409, key=ID, **done)
+    customer.ask("POST", "/user/purgeQueue", 401)
+    assert customer.ask("POST", "/user/purgeQueue", key=ID)["result_size"] == 0
+    customer.ask("GET", "/user/queryTask/stream", 204, headers={"Last-Event-ID": "ended"}, **done)
+
+
 def test_tasks_in_every_state(customer: Customer) -> None:
     running = customer.submit(picture(delay=30), mode="Async")["taskID"]
     customer.wait(running, lambda reply: reply["status"] == "running")
@@ -236,7 +279,10 @@ def records(customer: Customer, task_id: str) -> None:
         customer.ask("GET", path, name=name, params={"taskID": task_id})
 
 
-@pytest.mark.parametrize("path", ["/user/queryTask", "/user/getDetailed", "/user/getTask", "/user/{name}"])
+READ = ["/user/queryTask", "/user/queryTask/stream", "/user/getDetailed", "/user/getTask", "/user/{name}"]
+
+
+@pytest.mark.parametrize("path", READ)
 def test_questions_about_a_task_that_is_not_there(customer: Customer, path: str) -> None:
     customer.ask("GET", path, 400, name="img2img")
     customer.ask("GET", path, 401, name="img2img", key="nobody", params={"taskID": UNKNOWN})

@@ -142,7 +142,7 @@ def test_a_task_is_taken_in_though_its_client_did_not_wait_for_the_disk() -> Non
 
 def test_waiting_for_a_task_that_ended_at_once_leaves_no_watch() -> None:
     house = House({18080: FakeReply(pieces=(b"ok",))})
-    task = begun(house.gateway.submit_and_wait(house.submission(), 30)).value
+    task = begun(house.submit_and_wait(30)).value
     assert task.status is TaskStatus.FINISHED
     assert house.clock.getDelayedCalls() == []
 
@@ -150,7 +150,7 @@ def test_waiting_for_a_task_that_ended_at_once_leaves_no_watch() -> None:
 def test_whoever_stops_waiting_for_a_task_leaves_it_running() -> None:
     answer: Deferred[None] = Deferred()
     house = House({18080: FakeReply(wait=answer)})
-    waiting = begun(house.gateway.submit_and_wait(house.submission(), 30))
+    waiting = begun(house.submit_and_wait(30))
     waiting.deferred.cancel()
     assert isinstance(waiting.error, CancelledError)
     answer.callback(None)
@@ -161,7 +161,7 @@ def test_whoever_stops_waiting_for_a_task_leaves_it_running() -> None:
 def test_the_id_of_a_task_is_told_though_the_store_cannot_be_read() -> None:
     house = House({18080: FakeReply(wait=Deferred())})
     house.store.refusing = {"get"}
-    task = begun(house.gateway.submit_and_wait(house.submission(), 30)).value
+    task = begun(house.submit_and_wait(30)).value
     assert house.task(task.id).status is TaskStatus.RUNNING
 
 

@@ -22,7 +22,7 @@ BLOCKS = [
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
     *(("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus")),
-    ("apps", "x", "<query>"),
+    *(("apps", "x", "<query>"), ("workspaces", 0, "rate"), ("workspaces", 0, "quota")),
 ]  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     limits = settings.limits
     assert (limits.head_timeout, limits.head_size, limits.header_count, limits.idle_timeout) == (10.0, 65536, 100, 75.0)
     assert (limits.body_rate, limits.body_window, limits.connections, limits.write_timeout) == (1024, 30.0, 10000, 60.0)
-    assert limits.body_memory == 2**30
+    assert (limits.body_memory, limits.streams) == (2**30, 1000)
 
 
 def test_the_defaults_of_a_workspace_are_those_of_the_design() -> None:
@@ -109,6 +109,7 @@ workspaces:
     assert (one.selection.policy, dict(one.selection.options), one.webhook_secret) == ("fastest", {}, "")
     assert (one.selection.require.gpus.type, one.selection.require.gpus.memory) == ("", 0)
     assert dict(one.selection.require.labels) == {}
+    assert (one.rate.per_second, one.rate.burst, one.quota.per_day) == (0.0, 0, 0)
     assert (settings.nodes[0].weight, settings.nodes[0].gpus.count, settings.nodes[0].gpus.memory) == (1, 0, 0)
 
 

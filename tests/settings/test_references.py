@@ -134,19 +134,38 @@ def test_other_ways_are_refused(engine: str) -> None:
     )
 
 
-def test_what_has_no_effect_yet_is_a_warning() -> None:
+def test_what_has_no_effect_is_a_warning() -> None:
     text = """\
 nodes: [{address: aa, host: h}]
 workspaces:
 - id: w
   ports: {80: 1}
   upstream: [{node: aa, ports: {80: 1}}]
+  rate: {burst: 5}
   webhook_secret: whsec_AAAA
 """
     assert loads(text, "f", Path("/")).warnings == (
-        "f:6:3: workspaces[0].webhook_secret: has no effect in this version",
+        "f:6:10: workspaces[0].rate.burst: has no effect without per_second",
     )
     assert loads(fleet(serving("w")), "f", Path("/")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ("rate: {per_second: 0.0001}", "rate.per_second: must be a number such as 5 or 0.5, of at least 0.001, or 0"),
+        ("rate: {per_second: -1}", "rate.per_second: must be"),
+        ("rate: {per_second: .inf}", "rate.per_second: must be"),
+        ("rate: {per_second: .nan}", "rate.per_second: must be"),
+        ('rate: {per_second: "5"}', "rate.per_second: must be"),
+        ("rate: {per_minute: 5}", "rate.per_minute: there is no such key here"),
+        ("rate: {per_second: 1, burst: 1.5}", "rate.burst: must be a whole number"),
+        ("quota: {per_day: -1}", "quota.per_day: must be"),
+        ("quota: 5", "quota: must be"),
+    ],
+)
+def test_limits_that_are_none(block: str, said: str) -> None:
+    assert said in heads(fleet(serving("w", block)))[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from redis_store import eventually, keys, made, opened
 from task_stores import DONE, HERE, pattern, sample, whole
 
 from ngpu.errors import ConfigError, StoreUnavailable
-from ngpu.model import CHUNK, BytesBody, TaskQuery
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody
 from ngpu.stores.redis import Address, address_of, trusted
 
 EMPTY = BytesBody()

@@ -17,10 +17,15 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 
 from ngpu.errors import Conflict, QueueFull, StoreUnavailable
-from ngpu.model import CHUNK, BytesBody, TaskQuery, TaskStatus
-from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of, writes
+from ngpu.limits import Pace, Quota, Rate
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, TaskStatus
+from ngpu.outbox import Backlog, Webhook
+from ngpu.stores.redis import RedisOptions, RedisTaskStore, adding, address_of
 
 EMPTY = BytesBody()
+DAY = Quota(5, "2026-11-25", 60)
+URL = "https://receiver.example/hook"
 
 
 @dataclass
@@ -86,11 +91,30 @@ async def test_each_call_is_made_once(scene: Scene, how: str) -> None:
     assert await disturbed(store.cancel("b", 1004.0)) is TaskStatus.CANCELLED
     await store.add(sample("d", expires_at=1001.0), EMPTY)
     assert await disturbed(store.expire(1001.0)) == [("w", "d")]
+    await store.add(sample("e", webhook=URL), EMPTY)
+    await store.add(sample("f"), EMPTY)
+    assert await disturbed(store.cancel_queued("w", 1004.0, 1)) == ["e"]
+    (webhook,) = await disturbed(store.take_webhooks(1004.0, 1010.0, 5, 5, {}))
+    assert webhook == Webhook("w", "e", 0, 1)
+    assert await disturbed(store.webhook_failed(webhook, 1020.0))
+    assert await store.take_webhooks(1019.0, 1010.0, 5, 5, {}) == []
+    assert await disturbed(store.retry("e", 1005.0, 2000.0, 1005.0, 2, DAY)) is TaskStatus.CANCELLED
+    assert ((await store.get("e")).retries, await store.used("w", DAY.window)) == (1, 1)
+    assert await store.cancel("e", 1006.0) is TaskStatus.QUEUED
+    (webhook,) = await store.take_webhooks(1006.0, 1010.0, 5, 5, {})
+    await disturbed(store.webhook_delivered(webhook))
+    assert await store.webhooks() == {}
+    first = await disturbed(store.add(sample("g", idempotency_key="k"), EMPTY, None, DAY))
+    assert await disturbed(store.add(sample("h", idempotency_key="k"), EMPTY, 0, DAY)) == first
+    assert await store.used("w", DAY.window) == 2
+    assert sorted(await store.cancel_queued("w", 1007.0, 5)) == ["f", "g"]
+    assert await disturbed(store.pace("w", Rate(2.0, 3), 1008.0)) == Pace(0.0, 2, 0.5)
+    assert await store.pace("w", Rate(2.0, 3), 1008.0) == Pace(0.0, 1, 1.0)
     await disturbed(store.documents.put("shelf", "k", {"a": 1}))
     assert await disturbed(store.documents.delete("shelf", "k"))
-    assert await disturbed(store.purge({}, 9e9)) == 3
+    assert await disturbed(store.purge({}, 9e9)) == 6
     assert (await store.list(TaskQuery("w"))).ids == ()
-    assert proxy.cuts > 15
+    assert proxy.cuts > 22
 
 
 @pytest_twisted.ensureDeferred
@@ -139,7 +163,7 @@ async def test_a_refused_task_that_somebody_runs_is_not_taken_from_under_him(sce
     store = scene.store
     stored = await store.add(sample("a"), EMPTY)
     await store.claim("w", HERE, 1001.0)
-    assert await store._desk.write(writes.FORGET, "a", stored.number, "queued", 0) is False
+    assert await store._desk.write(adding.FORGET, "a", stored.number, "queued", 0) is False
     assert (await store.get("a")).status is TaskStatus.RUNNING
 
 
@@ -184,6 +208,64 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     assert await store.finish("b", 1, DONE, 1002.0, None), "also before it is known what became of the first"
     await lost(store.cancel("b", 1002.0))
     assert store._finished == set()
+
+
+@pytest.mark.parametrize("scene", [0.5], indirect=True, ids=["timeout"])
+@pytest.mark.parametrize("how", [AFTER, LATE])
+@pytest.mark.parametrize("webhook", ["none", "pending", "dead", "delivered"])
+@pytest_twisted.ensureDeferred
+async def test_a_retry_that_was_refused_is_undone_without_a_trace(scene: Scene, webhook: str, how: str) -> None:
+    store, proxy = scene.store, scene.proxy
+    await store.add(sample("t", webhook="" if webhook == "none" else URL, direct=True), EMPTY)
+    claimed = await store.claim("w", HERE, 1001.0)
+    outcome = replace(DONE, status=TaskStatus.FAILED, code=502, size=CHUNK + 1)
+    await store.write_result("t", claimed.attempt, 0, pattern(CHUNK))
+    assert await store.finish("t", claimed.attempt, outcome, 1002.0, (1, b"!"))
+    taken = await store.take_webhooks(1002.0, 1010.0, 5, 5, {})
+    if webhook == "dead":
+        await store.webhook_failed(taken[0], None)
+    elif webhook == "delivered":
+        await store.webhook_delivered(taken[0])
+    before, told = await store.get("t"), await store.webhooks()
+    proxy.plan = [how] * 1000
+    await failed(store.retry("t", 1003.0, 2500.0, 1003.0, None, DAY))
+    proxy.plan.clear()
+    proxy.deliver()
+    await store.expire(0.0)  # a write waits until it is known what became of those before it
+    assert await store.get("t") == before
+    assert await store.queued("w") == 0
+    assert await store.used("w", DAY.window) == 0
+    assert (
+        await store.webhooks()
+        == told
+        == ({} if not told else {"w": Backlog(*(1, 0) if webhook == "pending" else (0, 1))})
+    )
+    assert await whole(store.result_body(before)) == pattern(CHUNK) + b"!"
+    assert (await store.list(TaskQuery("w", node=HERE.node_address))).ids == ("t",)
+    due = await store.take_webhooks(1010.0, 1020.0, 5, 5, {})
+    assert [each.tries for each in due] == ([2] if webhook == "pending" else [])
+    assert await store.retry("t", 1003.0, 2500.0, 1003.0, None, DAY) is TaskStatus.FAILED
+    again = await store.claim("w", THERE, 1004.0)
+    assert (again.attempt, again.retries, again.direct) == (claimed.attempt + 1, 1, False)
+    assert await store.finish("t", again.attempt, replace(DONE, size=3), 1005.0, (0, b"new"))
+    assert await whole(store.result_body(await store.get("t"))) == b"new"
+
+
+@pytest.mark.parametrize("scene", [0.5], indirect=True, ids=["timeout"])
+@pytest_twisted.ensureDeferred
+async def test_a_refused_task_leaves_neither_its_key_nor_a_webhook_nor_a_count(scene: Scene) -> None:
+    store, proxy = scene.store, scene.proxy
+    over = sample("t", idempotency_key="k", webhook=URL, status=TaskStatus.FAILED, ended_at=1001.0, outcome=DONE)
+    waits = sample("u", idempotency_key="l", place=9000.0)
+    for task in (over, waits):
+        proxy.plan = [AFTER] * 1000
+        await failed(store.add(task, EMPTY, None, DAY))
+        proxy.plan.clear()
+        await store.expire(0.0)
+    assert await store.webhooks() == {}
+    assert await store.used("w", DAY.window) == 0
+    assert [await store.by_key("w", key) for key in ("k", "l")] == [None, None]
+    assert (await store.add(sample("v", idempotency_key="l", place=1.0), EMPTY)).place == 1.0
 
 
 @pytest_twisted.ensureDeferred

@@ -25,7 +25,10 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from ngpu.errors import NgpuError
-from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskQuery, TaskStatus
+from ngpu.limits import Quota
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, Placement, Priority, Task, TaskStatus
+from ngpu.outbox import Webhook
 from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
 
 workspaces = st.sampled_from(["w", "v"])
@@ -37,6 +40,8 @@ sizes = st.sampled_from([0, 5, CHUNK, CHUNK + 5])
 nodes = st.none() | st.sampled_from([HERE.node_address, "ab02", "0xFF", ""])
 collections = st.sampled_from(["a", "b"])
 keys = st.sampled_from(["0123", "key", "\u4f60", ""])
+priorities = st.sampled_from(Priority)
+quotas = st.none() | st.builds(Quota, st.integers(0, 3), st.sampled_from(["2026-11-25", "2026-11-26"]), st.just(60))
 addresses = st.none() | st.sampled_from(["bc1q", "", "\ud800"])
 
 
@@ -51,6 +56,7 @@ class SameAnswers(RuleBasedStateMachine):
         self._stores = [self._wait(opener) for opener in self._openers]
         self._known: dict[str, Task] = {}
         self._documents: dict[str, dict[str, dict[str, int]]] = {"a": {}, "b": {}}
+        self._webhooks: list[Webhook] = []
 
     def _kept_documents(self) -> list[Any]:
         """Of the stores that keep some."""
@@ -86,6 +92,11 @@ class SameAnswers(RuleBasedStateMachine):
         place=places,
         size=sizes,
         limit=st.none() | st.integers(0, 4),
+        priority=priorities,
+        counts_as=moments,
+        key=st.sampled_from(["", "", "k", "l"]),
+        webhook=st.sampled_from(["", "https://a.example/"]),
+        quota=quotas,
     )
     def add(
         self,
@@ -98,6 +109,11 @@ class SameAnswers(RuleBasedStateMachine):
         place: Placement,
         size: int,
         limit: int | None,
+        priority: Priority,
+        counts_as: float,
+        key: str,
+        webhook: str,
+        quota: Quota | None,
     ) -> None:
         task = sample(
             task_id,
@@ -108,10 +124,44 @@ class SameAnswers(RuleBasedStateMachine):
             btc_address=address or "",
             placement=place if status is TaskStatus.RUNNING else Placement(),
             request_size=size,
+            priority=priority,
+            place=counts_as,
+            idempotency_key=key,
+            webhook=webhook,
         )
-        stored = self.ask(lambda store: store.add(task, BytesBody(pattern(size)), limit))
+        stored = self.ask(lambda store: store.add(task, BytesBody(pattern(size)), limit, quota))
         if isinstance(stored, Task):
-            self._known[task_id] = stored
+            self._known[stored.id] = stored
+
+    @rule(task_id=ids, now=moments, life=moments, limit=st.none() | st.integers(0, 4), quota=quotas)
+    def retry(self, task_id: str, now: float, life: float, limit: int | None, quota: Quota | None) -> None:
+        self.ask(lambda store: store.retry(task_id, now, now + life, now, limit, quota))
+
+    @rule(workspace=workspaces, now=moments, most=st.integers(0, 4))
+    def cancel_queued(self, workspace: str, now: float, most: int) -> None:
+        async def cancelled(store: Any) -> list[str]:
+            return sorted(await store.cancel_queued(workspace, now, most))
+
+        self.ask(cancelled)
+
+    @rule(
+        now=moments,
+        lease=moments,
+        room=st.integers(0, 3),
+        most=st.integers(0, 3),
+        busy=st.dictionaries(workspaces, st.integers(0, 2)),
+    )
+    def take_webhooks(self, now: float, lease: float, room: int, most: int, busy: dict[str, int]) -> None:
+        self._webhooks += self.ask(lambda store: store.take_webhooks(now, now + lease, room, most, busy))
+
+    @precondition(lambda self: self._webhooks)
+    @rule(index=st.integers(0, 5), due_at=st.none() | moments, delivered=st.booleans())
+    def end_a_delivery(self, index: int, due_at: float | None, delivered: bool) -> None:
+        webhook = self._webhooks[-1 - index % len(self._webhooks)]
+        if delivered:
+            self.ask(lambda store: store.webhook_delivered(webhook))
+        else:
+            self.ask(lambda store: store.webhook_failed(webhook, due_at))
 
     @rule(workspace=workspaces, place=places, now=moments)
     def claim(self, workspace: str, place: Placement, now: float) -> None:
@@ -227,7 +277,11 @@ class SameAnswers(RuleBasedStateMachine):
     def records_are_the_same(self) -> None:
         async def everything(store: Any) -> list[Any]:
             tasks = [await store.get(f"t{number}") for number in range(12)]
-            return [*tasks, await store.orphans(), await store.queued("w"), await store.queued("v")]
+            positions = [await store.queue_position(task) for task in tasks if task is not None]
+            used = [await store.used(w, f"2026-11-2{day}") for w in "vw" for day in (5, 6)]
+            keys = [await store.by_key(w, key) for w in "vw" for key in ("k", "l")]
+            queued = [await store.queued(w) for w in "vw"]
+            return [*tasks, await store.orphans(), *queued, *positions, *used, *keys, await store.webhooks()]
 
         self.ask(everything)
 

@@ -15,11 +15,11 @@ import pytest
 import pytest_twisted
 from sqlite_store import count, opened
 from store_lives import CHILD
-from task_stores import DONE, SlowBody, pattern, sample, whole
+from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from ngpu.errors import ConfigError, StoreUnavailable
-from ngpu.model import CHUNK, BytesBody, TaskStatus
+from ngpu.model import CHUNK, BytesBody, Priority, TaskStatus
 
 
 @pytest.fixture
@@ -91,30 +91,37 @@ class TestFile:
         with closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA user_version = 99")
         before = path.read_bytes()
-        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 3\)"):
+        with pytest.raises(ConfigError, match=r"newer ngpu \(schema 99, this one knows 4\)"):
             await opened(path)
         assert path.read_bytes() == before
 
-    @pytest.mark.parametrize("version", [1, 2])
+    @pytest.mark.parametrize("version", [1, 2, 3])
     @pytest_twisted.ensureDeferred
-    async def test_a_file_of_an_earlier_version_is_brought_up_with_what_it_holds(
-        self, path: Path, version: int
-    ) -> None:
-        store = await opened(path)
-        before = await store.add(sample(request_size=6), BytesBody(b"secret"))
-        await store.close()
+    async def test_a_file_of_an_older_version_is_brought_up_with_what_it_holds(self, path: Path, version: int) -> None:
+        """The file is one that such a version wrote: tests/stores/schema_<version>.sql, a dump of it."""
+        path.parent.mkdir()
         with closing(sqlite3.connect(path)) as db:
-            if version < 2:
-                db.execute("ALTER TABLE tasks DROP COLUMN checkpoint")
-            db.execute("DROP TABLE documents")
-            db.execute(f"PRAGMA user_version = {version}")
+            db.executescript((Path(__file__).parent / f"schema_{version}.sql").read_text())
         for _ in range(2):
             store = await opened(path)
-            assert await store.get(before.id) == before
-            await store.documents.put("collection", "key", {"a": 1})
-            assert await store.documents.documents("collection") == {"key": {"a": 1}}
-            assert await whole(store.request_body(before)) == b"secret"
+            task = await store.get("waits 1")
+            assert task == sample("waits 1", number=2, request_size=6, place=1000.0)
+            assert await whole(store.request_body(task)) == b"secret"
+            assert (await store.get("done")).outcome == DONE
+            assert [task.id for task in await store.orphans()] == ["runs"]
+            assert await store.queued("w") == 3
+            names = [f"waits {number}" for number in (1, 2, 3)]
+            assert [await store.queue_position(await store.get(name)) for name in names] == [1, 2, 3]
+            assert await store.documents.documents("collection") == ({"key": {"a": 1}} if version > 2 else {})
             await store.close()
+        store = await opened(path)
+        late = await store.add(sample("late", submitted_at=1005.0, place=1005.0), BytesBody(b""), 10)
+        high = await store.add(sample("high", priority=Priority.HIGH, place=700.0), BytesBody(b""), 10)
+        assert [await store.queue_position(task) for task in (high, late)] == [1, 5]
+        claimed = [await store.claim("w", HERE, 1500.0) for _ in range(6)]
+        assert [task.id if task else None for task in claimed] == ["high", *names, "late", None]
+        assert await store.queued("w") == 0
+        await store.close()
 
     @pytest.mark.parametrize("where", ["folder", "file/ngpu.sqlite"])
     @pytest_twisted.ensureDeferred

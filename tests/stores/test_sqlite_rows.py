@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from sqlite_store import opened
 from task_stores import DONE, HERE, THERE, sample, whole
 
-from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Task, TaskQuery, TaskStatus, UpstreamRequest
+from ngpu.limits import Quota
+from ngpu.listing import TaskQuery
+from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.schema import TABLES
 
@@ -63,6 +65,12 @@ FIELDS = {
     "outcome": st.none() | outcomes,
     "app": text,
     "checkpoint": well_formed,
+    "priority": st.sampled_from(Priority),
+    "place": times,
+    "retries": st.integers(0, 2**31),
+    "webhook": well_formed,
+    "idempotency_key": well_formed,
+    "request_digest": text,
 }
 
 
@@ -88,7 +96,10 @@ async def test_no_statement_looks_through_a_whole_table(tmp_path: Path) -> None:
     statements: list[str] = []
     for lane in (store._writer, store._reader):
         await lane.submit(lambda db: db.set_trace_callback(statements.append))
-    task = await store.add(sample(request_size=CHUNK + 1), BytesBody(bytes(CHUNK + 1)), 10)
+    large = sample(request_size=CHUNK + 1, webhook="https://a.example/", idempotency_key="k")
+    task = await store.add(large, BytesBody(bytes(CHUNK + 1)), 10, Quota(10, "2026-11-25", 60))
+    await store.by_key("w", "k")
+    await store.queue_position(task)
     await store.claim("w", HERE, 1001.0)
     await store.save_checkpoint("t", 1, "{}")
     await store.reattempt("t", 1, THERE)
@@ -108,6 +119,12 @@ async def test_no_statement_looks_through_a_whole_table(tmp_path: Path) -> None:
         for address in (None, "bc"):
             for time in (None, 1.0):
                 await store.list(TaskQuery("w", node, address, start=time, end=time))
+    await store.retry("u", 1003.0, 2000.0, 1003.0, 10, Quota(10, "2026-11-25", 60))
+    await store.cancel_queued("w", 1004.0, 10)
+    (webhook,) = await store.take_webhooks(1004.0, 1030.0, 10, 10, {})
+    await store.webhook_failed(webhook, 1005.0)
+    await store.webhook_delivered(webhook)
+    await store.used("w", "2026-11-25")
     await store.purge({"w": 2000.0}, 0.0)
     await store.close()
     plans = []
@@ -117,5 +134,9 @@ async def test_no_statement_looks_through_a_whole_table(tmp_path: Path) -> None:
                 plans += [(row[3], statement) for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
     assert len(plans) > 25
     # tasks_running holds nothing but what orphans() asks for
-    slow = [plan for plan in plans if plan[0].startswith(("SCAN tasks", "SCAN pieces", "USE TEMP"))]
+    slow = [
+        plan
+        for plan in plans
+        if plan[0].startswith(("SCAN tasks", "SCAN pieces", "SCAN queue", "SCAN usage", "SCAN webhooks", "USE TEMP"))
+    ]
     assert [plan for plan in slow if "tasks_running" not in plan[0]] == []

@@ -92,7 +92,7 @@ def test_a_queue_of_expired_tasks_does_not_spin() -> None:
 def test_what_waits_too_long_expires_and_wakes_its_watcher() -> None:
     house = House({18080: FakeReply()}, up=False, queue={"ttl": "5s"})
     started(house)
-    waiting = begun(house.gateway.submit_and_wait(house.submission(), 60))
+    waiting = begun(house.submit_and_wait(60))
     house.pass_time(4)
     assert not waiting.over
     house.pass_time(2.5)

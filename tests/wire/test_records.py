@@ -12,7 +12,8 @@ from gateway_rig import done
 from task_stores import sample
 
 from ngpu import errors
-from ngpu.model import BytesBody, DataForm, Outcome, Placement, Task, TaskPage, TaskStatus
+from ngpu.listing import TaskPage
+from ngpu.model import BytesBody, DataForm, Outcome, Placement, Task, TaskStatus
 from ngpu.wire.codes import status_of
 from ngpu.wire.replies import node_list, record, short_record, task_ids, task_list, task_reply, worker_refusal
 from ngpu.wire.stream import render

@@ -2,7 +2,8 @@
 
 `address` and `endpoint` say where it is, `wire` is a connection, `link` keeps one up, and `greeting` sees that what is
 there may be trusted with tasks. `asking` asks until there is an answer, `desk` sees that each write is made once, and
-`lease` that one gateway makes them. Statements stand in `writes` and `reads`; `store` is what the rest of ngpu sees.
+`lease` that one gateway makes them. Scripts stand in `adding`, `writes`, `again`, `outbox`, `pacing`
+and `reads`, what those that change tasks share in `steps`; `store` is what the rest of ngpu sees.
 """
 
 from ngpu.stores.redis.address import Address, address_of

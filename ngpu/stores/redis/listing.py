@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ngpu.model import TaskPage, TaskQuery, node_key
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import node_key
 from ngpu.stores import cursor
 from ngpu.stores.record import search_key
 from ngpu.stores.redis.records import moment_of, sortable

@@ -9,6 +9,17 @@ if redis.call('EXISTS', task(ARGV[1])) == 0 then return 'null' end
 return cjson.encode(record(ARGV[1]))
 """)
 
+BY_KEY = unfenced("""
+local id = redis.call('HGET', P .. ':keys:' .. ARGV[1], ARGV[2])
+return id and cjson.encode(record(id)) or 'null'
+""")
+
+POSITION = unfenced("""
+local s, w, turn = unpack(redis.call('HMGET', task(ARGV[1]), 's', 'w', 't'))
+if s ~= 'queued' then return '1' end
+return tostring(1 + redis.call('ZRANK', queue(w), standing(turn, ARGV[1])))
+""")
+
 RUNNING = unfenced("""
 local records = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. ':running', '(' .. ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])) do

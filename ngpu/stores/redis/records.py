@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ngpu.model import Task, TaskStatus, node_key
+from ngpu.model import Priority, Task, TaskStatus, node_key
 from ngpu.stores.record import (
     outcome_json,
     outcome_of,
@@ -21,7 +21,7 @@ _SIGN = 1 << 63
 
 
 def addition(task: Task) -> tuple[Any, ...]:
-    """The arguments of `writes.ADD`, up to its ``address``."""
+    """The arguments of `adding.ADD`, up to its ``key``."""
     return (
         task.id,
         task.workspace,
@@ -38,13 +38,18 @@ def addition(task: Task) -> tuple[Any, ...]:
         sortable(task.submitted_at),
         search_key(node_key(task.placement.node_address)),
         search_key(task.btc_address),
+        int(task.priority),
+        repr(float(task.place)),
+        task.retries,
+        task.webhook,
+        task.idempotency_key,
     )
 
 
 def task_of(record: list[Any]) -> Task:
     """The task in a record, as the scripts give it."""
     number, workspace, status, attempt, sent, expires, begun, ended, placement, outcome, checkpoint, *rest = record
-    submission, task_id = rest
+    submission, priority, place, retries, webhook, idempotency_key, task_id = rest
     return Task(
         number=int(number),
         id=task_id,
@@ -58,6 +63,11 @@ def task_of(record: list[Any]) -> Task:
         placement=placement_of(placement),
         outcome=outcome_of(outcome),
         checkpoint=checkpoint,
+        priority=Priority(int(priority)),
+        place=float(place),
+        retries=int(retries),
+        webhook=webhook,
+        idempotency_key=idempotency_key,
         **submission_of(submission),
     )
 

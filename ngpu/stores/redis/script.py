@@ -14,9 +14,11 @@ _HEAD = """
 local P = string.sub(KEYS[1], 1, -2)
 local function task(id) return P .. ':task:' .. id end
 local function queue(w) return P .. ':queue:' .. w end
+local function standing(turn, id) return string.format('%012x', turn) .. id end
 local function record(id)
-    local kept = redis.call('HMGET', task(id), 'n', 'w', 's', 'a', 'sent', 'x', 'b', 'e', 'pl', 'out', 'cp', 'sub')
-    kept[13] = id
+    local kept = redis.call('HMGET', task(id), 'n', 'w', 's', 'a', 'sent', 'x', 'b', 'e', 'pl', 'out', 'cp', 'sub',
+        'pr', 'p', 're', 'hook', 'key')
+    kept[18] = id
     return kept
 end
 """

@@ -14,13 +14,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import ConfigError, Conflict, QueueFull, StoreUnavailable
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus, node_key
+from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.limits import Quota
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
-from ngpu.stores.redis import listing, reads, writes
+from ngpu.stores.redis import adding, listing, reads, writes
 from ngpu.stores.redis.address import Address
+from ngpu.stores.redis.admission import Limits
 from ngpu.stores.redis.asking import Asking, Call
+from ngpu.stores.redis.customers import Customers
 from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
@@ -32,9 +36,6 @@ from ngpu.stores.redis.script import Script
 from ngpu.storing import IStore
 
 log = Logger("ngpu.store")
-
-RETRY_AFTER = 5
-"""Seconds that a caller is told to wait for a place in a full queue."""
 
 LARGE = 4096
 """Bytes from which on a body goes the way of pieces."""
@@ -61,7 +62,7 @@ class RedisOptions:
 
 
 @implementer(IStore)
-class RedisTaskStore:
+class RedisTaskStore(Customers):
     """Task records in a Redis, for one gateway at a time.
 
     :ivar documents: what else has to outlive the process, beside them.
@@ -75,10 +76,9 @@ class RedisTaskStore:
         links = [Link(endpoint, partial(greet, address=address), reactor, options.timeout) for _ in "12"]
         self._links = links[0], links[1]
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
-        self._desk = Desk(self._asking, self._links, reactor, options.timeout)
+        super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
         self.documents = RedisDocuments(self._desk, options.prefix)
         self._lease = Lease(self._ask, secrets.token_hex(8), options.lease, reactor)
-        self._prefix = options.prefix
         self._opened = False
         self._finished: set[tuple[str, int]] = set()
         self._expired: list[tuple[str, str]] = []
@@ -112,40 +112,47 @@ class RedisTaskStore:
         call = Call(script, arguments, self._reactor.seconds() + self._timeout)
         return json.loads(await self._asking.answer(self._links[0], call) or b"null")
 
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
         """See ``ITaskStore.add``."""
+        limits = Limits(queue_limit, quota)
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
-            return await self._add(task, data, queue_limit, "")
-        token, limit = secrets.token_hex(8), "" if queue_limit is None else queue_limit
-        _accepted(await self._desk.write(writes.BEGIN_UPLOAD, task.id, task.workspace, limit, token), task, queue_limit)
+            return await self._add(task, data, limits, "")
+        token = secrets.token_hex(8)
+        begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
+        answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin), task)
+        if isinstance(answer, Task):
+            return answer
         try:
             index = 0
             async for piece in pieces_of(request):
-                await self._desk.write(writes.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
+                await self._desk.write(adding.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
                 index += 1
-            return await self._add(task, b"", queue_limit, token)
+            return await self._add(task, b"", limits, token)
         except BaseException:  # cancelled too
             self._drop_upload(task.id, token)
             raise
 
-    async def _add(self, task: Task, data: bytes, queue_limit: int | None, token: str) -> Task:
+    async def _add(self, task: Task, data: bytes, limits: Limits, token: str) -> Task:
         def undo(answer: Any) -> Redo | None:
-            if not isinstance(answer, int):  # it was refused
+            if not isinstance(answer, list):  # it was refused, or there already
                 return None
-            return writes.FORGET, (task.id, answer, task.status.value, task.attempt)
+            return adding.FORGET, (task.id, answer[0], task.status.value, task.attempt, limits.window)
 
-        limit = "" if queue_limit is None else queue_limit
-        values, size = (*addition(task), limit, token, data), len(data)
-        answer = await self._desk.write(writes.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
-        return replace(task, number=_accepted(answer, task, queue_limit))
+        values, size = (*addition(task), *limits.values, token, data), len(data)
+        answer = await self._desk.write(adding.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
+        accepted = limits.accepted(answer, task)
+        if isinstance(accepted, Task):
+            return accepted
+        number, place = accepted
+        return replace(task, number=number, place=float(place))
 
     def _drop_upload(self, task_id: str, token: str) -> None:
         def stays(reason: object) -> None:
             log.warn("{task_id}: an upload stays until the next start: {reason}", task_id=task_id, reason=str(reason))
 
         try:
-            self._desk.write(writes.DROP_UPLOAD, task_id, token).addErrback(lambda failure: stays(failure.value))
+            self._desk.write(adding.DROP_UPLOAD, task_id, token).addErrback(lambda failure: stays(failure.value))
         except StoreUnavailable as error:
             stays(error)
 
@@ -238,11 +245,6 @@ class RedisTaskStore:
         """See ``ITaskStore.queued``."""
         return int(await self._desk.plain("ZCARD", f"{self._prefix}:queue:{workspace}".encode()))
 
-    async def queue_position(self, task: Task) -> int:
-        """See ``ITaskStore.queue_position``."""
-        queue = f"{self._prefix}:queue:{task.workspace}".encode()
-        return 1 + int(await self._desk.plain("ZCOUNT", queue, "-inf", f"({task.number}"))
-
     def request_body(self, task: Task) -> Body:
         """See ``ITaskStore.request_body``."""
         return StoredBody(partial(self._piece, "q"), task.id, task.attempt, task.request_size)
@@ -268,15 +270,6 @@ class RedisTaskStore:
     async def _disconnect(self) -> None:
         for link in self._links:
             await link.stop()
-
-
-def _accepted(answer: Any, task: Task, queue_limit: int | None) -> Any:
-    """The answer to an ``add``, unless it is a refusal."""
-    if answer == "full":
-        raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", RETRY_AFTER)
-    if answer == "taken":
-        raise Conflict(f"there is a task {task.id} already")
-    return answer
 
 
 def _node(placement: Placement) -> str:

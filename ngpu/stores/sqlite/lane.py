@@ -83,8 +83,7 @@ class Lane:
         :param size: the bytes that it holds, or is going to return.
         :raises StoreUnavailable: too much waits already, or the lane was closed.
         """
-        if self._closing or not self._running:
-            raise StoreUnavailable("the task store is closed")
+        self.check_open()
         if self._pending >= MOST_PENDING or self._pending_bytes + size > MOST_PENDING_BYTES:
             raise StoreUnavailable(
                 f"the {self._name} is behind by {self._pending} operations and {self._pending_bytes} bytes, "
@@ -95,6 +94,11 @@ class Lane:
         self._pending_bytes += size
         self._queue.put(job)
         return job.done
+
+    def check_open(self) -> None:
+        """:raises StoreUnavailable: the lane was closed, or is not open yet."""
+        if self._closing or not self._running:
+            raise StoreUnavailable("the task store is closed")
 
     def close(self) -> Deferred[None]:
         """Finish what was submitted, then end the thread."""

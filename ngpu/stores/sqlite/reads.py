@@ -6,11 +6,14 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from ngpu.model import Task, TaskPage, TaskQuery, node_key
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import Priority, Task, node_key
 from ngpu.stores.cursor import Place, encode
 from ngpu.stores.record import search_key
 from ngpu.stores.sqlite.rows import COLUMNS, task_of
 from ngpu.stores.sqlite.schema import BLOCK_BITS
+
+_PRIORITIES = str([int(priority) for priority in Priority])
 
 
 def get(db: sqlite3.Connection, task_id: str) -> Task | None:
@@ -35,16 +38,41 @@ def queued(db: sqlite3.Connection, workspace: str) -> int:
     return count
 
 
-def queue_position(db: sqlite3.Connection, workspace: str, number: int) -> int:
-    """See ``ITaskStore.queue_position``: whole blocks before it from their counters, its own block by counting."""
-    block = number >> BLOCK_BITS
+def by_key(db: sqlite3.Connection, workspace: str, idempotency_key: str) -> Task | None:
+    """See ``IQueue.by_key``."""
+    row = db.execute(
+        f"SELECT {COLUMNS} FROM tasks WHERE workspace = ? AND idempotency_key = ? AND idempotency_key <> ''",
+        (workspace, idempotency_key),
+    ).fetchone()
+    return task_of(row) if row else None
+
+
+def queue_position(db: sqlite3.Connection, task_id: str) -> int:
+    """See ``IQueue.queue_position``: of each priority, whole blocks from their counters and a part of one by counting.
+
+    The own priority's part ends at the task's turn, that of another one at the first turn that comes after the task.
+    """
     position: int = db.execute(
         """
-        SELECT 1 + (SELECT coalesce(sum(queued), 0) FROM queue WHERE workspace = ?1 AND block < ?2)
-                 + (SELECT count(*) FROM tasks
-                    WHERE workspace = ?1 AND status = 'queued' AND number >= ?3 AND number < ?4)
+        WITH own AS (SELECT workspace, priority, place, turn FROM tasks WHERE id = ?1 AND status = 'queued'),
+        parts (workspace, priority, until) AS (
+            SELECT own.workspace, each.value, CASE WHEN each.value = own.priority THEN own.turn ELSE coalesce((
+                SELECT turn FROM tasks INDEXED BY tasks_live
+                WHERE workspace = own.workspace AND priority = each.value AND ended_at IS NULL AND status = 'queued'
+                    AND (place, turn) > (own.place, own.turn)
+                ORDER BY place, turn LIMIT 1
+            ), 0x7fffffffffffffff) END
+            FROM own, json_each(?2) AS each
+        )
+        SELECT 1 + coalesce(sum(
+            (SELECT coalesce(sum(queued), 0) FROM queue
+             WHERE queue.workspace = parts.workspace AND queue.priority = parts.priority AND block < until >> ?3)
+            + (SELECT count(*) FROM tasks INDEXED BY tasks_turns
+               WHERE tasks.workspace = parts.workspace AND tasks.priority = parts.priority AND status = 'queued'
+                   AND turn >= until >> ?3 << ?3 AND turn < until)
+        ), 0) FROM parts
         """,
-        (workspace, block, block << BLOCK_BITS, number),
+        (search_key(task_id), _PRIORITIES, BLOCK_BITS),
     ).fetchone()[0]
     return position
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ngpu.model import Task, TaskStatus, node_key
+from ngpu.model import Priority, Task, TaskStatus, node_key
 from ngpu.stores.record import (
     outcome_json,
     outcome_of,
@@ -17,20 +17,22 @@ from ngpu.stores.record import (
 
 COLUMNS = (
     "number, id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, "
-    "submission, placement, outcome, checkpoint"
+    "submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key"
 )
 """What ``task_of`` reads, in its order."""
 
 INSERT = """
 INSERT INTO tasks (id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at,
-                   submission, placement, outcome, checkpoint, node, btc_address)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key,
+                   node, btc_address, turn)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        (SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tasks'))
 """
-"""Takes what ``row_of`` gives."""
+"""Takes what ``row_of`` gives. The first turn is the number that AUTOINCREMENT is about to give."""
 
 
-def row_of(task: Task) -> tuple[Any, ...]:
-    """The values of ``INSERT``."""
+def row_of(task: Task, place: float) -> tuple[Any, ...]:
+    """The values of ``INSERT``, with the place that the task gets in the queue."""
     return (
         task.id,
         task.workspace,
@@ -44,6 +46,11 @@ def row_of(task: Task) -> tuple[Any, ...]:
         placement_json(task.placement),
         outcome_json(task.outcome) if task.outcome else None,
         task.checkpoint,
+        int(task.priority),
+        place,
+        task.retries,
+        task.webhook,
+        task.idempotency_key,
         search_key(node_key(task.placement.node_address)),
         search_key(task.btc_address),
     )
@@ -52,7 +59,7 @@ def row_of(task: Task) -> tuple[Any, ...]:
 def task_of(row: tuple[Any, ...]) -> Task:
     """The task in a row of ``COLUMNS``."""
     number, task_id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, *documents = row
-    submission, placement, outcome, checkpoint = documents
+    submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key = documents
     return Task(
         number=number,
         id=task_id,
@@ -66,5 +73,10 @@ def task_of(row: tuple[Any, ...]) -> Task:
         placement=placement_of(placement),
         outcome=outcome_of(outcome),
         checkpoint=checkpoint,
+        priority=Priority(priority),
+        place=place,
+        retries=retries,
+        webhook=webhook,
+        idempotency_key=idempotency_key,
         **submission_of(submission),
     )

@@ -12,7 +12,7 @@ from ngpu.errors import ConfigError, StoreUnavailable
 APPLICATION = 0x6E677075
 """SQLite's ``application_id`` of our files: "ngpu" in ASCII."""
 
-VERSION = 3
+VERSION = 4
 """``user_version`` of the tables below."""
 
 BUSY_TIMEOUT = 5000
@@ -22,7 +22,7 @@ REQUEST = -1
 """The attempt number under which a request's pieces are kept; those of results carry their attempt, from 0."""
 
 BLOCK_BITS = 10
-"""Queued tasks are counted in blocks of 1024 submission numbers, so that a place in a long queue costs no scan."""
+"""Queued tasks are counted in blocks of 1024 turns."""
 
 DOCUMENTS = """
 CREATE TABLE documents (
@@ -35,7 +35,7 @@ CREATE TABLE documents (
 
 # auto_vacuum stays off: freed pages are used again, so the file keeps the size of the busiest retention period. Moving
 # pages would pay pointer maps on every large body and gain only a file that has to grow again.
-TABLES = f"""
+_TASKS = f"""
 CREATE TABLE tasks (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -48,12 +48,17 @@ CREATE TABLE tasks (
     ended_at REAL,
     node TEXT NOT NULL,          -- node_key() of the placement's address
     btc_address TEXT NOT NULL,
-    submission TEXT NOT NULL,    -- JSON: what never changes
+    submission TEXT NOT NULL,    -- JSON: what is not searched by
     placement TEXT NOT NULL,     -- JSON
     outcome TEXT,                -- JSON
-    checkpoint TEXT NOT NULL DEFAULT ''
+    checkpoint TEXT NOT NULL DEFAULT '',
+    priority INTEGER NOT NULL DEFAULT 1,
+    place REAL NOT NULL DEFAULT 0,
+    turn INTEGER NOT NULL DEFAULT 0,    -- of two places that are alike; number, until the task is retried
+    retries INTEGER NOT NULL DEFAULT 0,
+    webhook TEXT NOT NULL DEFAULT '',
+    idempotency_key TEXT NOT NULL DEFAULT ''
 );
-CREATE INDEX tasks_queued ON tasks (workspace, number, expires_at) WHERE status = 'queued';
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE status = 'queued';
 CREATE INDEX tasks_running ON tasks (number) WHERE status = 'running';
 CREATE INDEX tasks_ended ON tasks (workspace, ended_at) WHERE ended_at IS NOT NULL;
@@ -69,29 +74,97 @@ CREATE TABLE pieces (
     UNIQUE (task, attempt, piece)
 );
 CREATE TABLE uploads (task TEXT PRIMARY KEY) WITHOUT ROWID;    -- pieces whose task is not there yet
+"""
+
+# Among the live tasks of one workspace and priority, the order of turn is that of place, so blocks of turns can be
+# counted, and a place in a long queue costs no scan.
+_QUEUE = f"""
+CREATE INDEX tasks_waiting ON tasks (workspace, place, turn, expires_at) WHERE status = 'queued';
+CREATE INDEX tasks_turns ON tasks (workspace, priority, turn) WHERE status = 'queued';
+CREATE INDEX tasks_live ON tasks (workspace, priority, place, turn) WHERE ended_at IS NULL;
+CREATE UNIQUE INDEX tasks_by_key ON tasks (workspace, idempotency_key) WHERE idempotency_key <> '';
 
 CREATE TABLE queue (
     workspace TEXT NOT NULL,
+    priority INTEGER NOT NULL,
     block INTEGER NOT NULL,
     queued INTEGER NOT NULL,
-    PRIMARY KEY (workspace, block)
+    PRIMARY KEY (workspace, priority, block)
 ) WITHOUT ROWID;
 CREATE TRIGGER queue_added AFTER INSERT ON tasks WHEN new.status = 'queued' BEGIN
-    INSERT INTO queue VALUES (new.workspace, new.number >> {BLOCK_BITS}, 1)
+    INSERT INTO queue VALUES (new.workspace, new.priority, new.turn >> {BLOCK_BITS}, 1)
         ON CONFLICT DO UPDATE SET queued = queued + 1;
 END;
 CREATE TRIGGER queue_entered AFTER UPDATE OF status ON tasks WHEN new.status = 'queued' AND old.status <> 'queued' BEGIN
-    INSERT INTO queue VALUES (new.workspace, new.number >> {BLOCK_BITS}, 1)
+    INSERT INTO queue VALUES (new.workspace, new.priority, new.turn >> {BLOCK_BITS}, 1)
         ON CONFLICT DO UPDATE SET queued = queued + 1;
 END;
 CREATE TRIGGER queue_left AFTER UPDATE OF status ON tasks WHEN old.status = 'queued' AND new.status <> 'queued' BEGIN
-    UPDATE queue SET queued = queued - 1 WHERE workspace = old.workspace AND block = old.number >> {BLOCK_BITS};
-    DELETE FROM queue WHERE workspace = old.workspace AND block = old.number >> {BLOCK_BITS} AND queued = 0;
+    UPDATE queue SET queued = queued - 1
+        WHERE workspace = old.workspace AND priority = old.priority AND block = old.turn >> {BLOCK_BITS};
+    DELETE FROM queue WHERE workspace = old.workspace AND priority = old.priority
+        AND block = old.turn >> {BLOCK_BITS} AND queued = 0;
 END;
-{DOCUMENTS}
 """
 
-UPGRADES = {2: "ALTER TABLE tasks ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';", 3: DOCUMENTS}
+# A task's end and its webhook are one statement, whatever ends it.
+_OUTBOX = """
+CREATE TABLE webhooks (
+    task TEXT PRIMARY KEY,
+    "end" INTEGER NOT NULL,
+    workspace TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    due_at REAL NOT NULL,
+    dead INTEGER NOT NULL    -- 1: given up
+) WITHOUT ROWID;
+CREATE INDEX webhooks_due ON webhooks (workspace, due_at) WHERE dead = 0;
+CREATE TRIGGER webhook_ended AFTER UPDATE OF status ON tasks
+    WHEN new.webhook <> '' AND new.ended_at IS NOT NULL AND old.ended_at IS NULL BEGIN
+    INSERT OR REPLACE INTO webhooks VALUES (new.id, new.retries, new.workspace, 0, new.ended_at, 0);
+END;
+CREATE TRIGGER webhook_added AFTER INSERT ON tasks WHEN new.webhook <> '' AND new.ended_at IS NOT NULL BEGIN
+    INSERT OR REPLACE INTO webhooks VALUES (new.id, new.retries, new.workspace, 0, new.ended_at, 0);
+END;
+CREATE TRIGGER webhook_retried AFTER UPDATE OF retries ON tasks WHEN new.webhook <> '' BEGIN
+    DELETE FROM webhooks WHERE task = new.id;
+END;
+CREATE TRIGGER webhook_purged AFTER DELETE ON tasks WHEN old.webhook <> '' BEGIN
+    DELETE FROM webhooks WHERE task = old.id;
+END;
+
+CREATE TABLE usage (
+    workspace TEXT NOT NULL,
+    period TEXT NOT NULL,    -- the window of a quota
+    used INTEGER NOT NULL,
+    PRIMARY KEY (workspace, period)
+) WITHOUT ROWID;
+"""
+
+TABLES = _TASKS + _QUEUE + _OUTBOX + DOCUMENTS
+
+UPGRADES = {
+    2: "ALTER TABLE tasks ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '';",
+    3: DOCUMENTS,
+    4: f"""
+        ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE tasks ADD COLUMN place REAL NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN retries INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE tasks ADD COLUMN webhook TEXT NOT NULL DEFAULT '';
+        ALTER TABLE tasks ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT '';
+        DROP TRIGGER queue_added;
+        DROP TRIGGER queue_entered;
+        DROP TRIGGER queue_left;
+        DROP INDEX tasks_queued;
+        DROP TABLE queue;
+        UPDATE tasks SET turn = number, place = (SELECT min(submitted_at) FROM tasks WHERE ended_at IS NULL)
+            WHERE ended_at IS NULL;
+        {_QUEUE}
+        INSERT INTO queue SELECT workspace, priority, turn >> {BLOCK_BITS}, count(*) FROM tasks
+            WHERE status = 'queued' GROUP BY workspace, priority, turn >> {BLOCK_BITS};
+        {_OUTBOX}
+    """,
+}
 """From the version before each to it."""
 
 

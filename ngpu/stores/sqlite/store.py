@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ngpu.errors import ConfigError, StoreUnavailable
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskPage, TaskQuery, TaskStatus
+from ngpu.errors import StoreUnavailable
+from ngpu.limits import Quota
+from ngpu.listing import TaskPage, TaskQuery
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus
 from ngpu.stores import cursor
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
-from ngpu.stores.sqlite.commit import GroupCommit
-from ngpu.stores.sqlite.documents import SqliteDocuments
-from ngpu.stores.sqlite.lane import Lane
-from ngpu.stores.sqlite.lock import FileLock
-from ngpu.stores.sqlite.reading import Reading
+from ngpu.stores.sqlite.customers import Customers
 from ngpu.stores.sqlite.schema import REQUEST
 from ngpu.storing import IStore
 
 log = Logger()
 
-LARGEST_GROUP = 1024
-"""Operations that one commit makes durable at most."""
-
 
 @implementer(IStore)
-class SqliteTaskStore:
+class SqliteTaskStore(Customers):
     """Task records in one SQLite file, for one gateway at a time.
 
     A caller that cancels its Deferred stops waiting; the write it began is made nevertheless.
@@ -41,51 +33,7 @@ class SqliteTaskStore:
     :ivar documents: what else has to outlive the process, in the same file.
     """
 
-    def __init__(self, path: Path, reactor: IReactorFromThreads) -> None:
-        path = path.resolve()  # another name of a file that a gateway has is that file
-        self._path = path
-        self._lock: FileLock | None = None
-        self._group: GroupCommit | None = None
-        self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
-        # one by one: no answer waits for those behind it
-        self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
-        self.documents = SqliteDocuments(self._write, self._read)
-
-    async def open(self) -> None:
-        """See ``IStore.open``: take the file."""
-        try:
-            await self._writer.start()
-            await self._reader.start()
-        except BaseException:
-            await self.close()
-            raise
-
-    @property
-    def commits(self) -> int:
-        """Commits since the store was opened."""
-        return self._group.commits if self._group else 0
-
-    @property
-    def operations(self) -> int:
-        """Operations that these commits made durable."""
-        return self._group.operations if self._group else 0
-
-    def _open_writer(self) -> GroupCommit:
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot make the folder {self._path.parent}: {error.strerror}") from error
-        self._lock = FileLock(self._path)
-        self._group = GroupCommit(self._path)
-        return self._group
-
-    def _write(self, call: Callable[..., Any], *args: Any, size: int = 0) -> Deferred[Any]:
-        return self._writer.submit(lambda db: call(db, *args), size)
-
-    def _read(self, call: Callable[..., Any], *args: Any, size: int = 0) -> Deferred[Any]:
-        return self._reader.submit(lambda db: call(db, *args), size)
-
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None) -> Task:
+    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
         """See ``ITaskStore.add``.
 
         :raises Conflict: there is a task with this id.
@@ -93,15 +41,17 @@ class SqliteTaskStore:
         stored: Task
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
-            stored = await self._write(writes.add, task, data, queue_limit, size=len(data))
+            stored = await self._write(writes.add, task, data, queue_limit, quota, size=len(data))
             return stored
-        await self._write(writes.begin_upload, task, queue_limit)
+        known: Task | None = await self._write(writes.begin_upload, task, queue_limit, quota)
+        if known is not None:
+            return known
         try:
             index = 0
             async for data in pieces_of(request):
                 await self._write(writes.upload, task.id, index, data, size=len(data))
                 index += 1
-            stored = await self._write(writes.end_upload, task, queue_limit)
+            stored = await self._write(writes.end_upload, task, queue_limit, quota)
         except BaseException:  # cancelled too
             self._drop_upload(task.id)
             raise
@@ -188,11 +138,6 @@ class SqliteTaskStore:
         count: int = await self._read(reads.queued, workspace)
         return count
 
-    async def queue_position(self, task: Task) -> int:
-        """See ``ITaskStore.queue_position``."""
-        position: int = await self._read(reads.queue_position, task.workspace, task.number)
-        return position
-
     def request_body(self, task: Task) -> Body:
         """See ``ITaskStore.request_body``."""
         return StoredBody(self._piece, task.id, REQUEST, task.request_size)
@@ -203,10 +148,3 @@ class SqliteTaskStore:
 
     def _piece(self, task_id: str, attempt: int, index: int) -> Deferred[bytes | None]:
         return self._read(reads.piece, task_id, attempt, index, size=CHUNK)
-
-    async def close(self) -> None:
-        """See ``ITaskStore.close``; once more does nothing."""
-        await self._reader.close()
-        await self._writer.close()
-        if self._lock is not None:
-            self._lock.release()

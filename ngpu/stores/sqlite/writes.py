@@ -6,15 +6,14 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ngpu.errors import Conflict, QueueFull
+from ngpu.errors import Conflict
+from ngpu.limits import Quota
 from ngpu.model import Outcome, Placement, Task, TaskStatus, node_key
 from ngpu.stores.record import outcome_json, placement_json, search_key
-from ngpu.stores.sqlite.reads import queued
+from ngpu.stores.sqlite.admission import behind_its_own, check_queue, check_quota, count_in_quota
+from ngpu.stores.sqlite.reads import by_key
 from ngpu.stores.sqlite.rows import COLUMNS, INSERT, row_of, task_of
 from ngpu.stores.sqlite.schema import REQUEST
-
-RETRY_AFTER = 5
-"""Seconds that a caller is told to wait for a place in a full queue."""
 
 MOST_EXPIRED = 500
 """Tasks that one ``expire`` ends."""
@@ -23,26 +22,40 @@ MOST_PURGED = 256
 """Tasks, and also pieces, that one ``purge`` removes before it lets others write (the last task's go with it)."""
 
 
-def add(db: sqlite3.Connection, task: Task, data: bytes, queue_limit: int | None) -> Task:
+def add(
+    db: sqlite3.Connection, task: Task, data: bytes, queue_limit: int | None = None, quota: Quota | None = None
+) -> Task:
     """Store a task whose request fits into one piece."""
-    stored = _insert(db, task, queue_limit)
+    known = same_key(db, task)
+    if known is not None:
+        return known
+    stored = _insert(db, task, queue_limit, quota)
     if data:
         _keep(db, task.id, REQUEST, 0, data)
     return stored
 
 
-def begin_upload(db: sqlite3.Connection, task: Task, queue_limit: int | None) -> None:
+def begin_upload(
+    db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None = None
+) -> Task | None:
     """Announce a request in several pieces: what is under this id now is a leftover until ``end_upload``.
 
-    A full queue refuses it here already, before the pieces are read.
+    A limit refuses it here already, before the pieces are read.
+
+    :returns: the task that its key has brought in already; then nothing was announced.
     """
-    _check_queue(db, task.workspace, queue_limit)
+    known = same_key(db, task)
+    if known is not None:
+        return known
+    check_queue(db, task.workspace, queue_limit)
+    check_quota(db, task.workspace, quota)
     if db.execute("SELECT 1 FROM tasks WHERE id = ?", (task.id,)).fetchone():
         raise _taken(task.id)
     try:
         db.execute("INSERT INTO uploads VALUES (?)", (task.id,))
     except sqlite3.IntegrityError as error:
         raise _taken(task.id) from error
+    return None
 
 
 def upload(db: sqlite3.Connection, task_id: str, piece: int, data: bytes) -> None:
@@ -50,9 +63,13 @@ def upload(db: sqlite3.Connection, task_id: str, piece: int, data: bytes) -> Non
     _keep(db, task_id, REQUEST, piece, data)
 
 
-def end_upload(db: sqlite3.Connection, task: Task, queue_limit: int | None) -> Task:
-    """Store the task, now that its pieces are there."""
-    stored = _insert(db, task, queue_limit)
+def end_upload(db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None = None) -> Task:
+    """Store the task, now that its pieces are there; unless another one of its key was quicker."""
+    known = same_key(db, task)
+    if known is not None:
+        drop_upload(db, task.id)
+        return known
+    stored = _insert(db, task, queue_limit, quota)
     db.execute("DELETE FROM uploads WHERE task = ?", (task.id,))
     return stored
 
@@ -69,7 +86,7 @@ def claim(db: sqlite3.Connection, workspace: str, placement: Placement, now: flo
         f"""
         UPDATE tasks SET status = 'running', attempt = attempt + 1, started_at = ?, placement = ?, node = ?
         WHERE number = (SELECT number FROM tasks WHERE workspace = ? AND status = 'queued' AND expires_at > ?
-                        ORDER BY number LIMIT 1)
+                        ORDER BY place, turn LIMIT 1)
         RETURNING {COLUMNS}
         """,
         (now, placement_json(placement), search_key(node_key(placement.node_address)), workspace, now),
@@ -86,7 +103,7 @@ def reattempt(db: sqlite3.Connection, task_id: str, attempt: int, placement: Pla
     ).rowcount
     if not changed:
         return None
-    _drop_result(db, task_id)
+    drop_result(db, task_id)
     return attempt + 1
 
 
@@ -107,7 +124,7 @@ def requeue(db: sqlite3.Connection, task_id: str, attempt: int) -> bool:
         (placement_json(Placement()), task_id, attempt),
     ).rowcount
     if changed:
-        _drop_result(db, task_id)
+        drop_result(db, task_id)
     return bool(changed)
 
 
@@ -131,7 +148,7 @@ def finish(
     if not changed:
         return False
     if last is None:
-        _drop_result(db, task_id)
+        drop_result(db, task_id)
     elif last[1]:
         _keep(db, task_id, attempt, *last)
     return True
@@ -145,7 +162,7 @@ def cancel(db: sqlite3.Connection, task_id: str, now: float) -> TaskStatus | Non
     number, status = row[0], TaskStatus(row[1])
     if not status.ended:
         db.execute("UPDATE tasks SET status = 'cancelled', ended_at = ? WHERE number = ?", (now, number))
-        _drop_result(db, task_id)
+        drop_result(db, task_id)
     return status
 
 
@@ -168,7 +185,9 @@ def purge(db: sqlite3.Connection, ended_before: Mapping[str, float], otherwise: 
     for workspace in _workspaces_with_ended(db):
         due = db.execute(
             "SELECT number, id, (SELECT count(*) FROM pieces WHERE task = id) FROM tasks "
-            "WHERE workspace = ? AND ended_at IS NOT NULL AND ended_at < ? ORDER BY ended_at LIMIT ?",
+            "WHERE workspace = ? AND ended_at IS NOT NULL AND ended_at < ? "
+            "AND (webhook = '' OR NOT EXISTS (SELECT 1 FROM webhooks WHERE task = id AND dead = 0)) "
+            "ORDER BY ended_at LIMIT ?",
             (workspace, ended_before.get(workspace, otherwise), MOST_PURGED - tasks),
         ).fetchall()
         for number, task_id, count in due:
@@ -199,19 +218,21 @@ def _workspaces_with_ended(db: sqlite3.Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _insert(db: sqlite3.Connection, task: Task, queue_limit: int | None) -> Task:
-    _check_queue(db, task.workspace, queue_limit)
+def _insert(db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None) -> Task:
+    check_queue(db, task.workspace, queue_limit)
+    count_in_quota(db, task.workspace, quota)
+    place = behind_its_own(db, task.workspace, task.priority, task.place)
     try:
-        number = db.execute(INSERT, row_of(task)).lastrowid
+        number = db.execute(INSERT, row_of(task, place)).lastrowid
     except sqlite3.IntegrityError as error:
         raise _taken(task.id) from error
     assert number is not None
-    return replace(task, number=number)
+    return replace(task, number=number, place=place)
 
 
-def _check_queue(db: sqlite3.Connection, workspace: str, queue_limit: int | None) -> None:
-    if queue_limit is not None and queued(db, workspace) >= queue_limit:
-        raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", RETRY_AFTER)
+def same_key(db: sqlite3.Connection, task: Task) -> Task | None:
+    """The task that this one's ``idempotency_key`` has brought in already."""
+    return by_key(db, task.workspace, task.idempotency_key) if task.idempotency_key else None
 
 
 def _taken(task_id: str) -> Conflict:
@@ -227,5 +248,6 @@ def _keep(db: sqlite3.Connection, task_id: str, attempt: int, piece: int, data: 
         raise _taken(task_id) from error
 
 
-def _drop_result(db: sqlite3.Connection, task_id: str) -> None:
+def drop_result(db: sqlite3.Connection, task_id: str) -> None:
+    """Forget what was written of a task's result."""
     db.execute("DELETE FROM pieces WHERE task = ? AND attempt > ?", (task_id, REQUEST))
