@@ -87,8 +87,9 @@ class AnyFleet(RuleBasedStateMachine):
                 spec = engine.spec(name)
                 assert spec.labels[COPY] not in seen, f"two containers of {name}"
                 seen.add(spec.labels[COPY])
-                used += spec.gpu_ids
                 assert len(spec.gpu_ids) == 1
+                # what an engine makes late, for a gateway that is dead by now, is never started
+                used += spec.gpu_ids if engine.kept(name).state is not ContainerState.CREATED else ()
             assert len(used) == len(set(used)), f"copies share a GPU: {engine.names()} {used}"
 
     @rule(seconds=st.sampled_from([0.1, 0.3, 1.0, 3.0, 10.0, NODE_GRACE + 5]))
