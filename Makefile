@@ -12,6 +12,8 @@ DEMO_PORT ?= 18080
 PORTS ?= 8080 8081 $(DEMO_PORT)
 # make test, make bench: more arguments for them
 ARGS ?=
+# make test: files of tests that run side by side; most of them wait for programs of their own
+JOBS ?= 2
 
 .PHONY: help run test check bench clean
 
@@ -51,7 +53,7 @@ test: $(VENV)/.dev
 		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server || true
 	@.ci/apt docker:docker-cli || true  # which some releases have in docker.io, and others in a package of its own
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

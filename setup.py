@@ -50,6 +50,7 @@ setup(
             "pillow>=11",
             "pytest>=8",
             "pytest-twisted>=1.14",
+            "pytest-xdist>=3.6",
             "hypothesis>=6",
             "cog>=0.23",
             "jsonschema>=4.18",
