@@ -144,6 +144,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     roster.watch(fleet.follow)
     limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
+    fleet.spare(workspaces.broken)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
     public = public_resource(
         settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -63,6 +63,8 @@ class Fleet:
         self._clock = clock
         self._situation: Situation | None = None
         self._deployments: dict[str, Deployment] = {}
+        self._spared: Callable[[], Iterable[str]] = tuple
+        self._unfit: set[str] = set()
         metrics.add_source(self.figures)
         engines = {post.key: post.engine for post in ground.posts}
         self._images = Images(engines, open_archive, login, self._pinned, clock, self._nudge)
@@ -76,6 +78,7 @@ class Fleet:
             images=self._images,
             serving=serving,
             wanted=lambda: dict(self._deployments),
+            held=lambda: frozenset({*map(digest_of, self._spared()), *self._unfit}),
             clock=clock,
             rng=rng,
             interval=ground.interval,
@@ -112,6 +115,8 @@ class Fleet:
 
     def follow(self, before: Workspace | None, after: Workspace | None) -> None:
         """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""
+        if before is not None:
+            self._unfit.discard(digest_of(before.id))
         if before is not None and (after is None or after.image is None):
             self._deployments.pop(digest_of(before.id), None)
             self._metrics.forget_deployment(before.label)
@@ -121,10 +126,18 @@ class Fleet:
                 deployment = deployment_of(after, self._ground.folder, self._make_policy, foreign)
             except ConfigError as error:
                 self.log.error("{workspace} is not deployed: {error}", workspace=after.label, error=str(error))
+                self._unfit.add(digest_of(after.id))
                 return
             if deployment is not None:
                 self._deployments[deployment.digest] = deployment
         self._nudge()
+
+    def spare(self, ids: Callable[[], Iterable[str]]) -> None:
+        """Leave alone what runs of workspaces that are kept, but cannot be used as they are.
+
+        :param ids: tells which those are, at each round.
+        """
+        self._spared = ids
 
     # ---- what is told
 

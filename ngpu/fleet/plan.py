@@ -26,12 +26,13 @@ def decide(situation: Situation, rng: Random) -> Changes:
     for copy in situation.copies.values():
         if copy.leaving and _gone(situation, copy):
             changes.forget.add(copy.id)  # one that has moved becomes a stray
-        elif not copy.leaving and copy.workspace not in situation.deployments:
+        elif not copy.leaving and copy.workspace not in situation.deployments.keys() | situation.held:
             changes.leave(copy, "its workspace is not wanted any more")
-    there = situation.deployments.keys() | {copy.workspace for copy in situation.copies.values()}
+    there = situation.deployments.keys() | situation.held | {copy.workspace for copy in situation.copies.values()}
     changes.drop.update(situation.standings.keys() - there)
     used = {deployment.recipe.source.key for deployment in situation.deployments.values()}
-    changes.unpin.update(situation.pins.keys() - used)
+    if not situation.held:  # of which nobody knows the source
+        changes.unpin.update(situation.pins.keys() - used)
     rooms = rooms_of(situation)
     for copy in (*moved(situation, changes), *adopted(situation)):
         changes.put[copy.id] = copy

@@ -52,6 +52,7 @@ class Reconciler:
     """Works on one fleet.
 
     :param wanted: the deployments as they are wanted now, by the workspace's digest.
+    :param held: the workspaces that are left as they are; see `Situation`.
     :param interval: seconds between two rounds in which nothing happens.
     :param node_grace: seconds that a node may stay away before its copies are placed elsewhere.
     :param failed: told of each step that failed, by the node's address.
@@ -74,6 +75,7 @@ class Reconciler:
         rng: Random,
         interval: float,
         node_grace: float,
+        held: Callable[[], frozenset[str]] = frozenset,
         failed: Callable[[str], None] = lambda node: None,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -83,6 +85,7 @@ class Reconciler:
         self._images = images
         self._serving = serving
         self._wanted = wanted
+        self._held = held
         self._clock = clock
         self._rng = rng
         self._interval = interval
@@ -233,6 +236,7 @@ class Reconciler:
             self._served.draining,
             self._served.drained,
             looked or now - self._began > FIRST_LOOK,
+            self._held(),
         )
 
     def _sight(self, key: str, station: Station, now: float) -> Sight:

@@ -64,7 +64,8 @@ class Situation:
 
     ``served`` are the replicas that serving has, ``up`` those of them that are healthy, ``troubles`` why the others are
     not; ``draining`` are copies that get no new calls, ``drained`` those of them whose last call is over. ``settled``:
-    every node was looked at, or has had the time for it.
+    every node was looked at, or has had the time for it. ``held`` are workspaces, by digest, whose settings cannot be
+    used as they are: what runs of them is left as it is until somebody mends or removes them.
     """
 
     now: float
@@ -81,6 +82,7 @@ class Situation:
     draining: frozenset[str] = frozenset()
     drained: frozenset[str] = frozenset()
     settled: bool = True
+    held: frozenset[str] = frozenset()
 
     def standing(self, workspace: str) -> Standing:
         """How the deployment of this digest stands."""

@@ -49,6 +49,8 @@ def _recipes(situation: Situation, deployment: Deployment) -> Iterator[tuple[str
 
 def _may_be_wanted(situation: Situation, container: Container) -> bool:
     """Whether it cannot be told yet that a container is surplus: what its workspace's image is, is not known."""
+    if container.labels.get(WORKSPACE, "") in situation.held:
+        return True
     deployment = situation.deployments.get(container.labels.get(WORKSPACE, ""))
     if deployment is None or situation.standing(deployment.digest).suspended:
         return False

@@ -97,6 +97,10 @@ class Workspaces:
         """All of them, those of the file first."""
         return tuple(self._entries.values())
 
+    def broken(self) -> Sequence[str]:
+        """The ids of those that do not fit the configuration any more."""
+        return [entry.id for entry in self._entries.values() if entry.workspace is None]
+
     def get(self, workspace_id: str) -> Entry:
         """One of them.
 

@@ -48,6 +48,29 @@ def test_copies_whose_documents_are_lost_are_adopted() -> None:
     assert world.names() == before
 
 
+def test_what_runs_of_settings_that_cannot_be_used_is_left_alone() -> None:
+    """An operator's slip elsewhere in the file must not take a customer's copies away."""
+    world = serving(2)
+    before, (digest, deployment) = world.names(), next(iter(world.wanted.items()))
+    world.crash()
+    del world.wanted[digest]
+    world.held.add(digest)
+    world.start()
+    world.pass_time(20)
+    assert world.names() == before
+    world.crash()
+    world.shelf.clear()  # not even without the documents
+    world.start()
+    world.pass_time(20)
+    assert world.names() == before
+    world.crash()
+    world.held.clear()
+    world.wanted[digest] = deployment
+    world.start()
+    world.until(lambda: len(world.up()) == 2)
+    assert world.names() == before, "mended, it goes on with what runs"
+
+
 def test_what_is_surplus_without_a_document_is_removed() -> None:
     world = serving(3, replicas=3)
     world.crash()

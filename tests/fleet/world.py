@@ -163,6 +163,7 @@ class World:
             ids = tuple(str(number) for number in range(gpus))
             self.posts[key] = (Node(key, f"10.0.0.{index}", Gpus("X", gpus)), ids)
         self.wanted: dict[str, Deployment] = {}
+        self.held: set[str] = set()
         self.archives: dict[str, bytes] = {}
         self.bad: set[str] = set()
         self.ill: set[str] = set()
@@ -207,6 +208,7 @@ class World:
             images=self.images,
             serving=self.serving,
             wanted=lambda: self.wanted,
+            held=lambda: frozenset(self.held),
             clock=self.clock,
             rng=self.rng,
             interval=INTERVAL,
