@@ -160,7 +160,7 @@ class TestGoing:
         running = hall.submit()
         waiting = hall.call()
         queued = [hall.submit() for _ in range(5)]
-        watched = begun(hall.gateway.submit_and_wait(hall.submission(), 50))
+        watched = begun(hall.backlog.wait(hall.task(hall.submit()), 50))
         hall.roster.remove(ID)
         assert isinstance(waiting.error, ReplicaRemoved)
         done(hall.dispatcher.clear(ID))
