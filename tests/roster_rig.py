@@ -11,6 +11,7 @@ from gateway_rig import STARTED, ScriptedStore, Watched, begun, done
 from twisted.internet.task import Clock
 
 from ngpu.assembly import watch_changes
+from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.discovery import discover
 from ngpu.figures import Figures
@@ -79,6 +80,16 @@ class Hall:
             runs=self.runs,
             dispatcher=self.dispatcher,
             lines=lines,
+            gates={},
+            zone=ZoneInfo("UTC"),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self.backlog = Backlog(
+            self.gateway,
+            store=self.store,
+            runs=self.runs,
+            dispatcher=self.dispatcher,
             gates={},
             zone=ZoneInfo("UTC"),
             clock=self.clock,

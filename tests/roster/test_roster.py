@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from ngpu.errors import DialFailed, NoReplica, ReplicaRemoved, Unauthorized
 from ngpu.model import BytesBody, Placement, TaskStatus, UpstreamRequest
+from ngpu.outbox import Backlog
 from ngpu.testing.forwarder import FakeReply
 
 ID = "w1"
@@ -160,7 +161,7 @@ class TestGoing:
         running = hall.submit()
         waiting = hall.call()
         queued = [hall.submit() for _ in range(5)]
-        watched = begun(hall.gateway.submit_and_wait(hall.submission(), 50))
+        watched = begun(hall.backlog.wait(hall.task(hall.submit()), 50))
         hall.roster.remove(ID)
         assert isinstance(waiting.error, ReplicaRemoved)
         done(hall.dispatcher.clear(ID))
@@ -171,6 +172,19 @@ class TestGoing:
         assert hall.task(running).status is TaskStatus.RUNNING
         wait.callback(None)
         assert hall.task(running).status is TaskStatus.FINISHED
+
+    def test_nothing_of_its_webhooks_is_shown_under_its_name_any_more(self, hall: Hall) -> None:
+        hall.put(ID)
+        label = hall.roster.workspaces[ID].label
+        hall.metrics.webhooks.labels(label, "delivered").inc()
+        hall.metrics.show_webhooks({ID: Backlog(2, 1)})
+        assert hall.metrics.exposition().decode().count(f'webhooks_pending{{workspace="{label}"}} 2.0') == 1
+        hall.roster.remove(ID)
+        assert "webhook" not in "".join(
+            line for line in hall.metrics.exposition().decode().splitlines() if label in line
+        )
+        hall.metrics.show_webhooks({ID: Backlog(2, 1)})
+        assert 'ngpu_webhooks_pending{workspace="former"} 2.0' in hall.metrics.exposition().decode()
 
     def test_its_queue_ends_by_itself_once_a_store_is_back(self, hall: Hall) -> None:
         hall.start()
