@@ -41,6 +41,7 @@ from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.listener import ListenerSite
 from ngpu.http.partner import partner_resource
+from ngpu.http.raw import Raw
 from ngpu.http.reading import Reading
 from ngpu.http.server import Limits, NgpuRequest
 from ngpu.http.submitting import Submitting
@@ -49,6 +50,7 @@ from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
 from ngpu.placing import IPlacementPolicy
+from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
 from ngpu.settings import (
     AppRoute,
@@ -123,12 +125,13 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
+    gates = _gates(settings, plugins, context)
     gateway = Gateway(
         store=store,
         runs=runs,
         dispatcher=dispatcher,
         lines=roster.lines,
-        gates=_gates(settings, plugins, context),
+        gates=gates,
         zone=settings.zone,
         clock=reactor,
         metrics=metrics,
@@ -141,7 +144,9 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     limits = Limits(**{name: value for name, value in settings.limits if name != "body_memory"})
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
-    public = _public(settings, gateway, roster, adapters, media, desk, reactor)
+    calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
+    raw = Raw(calls, roster.hosts, roster.tenancy)
+    public = _public(settings, gateway, roster, adapters, media, desk, raw, reactor)
     routes = [
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
@@ -272,6 +277,7 @@ def _public(
     adapters: Mapping[str, IAppAdapter],
     media: Media,
     desk: Desk | None,
+    raw: Raw,
     reactor: Any,
 ) -> IResource:
 
@@ -290,4 +296,4 @@ def _public(
     budget = BodyBudget(settings.limits.body_memory, reactor)
     submitting = Submitting(gateway, reading, roster.workspaces, settings.apps, adapters, parse, budget)
     calls = None if desk is None else cloud.CloudCalls(desk.accounts, desk.counter)
-    return partner_resource(reading, submitting, make_call, calls)
+    return partner_resource(reading, submitting, make_call, calls, raw)

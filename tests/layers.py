@@ -9,6 +9,7 @@ from pathlib import Path
 ROOMS = (
     "errors",
     "model",
+    "passing",
     "interfaces",
     "plugin",
     "adapter",
@@ -48,6 +49,7 @@ ROOMS = (
     "gates",
     "submission",
     "figures",
+    "raw",
     "gateway",
     "cloud",
     "http",
@@ -61,9 +63,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset(
-    {"errors", "model", "interfaces", "plugin", "adapter", "containers", "placing", "policy", "storing", "families"}
-)
+BASE = frozenset(ROOMS[: ROOMS.index("families") + 1])
 SEES = {
     "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},
     "testing": BASE,

@@ -11,6 +11,7 @@ from twisted.web.resource import IResource, Resource
 
 from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls, add_cloud_routes
+from ngpu.http.raw import Door, Raw, add_raw_route
 from ngpu.http.reading import Reading
 from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
@@ -40,11 +41,16 @@ def partner_routes(reading: Reading, submitting: Submitting) -> tuple[tuple[str,
 
 
 def partner_resource(
-    reading: Reading, submitting: Submitting, make_call: MakeCall, cloud: CloudCalls | None = None
+    reading: Reading,
+    submitting: Submitting,
+    make_call: MakeCall,
+    cloud: CloudCalls | None = None,
+    raw: Raw | None = None,
 ) -> IResource:
     """What the public listener serves.
 
     :param cloud: the calls of the published command-line client, where there are accounts for it.
+    :param raw: what passes calls through.
     """
     app = Klein()
     for method, address, route in partner_routes(reading, submitting):
@@ -53,7 +59,10 @@ def partner_resource(
             refuse_other_methods(app, method, address)
     add_cloud_routes(app, cloud, make_call)
     answer_http_errors(app)
-    return _Respelled(app.resource())
+    if raw is None:
+        return _Respelled(app.resource())
+    add_raw_route(app, raw, make_call)
+    return Door(raw, app.resource(), _Respelled(app.resource()))
 
 
 class _Respelled(Resource):

@@ -28,6 +28,7 @@ from ngpu.settings.kinds import (
     Text,
     matching,
 )
+from ngpu.settings.raw import Raw, VirtualHost
 
 
 def _workspace_id(text: str) -> str:
@@ -165,6 +166,8 @@ class Workspace(Block):
     body_limit: Size = written("64MiB")
     result_limit: PositiveSize = written("256MiB")
     selection: Selection = written({})
+    hosts: tuple[VirtualHost, ...] = ()
+    raw: Raw = written({})
     gate: Name | None = None
     webhook_secret: Annotated[Text, AfterValidator(_webhook_secret)] = concealed("")
     apps: FrozenMap[Text, Name] = written({})

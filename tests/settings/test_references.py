@@ -164,3 +164,19 @@ def test_two_listeners_cannot_have_one_port(public: str, admin: str, clash: bool
     found = heads(f'listen: ["{public}"]\nadmin: {{listen: ["{admin}"]}}')
     said = "f:2:18: admin.listen[0]: port 80 is taken by listen[0] in line 1: choose another one"
     assert found == ([said] if clash else [])
+
+
+def test_a_host_leads_to_one_workspace() -> None:
+    """In any spelling: else who gets a call would be a matter of order in the file."""
+    one, two = serving("a", 'hosts: ["sd.example.com", "x.test"]'), serving("b", 'hosts: ["y.test", "SD.example.com."]')
+    (found,) = heads(fleet(one, two))
+    assert found.endswith("workspaces[1].hosts[1]: the same host as workspaces[0].hosts in line 3")
+    assert heads(fleet(serving("a", 'hosts: ["x.test", "X.test"]')))
+    assert heads(fleet(one, serving("b", 'hosts: ["z.test"]'))) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "::1", "a b", "*.test", "http://a", "a:80", "a/b", "", "-a", "a..b", "[::1]"]
+)
+def test_what_is_no_host_name_is_refused(host: str) -> None:
+    assert "workspaces[0].hosts[0]" in heads(fleet(serving("a", f'hosts: ["{host}"]')))[0]
