@@ -35,11 +35,13 @@ from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
 from ngpu.http.public import OURS, public_resource
+from ngpu.http.raw import Raw
 from ngpu.http.server import Limits
 from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
+from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
 from ngpu.settings import (
     AppRoute,
@@ -146,6 +148,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     fleet.spare(workspaces.broken)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
+    calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
     public = public_resource(
         settings,
         gateway=gateway,
@@ -157,6 +160,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         urls=urls,
         media=media,
         desk=desk,
+        raw=Raw(calls, roster.hosts, roster.tenancy),
         metrics=metrics,
         reactor=reactor,
     )

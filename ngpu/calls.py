@@ -13,10 +13,14 @@ from ngpu.errors import BadReply, DialFailed, NgpuError, UpstreamError
 from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import Body, Placement, Replica, ReplyHead, UpstreamRequest
+from ngpu.model import Placement, Replica, ReplyHead, UpstreamRequest
+from ngpu.passing import Stream
 
 MOST_SENDS = 3
 """How often a call whose workspace says ``retry: idempotent`` is sent at most."""
+
+SWITCHED = 101
+"""The status of a reply that begins a tunnel."""
 
 
 class Slot(Protocol):
@@ -46,6 +50,12 @@ def may_repeat(error: UpstreamError, retry: str) -> bool:
     return retry == "idempotent" and not isinstance(error, BadReply)
 
 
+def _result_of(status: int) -> CallResult:
+    if status == SWITCHED:
+        return CallResult.SWITCHED
+    return CallResult.ERRED if status >= 500 else CallResult.ANSWERED
+
+
 class _NoSuchPort(DialFailed):
     """While a workspace's ports change, some replicas have those of before.
 
@@ -66,7 +76,7 @@ class Caller:
         self,
         lease: Slot,
         request: UpstreamRequest,
-        body: Body,
+        body: Stream,
         sink: IBodySink,
         timeout: float,
         retry: str,
@@ -96,7 +106,7 @@ class Caller:
                 lease = again
 
     async def _send(
-        self, lease: Slot, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+        self, lease: Slot, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         replica = lease.replica
         began = self.clock.seconds()
@@ -106,7 +116,7 @@ class Caller:
             if port is None:
                 raise _NoSuchPort(f"this replica runs a version of its workspace without port {request.port}")
             head = await self.forwarder.send(replica.node.host, port, request, body, sink, timeout)
-            result = CallResult.ERRED if head.status >= 500 else CallResult.ANSWERED
+            result = _result_of(head.status)
             return head
         except DialFailed as error:
             result = CallResult.ABANDONED if isinstance(error, _NoSuchPort) else CallResult.UNREACHED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from treq.client import HTTPClient
@@ -16,11 +16,13 @@ from zope.interface import implementer
 
 from ngpu.errors import BadRequest, CallTimeout, DialFailed
 from ngpu.interfaces import IBodySink, IForwarder
-from ngpu.model import Body, ReplyHead, UpstreamRequest
+from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.upstream.agent import UpstreamAgent
 from ngpu.upstream.client import UpstreamClient, body_producer
 from ngpu.upstream.dial import CancelledDialing
-from ngpu.upstream.headers import Fields, reply_fields, request_fields
+from ngpu.upstream.expecting import ExpectingProducer
+from ngpu.upstream.headers import Field, Fields, reply_fields, request_fields
 from ngpu.upstream.origin import authority_of
 from ngpu.upstream.pool import Pool
 
@@ -41,7 +43,7 @@ class Forwarder:
         self._clock = clock
 
     async def send(
-        self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         """See ``IForwarder``."""
         call = Deferred.fromCoroutine(self._exchange(host, port, request, body, sink))
@@ -66,22 +68,45 @@ class Forwarder:
             if timer.active():
                 timer.cancel()
 
-    async def _exchange(self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink) -> ReplyHead:
+    async def _exchange(
+        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink
+    ) -> ReplyHead:
         if not request.target.startswith("/"):
             raise BadRequest("The request's target has to begin with a slash.")  # else it would go on with the port
+        passed = request if isinstance(request, PassedRequest) else None
+        fields = request_fields(request.headers)
         response = await self._client.request(
             request.method,
             f"http://{authority_of(host, port)}{request.target}",
-            headers=Fields(request_fields(request.headers)),
-            data=body_producer(body) if body.length else None,
+            headers=Fields(fields) if passed is None else _passed_fields(fields, passed),
+            data=None if body.length == 0 else self._producer(body, passed),
             allow_redirects=False,
             unbuffered=True,
         )
-        head = ReplyHead(response.code, reply_fields(response.headers.fields))
+        fields = reply_fields(response.headers.fields)
+        head = (
+            ReplyHead(response.code, fields)
+            if passed is None
+            else PassedHead(response.code, fields, _length_said(response.headers.fields))
+        )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
         await flow.done
         return head
+
+    def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
+        if passed is not None and passed.expects:
+            return ExpectingProducer(body, self._clock)
+        return body_producer(body)
+
+
+def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
+    return Fields((*fields, *passed.added), passed.host, passed.upgrade)
+
+
+def _length_said(fields: Sequence[Field]) -> int | None:
+    """The Content-Length of a reply, which the connection has checked."""
+    return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
 
 
 class _Flow(Protocol):

@@ -27,6 +27,7 @@ from ngpu.model import (
     UpstreamRequest,
 )
 from ngpu.outbox import IOutbox
+from ngpu.passing import Stream
 from ngpu.queue import IQueue
 
 
@@ -155,7 +156,9 @@ class IBodySink(Interface):
 class IForwarder(Interface):
     """One call to one replica; it neither chooses nor retries."""
 
-    async def send(host: str, port: int, request: UpstreamRequest, body: Body, sink: Any, timeout: float) -> ReplyHead:
+    async def send(
+        host: str, port: int, request: UpstreamRequest, body: Stream, sink: Any, timeout: float
+    ) -> ReplyHead:
         """Send the request, stream the reply's body into ``sink``, and return once the whole of it was taken.
 
         Cancelling aborts the call and closes its connection.

@@ -26,7 +26,8 @@ class CallResult(enum.Enum):
     """How a call ended, as far as the replica's standing goes.
 
     ANSWERED: it works. ERRED: it answered with a server error. BROKE: the transport failed or it took too long.
-    UNREACHED: no connection. ABANDONED: we gave up, which says nothing about it.
+    UNREACHED: no connection. ABANDONED: we gave up, which says nothing about it. SWITCHED: it works, and how long that
+    took is its client's business.
     """
 
     ANSWERED = "answered"
@@ -34,6 +35,7 @@ class CallResult(enum.Enum):
     BROKE = "broke"
     UNREACHED = "unreached"
     ABANDONED = "abandoned"
+    SWITCHED = "switched"
 
 
 @dataclass(eq=False, slots=True)

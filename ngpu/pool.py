@@ -143,9 +143,9 @@ class Pool:
     def give_back(self, member: Member, result: CallResult, seconds: float, now: float) -> None:
         """Free the slot of a call that took ``seconds``, and let its result count."""
         member.in_flight -= 1
-        if result is not CallResult.ABANDONED:
+        if result not in (CallResult.ABANDONED, CallResult.SWITCHED):
             self._count(member, seconds, result is not CallResult.ANSWERED, now)
-        if result is CallResult.ANSWERED:
+        if result in (CallResult.ANSWERED, CallResult.SWITCHED):
             member.failures = member.rests = 0
             member.last_used = now
         elif result is CallResult.UNREACHED:

@@ -32,6 +32,7 @@ class Roster:
     :ivar lines: by workspace id.
     :ivar leaving: the lines of workspaces that were removed, as long as their replicas are being drained.
     :ivar labels: what logs and metrics call each workspace.
+    :ivar hosts: by virtual host.
     :ivar tenancy: which credential opens which of them.
     """
 
@@ -42,11 +43,13 @@ class Roster:
         self._lines: dict[str, Line] = {}
         self._leaving: dict[str, list[Line]] = {}
         self._labels: dict[str, str] = {}
+        self._hosts: dict[str, Workspace] = {}
         self._watchers: list[Watcher] = []
         self.workspaces: Mapping[str, Workspace] = MappingProxyType(self._workspaces)
         self.lines: Mapping[str, Line] = MappingProxyType(self._lines)
         self.leaving: Mapping[str, Sequence[Line]] = MappingProxyType(self._leaving)
         self.labels: Mapping[str, str] = MappingProxyType(self._labels)
+        self.hosts: Mapping[str, Workspace] = MappingProxyType(self._hosts)
         self.tenancy = Tenancy(())
 
     def watch(self, watcher: Watcher) -> None:
@@ -70,6 +73,7 @@ class Roster:
         self._workspaces[workspace.id] = workspace
         self._labels[workspace.id] = workspace.label
         self.tenancy.change(before, workspace)
+        self._rehost(before, workspace)
         line.grace = workspace.health.interval
         running = self._running_already(workspace)
         named = {replica.id for replica in running}
@@ -89,6 +93,7 @@ class Roster:
         workspace, line = self._workspaces.pop(workspace_id), self._lines.pop(workspace_id)
         del self._labels[workspace_id]
         self.tenancy.change(workspace, None)
+        self._rehost(workspace, None)
         line.close(workspace_removed)
         for replica in self._running_already(workspace):
             line.remove(replica.id)
@@ -105,6 +110,13 @@ class Roster:
 
     def _running_already(self, workspace: Workspace) -> Sequence[Replica]:
         return upstream_replicas(workspace, self._nodes)
+
+    def _rehost(self, before: Workspace | None, after: Workspace | None) -> None:
+        for host in before.hosts if before is not None else ():
+            if self._hosts.get(host) is before:
+                del self._hosts[host]
+        if after is not None:
+            self._hosts.update(dict.fromkeys(after.hosts, after))
 
     def _forget_empty(self) -> None:
         for workspace_id, lines in tuple(self._leaving.items()):

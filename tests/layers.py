@@ -13,6 +13,7 @@ ROOMS = (
     "listing",
     "outbox",
     "queue",
+    "passing",
     "interfaces",
     "plugin",
     "adapter",
@@ -54,6 +55,7 @@ ROOMS = (
     "allowance",
     "submission",
     "figures",
+    "raw",
     "gateway",
     "backlog",
     "webhooks",
@@ -69,12 +71,7 @@ ROOMS = (
 )
 """Imports go down this list only: a room sees those before it."""
 
-BASE = frozenset(
-    {
-        *("errors", "limits", "model", "listing", "outbox", "queue", "interfaces", "plugin", "adapter"),
-        *("containers", "placing", "policy", "storing", "families"),
-    }
-)
+BASE = frozenset(ROOMS[: ROOMS.index("families") + 1])
 SEES = {
     "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},
     "testing": BASE,

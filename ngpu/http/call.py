@@ -91,6 +91,11 @@ class Call:
             address = nearer
         return address
 
+    @property
+    def from_trusted_proxy(self) -> bool:
+        """Whether the connection's other end may say whom it speaks for."""
+        return self._is_trusted(self.request.peer_ip)
+
     def _is_trusted(self, address: str) -> bool:
         return _is_ip(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
 

@@ -12,6 +12,7 @@ from twisted.web.resource import IResource, Resource
 from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls, add_cloud_routes
 from ngpu.http.queueing import Queueing
+from ngpu.http.raw import Door, Raw, add_raw_route
 from ngpu.http.reading import Reading
 from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
@@ -47,12 +48,16 @@ def partner_routes(
 
 
 def partner_resource(
-    routes: Iterable[tuple[str, str, Route]], make_call: MakeCall, cloud: CloudCalls | None = None
+    routes: Iterable[tuple[str, str, Route]],
+    make_call: MakeCall,
+    cloud: CloudCalls | None = None,
+    raw: Raw | None = None,
 ) -> IResource:
     """What the public listener serves.
 
     :param routes: see `partner_routes`.
     :param cloud: the calls of the published command-line client, where there are accounts for it.
+    :param raw: what passes calls through.
     """
     app = Klein()
     for method, address, route in routes:
@@ -61,7 +66,10 @@ def partner_resource(
             refuse_other_methods(app, method, address)
     add_cloud_routes(app, cloud, make_call)
     answer_http_errors(app)
-    return _Respelled(app.resource())
+    if raw is None:
+        return _Respelled(app.resource())
+    add_raw_route(app, raw, make_call)
+    return Door(raw, app.resource(), _Respelled(app.resource()))
 
 
 class _Respelled(Resource):

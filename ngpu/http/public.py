@@ -20,6 +20,7 @@ from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls
 from ngpu.http.partner import partner_resource, partner_routes
 from ngpu.http.queueing import Queueing
+from ngpu.http.raw import Raw
 from ngpu.http.reading import Reading
 from ngpu.http.server import NgpuRequest
 from ngpu.http.streaming import Streaming
@@ -52,6 +53,7 @@ def public_resource(
     urls: Egress,
     media: Media,
     desk: Desk | None,
+    raw: Raw,
     metrics: Metrics,
     reactor: Any,
 ) -> IResource:
@@ -86,4 +88,4 @@ def public_resource(
     streaming = Streaming(gateway, runs, reactor, metrics, settings.limits.streams)
     routes = partner_routes(reading, submitting, Queueing(gateway, backlog, allowances), streaming)
     calls = None if desk is None else CloudCalls(desk.accounts, desk.counter)
-    return partner_resource(routes, make_call, calls)
+    return partner_resource(routes, make_call, calls, raw)

@@ -7,10 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from ngpu.errors import (
     BadSettings,
@@ -22,6 +20,7 @@ from ngpu.errors import (
     Unauthorized,
     Unavailable,
 )
+from ngpu.http.pace import Pace
 from ngpu.http.server import NgpuRequest
 from ngpu.limits import Allowance
 from ngpu.model import CHUNK
@@ -127,13 +126,14 @@ def client_gone(request: NgpuRequest) -> bool:
 
 
 async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[bytes]) -> None:
-    pace = _Pace()
+    pace = Pace()
     request.registerProducer(pace, True)
     try:
         if beginning:
             request.write(beginning)
         async for piece in rest:
-            await pace.ready()
+            if pace.gate is not None:
+                await pace.gate
             request.write(piece)
     except NgpuError as error:
         log.error("a reply broke off: {error}", error=str(error))
@@ -142,27 +142,3 @@ async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[by
     finally:
         if not client_gone(request):
             request.unregisterProducer()
-
-
-@implementer(IPushProducer)
-class _Pace:
-    """Lets a coroutine write as fast as the client reads."""
-
-    def __init__(self) -> None:
-        self._gate: Deferred[None] | None = None
-
-    async def ready(self) -> None:
-        if self._gate is not None:
-            await self._gate
-
-    def pauseProducing(self) -> None:
-        if self._gate is None:
-            self._gate = Deferred()
-
-    def resumeProducing(self) -> None:
-        gate, self._gate = self._gate, None
-        if gate is not None:
-            gate.callback(None)
-
-    def stopProducing(self) -> None:
-        self.resumeProducing()

@@ -8,6 +8,7 @@ from ngpu.settings.gate import Gate
 from ngpu.settings.loading import MAX_FILE, Loaded, load, loads
 from ngpu.settings.lone_workspace import lone_workspace
 from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
+from ngpu.settings.raw import Raw, host_key
 from ngpu.settings.report import Problem, SettingsError, dotted
 from ngpu.settings.root import Settings
 from ngpu.settings.secrecy import is_secret_key, secret_spans_in
@@ -35,6 +36,7 @@ __all__ = [
     "Problem",
     "QueryAlias",
     "Queue",
+    "Raw",
     "Registry",
     "ScryptHash",
     "Selection",
@@ -45,6 +47,7 @@ __all__ = [
     "Workspace",
     "dotted",
     "email_key",
+    "host_key",
     "is_secret_key",
     "load",
     "loads",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ngpu.settings.block import Surroundings
 from ngpu.settings.document import Document, document_of
 from ngpu.settings.plugin_blocks import FindPlugins, check_plugins
+from ngpu.settings.raw import host_key
 from ngpu.settings.references import check_names
 from ngpu.settings.report import Path, Problem
 from ngpu.settings.root import Settings
@@ -48,7 +49,8 @@ def lone_workspace(
     if odd:
         return None, odd
     workspace, problems = _validated(document, settings)
-    problems += [*check_names(document), *check_scope(document), *_keys_twice(document)]
+    problems += [*check_names(document), *check_scope(document), *_twice(document, "keys", "key", str.lower)]
+    problems += _twice(document, "hosts", "host", host_key)
     problems += check_plugins(document, settings.folder, find_plugins)
     return workspace, [_within(problem) for problem in problems]
 
@@ -62,14 +64,14 @@ def _validated(document: Document, settings: Settings) -> tuple[Workspace | None
         return None, [each for each in told if each is not None]
 
 
-def _keys_twice(document: Document) -> Iterator[Problem]:
-    keys = document.get(*_AT, "keys")
+def _twice(document: Document, name: str, noun: str, key: Callable[[str], str]) -> Iterator[Problem]:
+    listed = document.get(*_AT, name)
     seen: set[str] = set()
-    for index, key in enumerate(keys if isinstance(keys, list) else ()):
-        if isinstance(key, str) and key.lower() in seen:
-            yield Problem(None, (*_AT, "keys", index), "this key stands in the list already")
-        elif isinstance(key, str):
-            seen.add(key.lower())
+    for index, text in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(text, str) and key(text) in seen:
+            yield Problem(None, (*_AT, name, index), f"this {noun} stands in the list already")
+        elif isinstance(text, str):
+            seen.add(key(text))
 
 
 def _surrogates(document: Document) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from typing import Any
 from ngpu.model import node_key
 from ngpu.settings.account import email_key
 from ngpu.settings.document import Document
+from ngpu.settings.raw import host_key
 from ngpu.settings.report import Path, Problem, dotted, quoted
 
 _TCP = re.compile(r"(?:tcp|ssl):(?:port=)?(\d{1,5})(?::interface=([0-9.]+))?", re.ASCII)
@@ -41,6 +42,7 @@ def check_references(document: Document) -> Iterator[Problem]:
     engines = [(path, text.removeprefix("docker+")) for path, text in _texts(document, ("nodes",), "engine")]
     yield from _duplicates(document, engines, "engine")  # what one of them runs would be too much for the other
     yield from _shared_credentials(document)
+    yield from _duplicates(document, _hosts(document), "host")
     yield from check_names(document)
     yield from _apps(document, ids)
     yield from _one_port_twice(document)
@@ -176,6 +178,16 @@ def _texts(document: Document, blocks: Path, key: str) -> list[tuple[Path, str]]
         if text:
             found.append(((*path, key), text))
     return found
+
+
+def _hosts(document: Document) -> list[tuple[Path, str]]:
+    """The virtual hosts of all workspaces, in the spelling that compares."""
+    return [
+        ((*path, "hosts", index), host_key(host))
+        for path, workspace in document.blocks("workspaces")
+        for index, host in enumerate(workspace["hosts"] if isinstance(workspace.get("hosts"), list) else ())
+        if isinstance(host, str)
+    ]
 
 
 def _keys(value: Any) -> list[str]:

@@ -29,6 +29,7 @@ from ngpu.settings.kinds import (
     Text,
     matching,
 )
+from ngpu.settings.raw import Raw, VirtualHost
 
 SLOWEST_RATE = 0.001
 """Submissions a second: one in a quarter of an hour; who wants fewer wants a quota."""
@@ -209,6 +210,8 @@ class Workspace(Block):
     body_limit: Size = written("64MiB")
     result_limit: PositiveSize = written("256MiB")
     selection: Selection = written({})
+    hosts: tuple[VirtualHost, ...] = ()
+    raw: Raw = written({})
     gate: Name | None = None
     webhook_secret: Annotated[Text, AfterValidator(_webhook_secret)] = concealed("")
     apps: FrozenMap[Text, Name] = written({})

@@ -100,6 +100,10 @@ class Runs:
         """
         return self._track(task.id, self._resume(task, body, slot, workspace)).addBoth(self._over, task.id)
 
+    def hold(self, task_id: str, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T | None]:
+        """Let work that records its own end be a task's run: `abort` ends it with ``None``, and `stop` waits for it."""
+        return self._track(task_id, work).addBoth(self._over, task_id)
+
     def abort(self, task_id: str) -> None:
         """Stop the run of a task whose record says already that it has ended."""
         running = self._running.get(task_id)
@@ -175,7 +179,7 @@ class Runs:
         async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)
             if again is not None:
-                sink.task = await self._next_attempt(sink.task, again)
+                sink.task = await self.next_attempt(sink.task, again)
             return again
 
         last: Last = None
@@ -220,7 +224,11 @@ class Runs:
 
         return await self._run(task, body, lease, workspace, stay)
 
-    async def _next_attempt(self, task: Task, lease: Slot) -> Task:
+    async def next_attempt(self, task: Task, lease: Slot) -> Task:
+        """The task in another attempt, on a lease that is given back where there is none.
+
+        :raises EndedElsewhere: somebody else has ended it.
+        """
         placement = placement_of(lease.replica)
         attempt = None
         try:

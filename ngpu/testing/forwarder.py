@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from ngpu.errors import CallTimeout, DialFailed, NgpuError
 from ngpu.interfaces import IBodySink, IForwarder
-from ngpu.model import Body, ReplyHead, UpstreamRequest
+from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.passing import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class FakeForwarder:
         self._clock = clock
 
     async def send(
-        self, host: str, port: int, request: UpstreamRequest, body: Body, sink: IBodySink, timeout: float
+        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         """See ``IForwarder``."""
         answer = self.answers.get(port)

@@ -11,7 +11,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from ngpu.errors import BadRequest, DialFailed
-from ngpu.upstream.headers import block, pairs, request_line
+from ngpu.upstream.headers import Fields, block, pairs, request_line
 from ngpu.upstream.origin import Origin, origin_of
 from ngpu.upstream.pool import Pool
 from ngpu.upstream.upload import BodyProducer
@@ -37,8 +37,9 @@ class UpstreamAgent:
         """See ``IAgent``.
 
         :param uri: ``http://host:port`` and the target, which goes out byte for byte.
-        :param headers: must hold neither Host nor framing fields; a ``Fields`` keeps order and case.
-        :param bodyProducer: of known length.
+        :param headers: must hold neither Host nor framing fields; a ``Fields`` keeps order and case, and may say what
+            Host is, and that a WebSocket is asked for: then 101 is a reply, and both bodies go on until one closes.
+        :param bodyProducer: one of unknown length goes out chunked.
         :raises BadRequest: a method, target or field that cannot stand on the wire.
         :raises SchemeNotSupported: not ``http``.
         :raises DialFailed: no byte was sent.
@@ -54,13 +55,16 @@ class UpstreamAgent:
             head += producer.whole
             producer = None
         head_only = method == b"HEAD"
+        switches = isinstance(headers, Fields) and headers.upgrade
         connection = self._pool.take(origin)
         while connection is not None:
             try:
-                return connection.exchange(head, producer, head_only)
+                return connection.exchange(head, producer, head_only, switches)
             except DialFailed:
                 connection = self._pool.take(origin)  # it closed while it rested; nothing of ours had left
-        return self._pool.dial(origin).addCallback(lambda dialled: dialled.exchange(head, producer, head_only))
+        return self._pool.dial(origin).addCallback(
+            lambda dialled: dialled.exchange(head, producer, head_only, switches)
+        )
 
 
 def _head(method: bytes, uri: bytes, headers: Headers | None, producer: Any) -> tuple[Origin, bytes]:
@@ -70,8 +74,18 @@ def _head(method: bytes, uri: bytes, headers: Headers | None, producer: Any) -> 
     slash = uri.find(b"/", len(_SCHEME))
     authority = uri[len(_SCHEME) :] if slash < 0 else uri[len(_SCHEME) : slash]
     line = request_line(method, b"/" if slash < 0 else uri[slash:])
+    host = (isinstance(headers, Fields) and headers.host) or authority
+    framing = _framing(method, producer, isinstance(headers, Fields) and headers.upgrade)
+    return origin_of(authority), b"".join((line, block(((b"Host", host), *pairs(headers))), framing))
+
+
+def _framing(method: bytes, producer: Any, upgrade: bool) -> bytes:
+    """The fields about the connection, and the end of the head."""
+    if upgrade:
+        return b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     length = 0 if producer is None else producer.length
     if length is UNKNOWN_LENGTH:
-        raise ValueError("a request's body needs a known length")
-    framing = b"Content-Length: %d\r\n\r\n" % length if length or method in _EXPECT_A_BODY else b"\r\n"
-    return origin_of(authority), b"".join((line, b"Host: ", authority, b"\r\n", block(pairs(headers)), framing))
+        framing = b"Transfer-Encoding: chunked\r\n"
+    else:
+        framing = b"Content-Length: %d\r\n" % length if length or method in _EXPECT_A_BODY else b""
+    return framing + (b"Expect: 100-continue\r\n\r\n" if getattr(producer, "expects", False) else b"\r\n")

@@ -13,12 +13,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 
 from ngpu.errors import BadReply, CallCut, DialFailed
 from ngpu.upstream.headers import Fields
 from ngpu.upstream.origin import Origin
-from ngpu.upstream.reader import ReplyReader
+from ngpu.upstream.reader import SWITCHED, ReplyReader
 from ngpu.upstream.response import Response
 from ngpu.upstream.upload import Upload
 
@@ -53,24 +53,30 @@ class Connection(TransportProtocol):
         self.origin = origin
         self._keeper = keeper
         self._usable = True
+        self._switches = False
         self._reader: ReplyReader | None = None
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
         self._upload: Upload | None = None
 
-    def exchange(self, head: bytes, producer: IBodyProducer | None, head_only: bool) -> Deferred[IResponse]:
+    def exchange(
+        self, head: bytes, producer: IBodyProducer | None, head_only: bool, switches: bool = False
+    ) -> Deferred[IResponse]:
         """Send a request; fires once the head of its final reply has arrived.
 
         :param head: the head, with the whole body after it where there is no ``producer``.
         :param head_only: the request is a HEAD.
+        :param switches: it asks for a WebSocket; the end of its body then closes the connection.
         :raises DialFailed: from this call itself, when the connection is dead and the kernel took no byte.
         """
         taken = self._offer(head)
-        self._reader = ReplyReader(head_only)
+        self._reader = ReplyReader(head_only, switches)
+        self._switches = switches
         waiting: Deferred[IResponse] = Deferred(self._cancelled)
         self._waiting = waiting
         if taken < len(head) or producer is not None:
-            self._upload = Upload(self.transport, producer, self._upload_sent, self._read_the_rest, self._fail)
+            chunked = producer is not None and producer.length is UNKNOWN_LENGTH and not switches
+            self._upload = Upload(self.transport, producer, self._upload_sent, self._read_the_rest, self._fail, chunked)
             self._upload.start(head[taken:])
         return waiting
 
@@ -125,6 +131,8 @@ class Connection(TransportProtocol):
             return
         if reader.status:
             self._reply(reader, body)
+        elif reader.continued and self._upload is not None:
+            self._upload.go_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted: the connection is gone."""
@@ -164,6 +172,9 @@ class Connection(TransportProtocol):
         if response is None:
             response = self._response = Response(self, reader.status, Fields(reader.fields), reader.length)
         waiting, self._waiting = self._waiting, None
+        if self._switches and reader.status != SWITCHED and self._upload is not None:
+            self._upload.stop()  # there is no WebSocket, and nothing else was to be sent
+            self._upload = None
         if reader.complete:
             self._finish(reader, response)
         elif self._upload is not None and reader.status >= 300:
@@ -222,6 +233,8 @@ class Connection(TransportProtocol):
 
     def _upload_sent(self) -> None:
         self._upload = None
+        if self._switches:
+            self.close()
 
 
 def _how_it_broke(reader: ReplyReader, reason: Failure) -> str:

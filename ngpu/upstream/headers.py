@@ -16,6 +16,7 @@ Field = tuple[bytes, bytes]
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -96,11 +97,16 @@ class Fields(Headers):
     """Header fields that keep the order and case of the wire, where ``Headers`` groups and respells them.
 
     Read-only. ``fields`` has the pairs; the methods of ``Headers`` see them as it would.
+
+    :param host: what a request's Host says, where that is not the address that it is sent to.
+    :param upgrade: of a request: it asks for a WebSocket.
     """
 
-    def __init__(self, fields: Iterable[Field] = ()) -> None:
+    def __init__(self, fields: Iterable[Field] = (), host: bytes = b"", upgrade: bool = False) -> None:
         super().__init__()
         self.fields = tuple(fields)
+        self.host = host
+        self.upgrade = upgrade
 
     def __repr__(self) -> str:
         return f"Fields({self.fields!r})"

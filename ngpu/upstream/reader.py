@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ngpu.errors import BadReply
 from ngpu.upstream.headers import Field
@@ -13,6 +13,9 @@ MAX_FIELDS = 200
 MAX_HEAD = 64 * 1024
 """How many bytes a reply's head, or its trailers, may have."""
 
+SWITCHED = 101
+"""Switching Protocols (RFC 9110 §15.2.2)."""
+
 
 class ReplyReader:
     """Reads the reply to one request; a new one is made for the next.
@@ -22,7 +25,10 @@ class ReplyReader:
     not be used again. ``status`` is 0 until the head of the final reply (interim ones are skipped, RFC 9110 §15.2) is
     complete; ``length`` is the body's, ``None`` where only its end will tell.
 
+    ``continued`` says that the replica asked for the request's body (100).
+
     :param head: the request was a HEAD, whose reply has no body whatever its fields say (RFC 9112 §6.3).
+    :param switches: the request asked for a WebSocket, so 101 is a final reply, whose body all further bytes are.
     """
 
     __slots__ = (
@@ -34,7 +40,9 @@ class ReplyReader:
         "_opening",
         "_parser",
         "_problem",
+        "_switches",
         "complete",
+        "continued",
         "fields",
         "length",
         "persistent",
@@ -42,14 +50,16 @@ class ReplyReader:
         "until_close",
     )
 
-    def __init__(self, head: bool = False) -> None:
+    def __init__(self, head: bool = False, switches: bool = False) -> None:
         self.status = 0
+        self.continued = False
         self.fields: tuple[Field, ...] = ()
         self.length: int | None = None
         self.until_close = False
         self.complete = False
         self.persistent = False
         self._head_only = head
+        self._switches = switches
         self._fields: list[Field] = []
         self._count = 0
         self._barren = 0
@@ -71,12 +81,17 @@ class ReplyReader:
         :raises BadReply: with a clause that completes "The replica at … ".
         """
         if self._parser is None:
+            if self.status == SWITCHED:
+                return data
             self.persistent = False
             return b""
         if len(self._opening) < 5:
             self._opening += data[: 5 - len(self._opening)]
         try:
             self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._parser = None
+            return data[upgrade.args[0] :]
         except HttpParserError as error:
             if not self.complete:
                 raise BadReply(self._problem or f"sent broken HTTP ({_reason(error)})") from None
@@ -110,7 +125,8 @@ class ReplyReader:
         status = self._parser.get_status_code()
         version = self._parser.get_http_version()
         self._check_line(status, version)
-        if status < 200:
+        if status < 200 and status != SWITCHED:
+            self.continued = self.continued or status == 100
             self._fields.clear()
             return
         if sum([len(name) + len(value) + 4 for name, value in self._fields]) > MAX_HEAD:
@@ -127,7 +143,7 @@ class ReplyReader:
 
     def on_message_complete(self) -> None:
         """llhttp: the end of an interim reply, or of ours."""
-        if self.status and not self.complete:
+        if self.status and self.status != SWITCHED and not self.complete:
             assert self._parser is not None
             self.complete = True
             self.persistent = self.persistent and self._parser.should_keep_alive()
@@ -138,11 +154,17 @@ class ReplyReader:
             self._refuse("answered in a protocol other than HTTP/1.1")
         if not 100 <= status <= 599:
             self._refuse(f"answered with status {status:03}, which HTTP does not have")
-        if status == 101:
+        if status == SWITCHED and not self._switches:
             self._refuse("switched protocols (status 101), which nobody asked for")
 
     def _frame(self, status: int, version: str) -> None:
         """Where the body ends (RFC 9112 §6.3)."""
+        if status == SWITCHED:
+            said = {name.lower(): value.strip(b" \t").lower() for name, value in self.fields}
+            if said.get(b"upgrade") != b"websocket" or said.get(b"connection") != b"upgrade":
+                self._refuse("switched to another protocol than it was asked for")
+            self.until_close = True
+            return
         codings = []
         for name, value in self.fields:
             key = name.lower()

@@ -8,22 +8,26 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPullProducer
 from twisted.python.failure import Failure
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from ngpu.errors import CallCut
-from ngpu.model import CHUNK, Body, BytesBody
+from ngpu.model import CHUNK, BytesBody
+from ngpu.passing import Stream
 
 
 @implementer(IBodyProducer)
 class BodyProducer:
-    """A ``ngpu.model.Body`` as treq takes it. Reads on only while nobody pauses it.
+    """A ``ngpu.passing.Stream`` as treq takes it. Reads on only while nobody pauses it.
 
-    ``whole`` is the body itself where it is in memory and small enough to go out together with the head.
+    ``whole`` is the body itself where it is in memory and small enough to go out together with the head; ``expects``
+    says that the body waits for `go_on`.
     """
 
-    def __init__(self, body: Body) -> None:
-        self.length = body.length
+    expects = False
+
+    def __init__(self, body: Stream) -> None:
+        self.length: Any = UNKNOWN_LENGTH if body.length is None else body.length
         self.whole = body.data if isinstance(body, BytesBody) and body.length <= CHUNK else None
         self._body = body
         self._reading: Deferred[None] | None = None
@@ -42,6 +46,9 @@ class BodyProducer:
         self._reading = Deferred.fromCoroutine(self._copy(consumer))
         self._reading.addBoth(finish)
         return done
+
+    def go_on(self) -> None:
+        """The replica asks for the body."""
 
     def pauseProducing(self) -> None:
         """Read no further."""
@@ -88,6 +95,7 @@ class Upload:
     :param sent: called when all has been handed to the kernel.
     :param lost: called when the connection breaks before that, while its socket is still there to be read.
     :param failed: called with a Failure when the body cannot be read, or is not as long as it said.
+    :param chunked: put it into the chunked coding (RFC 9112 §7.1), since nobody knows its length.
     """
 
     def __init__(
@@ -97,10 +105,12 @@ class Upload:
         sent: Callable[[], None],
         lost: Callable[[], None],
         failed: Callable[[Failure], None],
+        chunked: bool = False,
     ) -> None:
         self._transport = transport
         self._producer = producer
-        self._expected = 0 if producer is None else producer.length
+        self._chunked = chunked
+        self._expected = _length_of(producer)
         self._written = 0
         self._flushing = False
         self._ended = producer is None
@@ -131,7 +141,9 @@ class Upload:
         if self._stopped or not data:
             return
         self._written += len(data)
-        if self._written > self._expected:
+        if self._expected is None:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        elif self._written > self._expected:
             self._fail(Failure(CallCut(f"the request's body went on after the {self._expected} bytes it was to have")))
             return
         assert self._producer is not None
@@ -160,9 +172,18 @@ class Upload:
     def unregisterProducer(self) -> None:
         """Not needed either."""
 
+    def go_on(self) -> None:
+        """The replica asks for the body."""
+        producer: Any = self._producer
+        if isinstance(producer, BodyProducer):
+            producer.go_on()
+
     def _end(self, _: object) -> None:
         self._ended = True
-        if self._written < self._expected:
+        if self._chunked and not self._stopped:
+            self._flushing = True
+            self._transport.write(b"0\r\n\r\n")
+        elif self._expected is not None and self._written < self._expected:
             self._fail(Failure(CallCut(f"the request's body ended after {self._written} of {self._expected} bytes")))
         elif not self._flushing:
             self._finish()
@@ -176,3 +197,11 @@ class Upload:
         if not self._stopped:
             self.stop()
             self._failed(failure)
+
+
+def _length_of(producer: IBodyProducer | None) -> int | None:
+    """How long a body must be; ``None`` where nobody knows."""
+    if producer is None:
+        return 0
+    length: Any = producer.length
+    return None if length is UNKNOWN_LENGTH else int(length)

@@ -227,11 +227,17 @@ class Workspaces:
         return workspace
 
     def _shared(self, workspace: Workspace) -> list[Told]:
-        """A credential opens one workspace."""
+        """A credential opens one workspace, and a host leads to one."""
         shared = set(self._roster.tenancy.shares(workspace))
+        others = {host: other for host, other in self._roster.hosts.items() if other.id != workspace.id}
+        taken = [
+            (f"hosts[{index}]", "this host is another workspace's: no two may share one")
+            for index, host in enumerate(workspace.hosts)
+            if host in others
+        ]
         if shared and not workspace.keys:
-            return [("id", "is a key of another workspace: no two may share one")]
-        return [
+            return [("id", "is a key of another workspace: no two may share one"), *taken]
+        return taken + [
             (f"keys[{index}]", "this key opens another workspace: no two may share one")
             for index, key in enumerate(workspace.keys)
             if key in shared

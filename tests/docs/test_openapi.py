@@ -21,6 +21,7 @@ from ngpu.http.cloud import CloudCalls
 from ngpu.http.partner import partner_routes
 from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
+from ngpu.http.server.target import METHODS
 from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
 
@@ -29,6 +30,7 @@ HOLDER = "bc1pp8vyhh2ma0ntzjwr26xxrn5r0w296yu68wdwle5rrhgtv3a2lgkqtyayus"
 NO_HOLDER = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"
 NODE = "0x732637A3A3E0D335Dc00d9F8fba8a1033831Bf13"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAQAAAAA3iMLMAAAAFElEQVR42mPkZ2BigCLGD0hsHOIAMiICGzhEDdAAAAAASUVORK5CYII="
+RAW = ("/proxy/{port}/{path}", "/proxy/{path}")
 UNKNOWN = "20240415_14_30_09_00000000000000000000000000"
 
 
@@ -55,6 +57,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     routes = partner_routes(reading, submitting, Queueing(nothing, nothing, nothing), streaming)
     routes += CloudCalls(nothing, nothing).routes()
     served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
+    served |= {(method.decode(), address) for method in METHODS for address in RAW}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 
 
@@ -184,7 +187,8 @@ def test_every_call_succeeds_as_described(customer: Customer, described: Describ
         ("GET", "/metrics"): {"key": f"Bearer {customer.token}"},
     }
     not_without_a_worker = {("GET", "/media/{name}")}  # see tests/workers/test_talking.py
-    elsewhere = {call for call, told in described.operations.items() if told["tags"] == ["cloud"]}  # test_openapi_cloud
+    # of the client's calls: test_openapi_cloud; of raw ones, whose replies are the workers': tests/raw
+    elsewhere = {call for call, told in described.operations.items() if told["tags"] in (["cloud"], ["raw"])}
     assert calls.keys() | not_without_a_worker | elsewhere == described.operations.keys()
     for (method, path), more in calls.items():
         customer.ask(method, path, **more)

@@ -164,6 +164,16 @@ def test_what_we_gave_up_says_nothing() -> None:
     assert (member.failures, member.latency, member.last_used, pool.next_wake(0.0)) == (0, None, None, None)
 
 
+def test_a_tunnel_says_that_its_replica_works_and_not_how_fast() -> None:
+    pool = make_pool()
+    give(pool, CallResult.ERRED, 0.0)
+    member = give(pool, CallResult.SWITCHED, 5.0)
+    assert member.latency is not None
+    before = member.latency
+    member = give(pool, CallResult.SWITCHED, 5.0)
+    assert (member.failures, member.latency, member.last_used) == (0, before, 5.0)
+
+
 @pytest.mark.parametrize("choice", ["absent", "busy", "raises"])
 def test_a_policy_that_goes_wrong_takes_no_slot(choice: str, no_leaks: Any) -> None:
     no_leaks.expect(ZeroDivisionError)
@@ -366,9 +376,9 @@ class PoolMachine(RuleBasedStateMachine):
         member = self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1)))
         one = self.accounts[member.replica.id]
         one.in_flight -= 1
-        if result is not CallResult.ABANDONED:
+        if result not in (CallResult.ABANDONED, CallResult.SWITCHED):
             one.ended(result is not CallResult.ANSWERED, self.now)
-        if result is CallResult.ANSWERED:
+        if result in (CallResult.ANSWERED, CallResult.SWITCHED):
             one.failures = one.rests = 0
         elif result is not CallResult.ABANDONED:
             one.failures += result is not CallResult.UNREACHED

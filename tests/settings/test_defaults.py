@@ -22,7 +22,7 @@ BLOCKS = [
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
     *(("workspaces", 0, "queue"), ("workspaces", 0, "selection"), ("gates", "x"), ("apps", "x", "<route>")),
     *(("workspaces", 0, "selection", "require"), ("workspaces", 0, "selection", "require", "gpus")),
-    *(("apps", "x", "<query>"), ("workspaces", 0, "rate"), ("workspaces", 0, "quota")),
+    *(("apps", "x", "<query>"), ("workspaces", 0, "rate"), ("workspaces", 0, "quota"), ("workspaces", 0, "raw")),
 ]  # fmt: skip
 
 

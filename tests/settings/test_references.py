@@ -241,3 +241,19 @@ def test_no_program_can_be_given_a_nul() -> None:
     told = heads(f"{node}\nworkspaces: [{{{odd}}}]")
     nul = "holds a NUL character, which no program can be given"
     assert [each.partition("workspaces[0].")[2] for each in told] == [f"command[1]: {nul}", f"env.A: {nul}"]
+
+
+def test_a_host_leads_to_one_workspace() -> None:
+    """In any spelling: else who gets a call would be a matter of order in the file."""
+    one, two = serving("a", 'hosts: ["sd.example.com", "x.test"]'), serving("b", 'hosts: ["y.test", "SD.example.com."]')
+    (found,) = heads(fleet(one, two))
+    assert found.endswith("workspaces[1].hosts[1]: the same host as workspaces[0].hosts in line 3")
+    assert heads(fleet(serving("a", 'hosts: ["x.test", "X.test"]')))
+    assert heads(fleet(one, serving("b", 'hosts: ["z.test"]'))) == []
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.1", "::1", "a b", "*.test", "http://a", "a:80", "a/b", "", "-a", "a..b", "[::1]"]
+)
+def test_what_is_no_host_name_is_refused(host: str) -> None:
+    assert "workspaces[0].hosts[0]" in heads(fleet(serving("a", f'hosts: ["{host}"]')))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import enum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -15,6 +15,7 @@ from ngpu.http.server.body import RequestBody
 from ngpu.http.server.connection import Connection
 from ngpu.http.server.head import Head
 from ngpu.http.server.intake import Intake
+from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import Refused, plain_error
 from ngpu.http.server.request import NgpuRequest
 from ngpu.http.server.target import ALLOW
@@ -26,15 +27,6 @@ _NEVER = float("inf")
 
 _TURN = 16
 """Pipelined requests that are served in one turn of the reactor; then other connections have theirs."""
-
-
-class Phase(enum.Enum):
-    """What a connection is at."""
-
-    HEAD = "between requests, or reading a head"
-    REQUEST = "a request is being served"
-    LINGER = "the last reply is written; what still comes is dropped"
-    CLOSED = "closing or closed"
 
 
 @implementer(IHalfCloseableProtocol)
@@ -91,6 +83,9 @@ class Channel(Connection):
         """The client sends no more (RFC 9112 §9.6); if it waits for a reply it counts as gone."""
         self._eof = True
         request = self._request
+        if request is not None and request.switched:
+            request.body.feed(b"", True)
+            return
         if request is not None:
             self._drop_request(request, Failure(ConnectionDone("the client closed its side of the connection")))
         if request is not None or self._turn is None:
@@ -110,8 +105,11 @@ class Channel(Connection):
             self._turn.cancel()
             self._turn = None
         self._out.stopProducing()
-        if self._request is not None:
-            self._drop_request(self._request, reason)
+        request = self._request
+        if request is not None and request.switched and reason.check(ConnectionDone):
+            request.body.feed(b"", True)  # TLS has no halves
+        elif request is not None:
+            self._drop_request(request, reason)
         self.site.remove(self)
 
     def drained(self) -> None:
@@ -243,6 +241,8 @@ class Channel(Connection):
         self._out.check(now)
         if self._request is not None:
             self._request.body.check(now)
+            if not self._reading and not self._eof and self.peer_left(half=not self._request.switched):
+                self.abortConnection()
         if now < self._deadline:
             return
         if self.phase is Phase.HEAD and not self._out.writable:
@@ -264,6 +264,14 @@ class Channel(Connection):
         self._last = close or request.head.close or self.site.draining or not request.body.complete
         return self._last
 
+    def switch(self, request: NgpuRequest) -> RequestBody:
+        """All that comes from now on, and what came already, is the request's body, until the client ends it."""
+        self._last = True
+        self._in.without_end()
+        body = RequestBody(None, replace(self._limits, body_rate=0), self._clock, self._body_wanted)
+        body.feed(*self._in.take_body(self._in.buffer))
+        return body
+
     def requestDone(self, request: NgpuRequest, whole: bool) -> None:
         """Its reply is written; go on with the next request, or end.
 
@@ -272,7 +280,7 @@ class Channel(Connection):
         self._request = None
         if not whole:
             self.abortConnection()
-        elif self._last:
+        elif self._last or self.site.draining:
             self._end(linger=not request.body.complete or bool(self._in.buffer))
         elif self.phase is Phase.REQUEST:
             self.phase = Phase.HEAD

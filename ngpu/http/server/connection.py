@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime, ISSLTransport, ITCPTransport
@@ -42,6 +43,18 @@ class Connection(Protocol):
     def unregisterProducer(self) -> None:
         """See ``Outgoing.unregister``."""
         self._out.unregister()
+
+    def peer_left(self, half: bool) -> bool:
+        """Whether the other end has gone, which a connection that is not being read does not tell by itself.
+
+        :param half: count a peer that sends no more as gone.
+        """
+        fileno = getattr(self.transport, "fileno", None)
+        if fileno is None or fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(fileno(), getattr(select, "POLLRDHUP", 0) if half else 0)
+        return bool(poll.poll(0))
 
     def getPeer(self) -> Any:
         """The address of the other end."""

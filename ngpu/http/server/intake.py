@@ -7,6 +7,8 @@ from ngpu.http.server.head import Head, find_head, parse_head
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.target import RawPath
 
+_ENDLESS = 1 << 62
+
 
 class Intake:
     """Takes heads and bodies off the front of what came; never looks beyond the request that it is at.
@@ -50,6 +52,11 @@ class Intake:
         self._decoder = ChunkedDecoder(self._limits) if head.length is None else None
         self._left = head.length or 0
         return head, size
+
+    def without_end(self) -> None:
+        """Whatever comes from now on is the present body's."""
+        self._decoder = None
+        self._left = _ENDLESS
 
     def take_body(self, data: bytes) -> tuple[bytes, bool]:
         """Take bytes of the present body, which is not complete yet; what comes behind it is kept.

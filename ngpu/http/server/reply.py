@@ -10,7 +10,12 @@ from ngpu.http.server.refusal import reason_phrase
 _OURS = frozenset((b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"))
 """The server writes these by itself, whatever the application has set."""
 
+_FRAMING = _OURS - {b"date", b"server"}
+
 _BODILESS = (204, 304)
+
+SWITCHED = 101
+"""Switching Protocols (RFC 9110 §15.2.2)."""
 
 _CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
 
@@ -62,6 +67,29 @@ def reply_head(
             check_field(name, value)
             lines.append(b"%b: %b\r\n" % (name, value))
     lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
+    return b"".join(lines)
+
+
+def passed_head(
+    status: int, fields: Iterable[tuple[bytes, bytes]], framing: Framing, close: bool, date: bytes
+) -> bytes:
+    """The same for a reply that another server made: its fields in their order, and a Date only where it has none.
+
+    :raises ValueError: a status that is none, or a field that holds control characters.
+    """
+    if not 200 <= status <= 599 and status != SWITCHED:
+        raise ValueError(f"{status} is no status of a final reply")
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status))]
+    dated = False
+    for name, value in fields:
+        key = name.lower()
+        dated = dated or key == b"date"
+        if key not in _FRAMING:
+            check_field(name, value)
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if not dated:
+        lines.append(b"Date: %b\r\n" % date)
+    lines += [framing.field, b"Connection: close\r\n\r\n" if close else b"\r\n"]
     return b"".join(lines)
 
 

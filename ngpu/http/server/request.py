@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,7 @@ from twisted.web.server import Request
 from ngpu.http.server.body import RequestBody
 from ngpu.http.server.head import Head
 from ngpu.http.server.refusal import error_body
-from ngpu.http.server.reply import Framing, check_field, frame, reply_head
+from ngpu.http.server.reply import SWITCHED, Framing, check_field, frame, passed_head, reply_head
 from ngpu.http.server.target import ALLOW
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class NgpuRequest(Request):
     ``uri`` and ``path`` are in origin-form whatever the client sent, ``args`` comes from the query only, ``content``
     stays ``None``. ``peer_ip`` is the address of the connection's other end ("" where it has none), ``started`` the
     clock's time at which the head was complete. ``bytes_in`` counts the head and the body with its coding taken off,
-    ``bytes_out`` what was given to the connection.
+    ``bytes_out`` what was given to the connection. ``switched`` says that the request became a tunnel.
 
     The head of a reply goes out with its first bytes, but the very first ``write`` waits for the end of the reactor's
     turn: when ``finish`` comes before that, the reply has a Content-Length and is one write.
@@ -59,6 +60,8 @@ class NgpuRequest(Request):
         self._framing = Framing(b"", body=False)
         self._held: bytes | None = None
         self._flush: IDelayedCall | None = None
+        self.switched = False
+        self._cut = False
 
     @property
     def bytes_in(self) -> int:
@@ -112,6 +115,46 @@ class NgpuRequest(Request):
             self._flush = self.channel.site.clock.callLater(0, self._begin_late)
         else:
             self._begin(self._promised(), data)
+
+    def pass_on(self, status: int, fields: Sequence[tuple[bytes, bytes]], length: int | None) -> None:
+        """Begin a reply that another server made; its head goes out at once, with none of the fields set here.
+
+        :param length: of the body, where it is known.
+        :raises ValueError: the head cannot be sent.
+        """
+        if self._disconnected:
+            return
+        framing = frame(status, self.method, self.clientproto, length)
+        close = self.channel.ends_with(self, framing.close)
+        self._pass_head(status, fields, framing, close)
+
+    def switch(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer 101; from now on ``body`` is what the client sends, and what is written goes out as it is.
+
+        :raises ValueError: the head cannot be sent.
+        """
+        if self._disconnected:
+            return
+        self.switched = True
+        head = Framing(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", body=True, close=True)
+        self._pass_head(SWITCHED, fields, head, close=False)
+        self.body = self.channel.switch(self)
+
+    def _pass_head(self, status: int, fields: Sequence[tuple[bytes, bytes]], framing: Framing, close: bool) -> None:
+        head = passed_head(status, fields, framing, close, self.channel.site.date())
+        self.code = status
+        self.startedWriting = 1
+        self._framing = framing
+        self._send(head, b"")
+
+    def cut(self) -> None:
+        """The reply that has begun cannot be completed: end the connection, so that it does not look whole.
+
+        ``finish`` has to follow. What was written is still sent, unless only the connection's end tells the reply's.
+        """
+        if not self._disconnected and not self.finished:
+            self._cut = True
+            self.channel.loseConnection()
 
     def _promised(self) -> int | None:
         """The Content-Length that the application has set."""
@@ -180,7 +223,7 @@ class NgpuRequest(Request):
         if not self.startedWriting:
             length = self._promised()
             self._begin(len(self._held or b"") if length is None else length, b"")
-        if self._framing.chunked:
+        if self._framing.chunked and not self._cut:
             self.bytes_out += 5
             self.channel.write(b"0\r\n\r\n")
         framing = self._framing
@@ -191,8 +234,8 @@ class NgpuRequest(Request):
         channel, self.channel = self.channel, None
         for notification in self._take_notifications():
             notification.callback(None)
-        channel.site.request_ended(self, aborted=not whole)
-        channel.requestDone(self, whole)
+        channel.site.request_ended(self, aborted=self._cut or not whole)
+        channel.requestDone(self, whole if not self._cut else not framing.close)
 
     def _take_notifications(self) -> list[Any]:
         notifications, self.notifications = self.notifications, []

@@ -11,8 +11,9 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, getChildForRequest
 
-from ngpu.http.server.channel import Channel, Phase
+from ngpu.http.server.channel import Channel
 from ngpu.http.server.limits import Limits
+from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import plain_error
 from ngpu.http.server.request import NgpuRequest
 

@@ -1,0 +1,273 @@
+"""The use case of a raw call: gate → line → record → forward → record. Both bodies pass by, and are not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.calls import Caller, placement_of
+from ngpu.errors import Conflict, NgpuError, QueueFull, Unauthorized, Unavailable, UpstreamError
+from ngpu.gates import Gate
+from ngpu.interfaces import IForwarder, ITaskStore
+from ngpu.line import Lease, Line
+from ngpu.member import CallResult
+from ngpu.metrics import Metrics
+from ngpu.model import (
+    BytesBody,
+    DataForm,
+    Outcome,
+    ReplyHead,
+    SelectionRequest,
+    Task,
+    TaskStatus,
+    UpstreamRequest,
+)
+from ngpu.passing import PassedRequest, Stream
+from ngpu.raw.idle import IdleForwarder
+from ngpu.tasks.conversation import EndedElsewhere
+from ngpu.tasks.lifecycle import ended, failed, placed
+from ngpu.tasks.runs import Runs
+from ngpu.tenancy import Access
+from ngpu.waiting import echo, shielded
+from ngpu.wire.times import new_task_id
+
+NOT_KEPT = "passed through; the bodies were not kept"
+"""What the record of a raw call says, where another one has bodies."""
+
+
+class PassedBody(Stream, Protocol):
+    """What a client sends, while it comes."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be read from the start once more."""
+
+
+class PassedReply(Protocol):
+    """Where the reply goes: an `ngpu.interfaces.IBodySink` that cannot take back what it was given."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has the head of a reply."""
+
+    def started(self, task: Task) -> None:
+        """The call has its record, and a replica; called again for each attempt."""
+
+    def start(self, head: ReplyHead) -> Any:
+        """See `ngpu.interfaces.IBodySink.start`."""
+
+    def write(self, data: bytes) -> Any:
+        """See `ngpu.interfaces.IBodySink.write`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawCall:
+    """A request that is to pass through, and who sent it.
+
+    ``request_url`` is what the client asked for, without its credential; ``header`` gives the first field of a name.
+    """
+
+    access: Access
+    request: PassedRequest
+    btc_address: str
+    client_ip: str
+    request_url: str
+    header: Callable[[str], str | None]
+
+    def task(self, task_id: str, now: float) -> Task:
+        """Its record: where it went, and none of what it carried. Header fields may be credentials of the worker's."""
+        workspace, request = self.access.workspace, self.request
+        return Task(
+            id=task_id,
+            workspace=workspace.id,
+            method="websocket" if request.upgrade else "proxy",
+            request=UpstreamRequest(request.method, request.target, request.port),
+            form=DataForm.RAW,
+            submitted_at=now,
+            expires_at=now + workspace.queue.ttl,
+            timeout=workspace.timeout,
+            request_url=self.request_url,
+            direct=True,
+            btc_address=self.btc_address,
+            client_ip=self.client_ip,
+            user_key=self.access.user_key,
+        )
+
+
+class RawCalls:
+    """Passes calls through. Everything it works with is handed to it."""
+
+    log = Logger("ngpu.raw")
+
+    def __init__(
+        self,
+        store: ITaskStore,
+        runs: Runs,
+        forwarder: IForwarder,
+        lines: Mapping[str, Line],
+        gates: Mapping[str, Gate],
+        zone: ZoneInfo,
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._forwarder = forwarder
+        self._lines = lines
+        self._gates = gates
+        self._zone = zone
+        self._clock = clock
+        self._metrics = metrics
+
+    async def call(self, call: RawCall, body: PassedBody, reply: PassedReply) -> None:
+        """Pass a call through; returns once the reply is complete. Cancelling aborts it at the worker.
+
+        :raises QueueFull: as many calls wait already as may.
+        :raises Unavailable: no replica became free within the workspace's ``timeout``, or none is up.
+        :raises UpstreamError: the last try's failure; where ``reply.begun``, the client has a part of the reply.
+        :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
+        :raises Conflict: it was cancelled by somebody else meanwhile.
+        :raises NgpuError: what reading the body raised.
+        """
+        workspace = call.access.workspace
+        if workspace.gate is not None and call.btc_address:
+            await self._gates[workspace.gate].admit(call.btc_address)
+        line = self._lines.get(workspace.id)
+        if line is None:
+            raise Unauthorized("this credential opens no workspace any more: it was removed")
+        now = self._clock.seconds()
+        task = call.task(new_task_id(now, self._zone), now)
+        affinity = line.pool.chooser.affinity(call.header, b"", now)
+        request = call.request
+        selection = SelectionRequest(workspace.id, request.port, request.target, request.headers, affinity)
+        lease = await self._first_slot(line, call, selection, task)
+        started = placed(task, placement_of(lease.replica), self._clock.seconds())
+        adding = Deferred.fromCoroutine(self._store.add(started, BytesBody()))
+        try:
+            started = await shielded(adding)
+        except BaseException as error:
+            lease.release(CallResult.ABANDONED)
+            if isinstance(error, CancelledError):
+                self._quietly(self._withdraw(started, echo(adding)))
+            raise
+        reply.started(started)
+        try:
+            over = await self._runs.hold(started.id, self._pass(call, started, lease, line, selection, body, reply))
+        except CancelledError:
+            self._quietly(self._withdraw(started))
+            raise
+        if over is None:
+            raise _cancelled()
+
+    async def _pass(
+        self,
+        call: RawCall,
+        task: Task,
+        lease: Lease,
+        line: Line,
+        selection: SelectionRequest,
+        body: PassedBody,
+        reply: PassedReply,
+    ) -> Task:
+        workspace = call.access.workspace
+        caller = Caller(
+            IdleForwarder(self._forwarder, self._clock, workspace.raw.idle_timeout), self._clock, self._metrics
+        )
+        until: float | None = None
+
+        async def next_lease(error: UpstreamError) -> Lease | None:
+            nonlocal until, task
+            if reply.begun or not body.replayable:
+                return None
+            now = self._clock.seconds()
+            until = now + workspace.timeout if until is None else until
+            try:
+                again = await line.slot(selection, until - now) if until > now else None
+            except Unavailable:
+                return None
+            if again is not None:
+                task = await self._runs.next_attempt(task, again)
+                reply.started(task)
+            return again
+
+        sink: Any = reply  # which is an IBodySink
+        try:
+            head = await caller.call(lease, call.request, body, sink, workspace.timeout, workspace.retry, next_lease)
+        except CancelledError:
+            raise
+        except EndedElsewhere:
+            raise _cancelled() from None
+        except Exception as error:
+            if not isinstance(error, NgpuError):
+                self.log.failure("the raw call {task_id} failed", task_id=task.id)
+            self._end(task, failed(error))
+            raise
+        self._end(task, _outcome(head))
+        return task
+
+    async def _first_slot(self, line: Line, call: RawCall, selection: SelectionRequest, task: Task) -> Lease:
+        workspace = call.access.workspace
+        try:
+            lease = line.try_slot(selection)
+            if lease is None and line.waiting >= workspace.queue.limit:
+                raise QueueFull(
+                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
+                )
+            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
+            return lease or await line.slot(selection, task.timeout)
+        except Unavailable as error:
+            over = ended(task, failed(error), self._clock.seconds())
+            self._quietly(self._store.add(over, BytesBody()))
+            raise
+
+    def _end(self, task: Task, outcome: Outcome) -> None:
+        """Record the end. The client has its reply, and does not wait for that."""
+        now = self._clock.seconds()
+
+        async def finish() -> None:
+            if await self._store.finish(task.id, task.attempt, outcome, now, None):
+                self._runs.ended(task.workspace, task.id, outcome.status)
+
+        self._quietly(self._runs.insist(task.id, "end", finish))
+
+    async def _withdraw(self, task: Task, added: Deferred[None] | None = None) -> None:
+        """Cancel a task whose client has gone, once its record is there."""
+
+        async def cancel() -> None:
+            before = await self._store.cancel(task.id, self._clock.seconds())
+            if before is not None and not before.ended:
+                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+
+        if added is not None:
+            await added
+        await self._runs.insist(task.id, "cancelling", cancel)
+
+    def _quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
+        """Let a record be written that nobody waits for."""
+        writing = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        writing.addErrback(self._not_recorded)
+
+    def _not_recorded(self, failure: Failure) -> None:
+        if failure.check(NgpuError):
+            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
+        elif not failure.check(CancelledError):  # which is how the gateway stops
+            self.log.failure("not recorded", failure=failure)
+
+
+def _cancelled() -> Conflict:
+    return Conflict("the call was cancelled while it ran")
+
+
+def _outcome(head: ReplyHead) -> Outcome:
+    content_type = (head.header(b"content-type") or b"").decode("latin-1")
+    if head.status >= 400:
+        reason = f"the worker answered HTTP {head.status} ({NOT_KEPT})"
+        return Outcome(TaskStatus.FAILED, head.status, reason, head.status, content_type)
+    return Outcome(TaskStatus.FINISHED, 200, NOT_KEPT, head.status, content_type)

@@ -1,0 +1,152 @@
+"""Calls that may take as long as something moves on them, in place of so many seconds in all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
+
+from ngpu.errors import CallTimeout, DialFailed, RequestTimeout
+from ngpu.interfaces import IBodySink, IForwarder
+from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.passing import PassedRequest, Stream
+from ngpu.raw.websocket import SWITCHED
+from ngpu.upstream.dial import CancelledDialing
+
+FOREVER = 10 * 365 * 86400.0
+"""Seconds; a timeout that is none."""
+
+
+@implementer(IForwarder)
+class IdleForwarder:
+    """Sends through another forwarder, and cuts what stands still; of a tunnel that is its end, and no failure.
+
+    :param idle: seconds without a byte in either direction, once the reply has begun. Before that they are those of
+        ``send``'s ``timeout``.
+    """
+
+    def __init__(self, inner: IForwarder, clock: IReactorTime, idle: float) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._idle = idle
+
+    async def send(
+        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
+    ) -> ReplyHead:
+        """See ``IForwarder``.
+
+        :raises RequestTimeout: it was the client that stood still, and no replica is to blame.
+        """
+        watch = _Watch(self._clock, timeout)
+        watched, sent = _WatchedSink(sink, watch, self._idle), _WatchedBody(body, watch)
+        call = Deferred.fromCoroutine(self._inner.send(host, port, request, sent, watched, FOREVER))
+        watch.start(call)
+        try:
+            return await call
+        except CancelledError as error:
+            if not watch.expired:
+                raise
+            if isinstance(error, CancelledDialing):
+                raise DialFailed(f"the replica did not accept a connection within {watch.patience:g} s") from None
+            head = watched.head
+            if head is not None and head.status == SWITCHED:
+                return head  # nobody has failed: nobody had anything to say
+            upgrades = isinstance(request, PassedRequest) and request.upgrade
+            if watched.waiting or (sent.waiting and not upgrades):
+                raise RequestTimeout(f"The client sent, and took, nothing for {watch.patience:g} s.") from None
+            where = "did not begin its reply, and nothing moved," if head is None else "stood still in its reply"
+            raise CallTimeout(f"the replica {where} for {watch.patience:g} s") from None
+        finally:
+            watch.stop()
+
+
+class _Watch:
+    """Cancels a call on which nothing has moved for ``patience`` seconds."""
+
+    def __init__(self, clock: IReactorTime, patience: float) -> None:
+        self.patience = patience
+        self.expired = False
+        self._clock = clock
+        self._moved_at = clock.seconds()
+        self._timer: IDelayedCall | None = None
+        self._call: Deferred[Any] | None = None
+
+    def start(self, call: Deferred[Any]) -> None:
+        self._call = call
+        if not call.called:
+            self._wait()
+
+    def moved(self) -> None:
+        self._moved_at = self._clock.seconds()
+
+    def change(self, patience: float) -> None:
+        """Wait for so long from now on."""
+        self.patience = patience
+        self.moved()
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+            self._wait()
+
+    def stop(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _wait(self) -> None:
+        left = self._moved_at + self.patience - self._clock.seconds()
+        self._timer = self._clock.callLater(max(left, 0.001), self._look)
+
+    def _look(self) -> None:
+        if self._clock.seconds() < self._moved_at + self.patience:
+            self._wait()
+        elif self._call is not None:
+            self.expired = True
+            self._call.cancel()
+
+
+class _WatchedBody:
+    def __init__(self, body: Stream, watch: _Watch) -> None:
+        self.length = body.length
+        self.waiting = False
+        self._body = body
+        self._watch = watch
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        async with aclosing(self._body.chunks()) as chunks:  # type: ignore[type-var]
+            self.waiting = True
+            async for chunk in chunks:
+                self.waiting = False
+                self._watch.moved()
+                yield chunk
+                self.waiting = True
+            self.waiting = False
+
+
+@implementer(IBodySink)
+class _WatchedSink:
+    def __init__(self, sink: IBodySink, watch: _Watch, idle: float) -> None:
+        self.head: ReplyHead | None = None
+        self._sink = sink
+        self._watch = watch
+        self._idle = idle
+        self._taking: Deferred[Any] | None = None
+
+    def start(self, head: ReplyHead) -> Any:
+        """See `IBodySink.start`."""
+        self.head = head
+        self._watch.change(self._idle)
+        return self._sink.start(head)
+
+    def write(self, data: bytes) -> Any:
+        """See `IBodySink.write`."""
+        self._watch.moved()
+        self._taking = self._sink.write(data)
+        return self._taking
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the client has not yet taken what it was given."""
+        return self._taking is not None and not self._taking.called
