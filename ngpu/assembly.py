@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
+from ngpu.allowance import Allowances
 from ngpu.archives.opening import Archives
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
@@ -148,19 +149,20 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
     fleet.spare(workspaces.broken)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
+    allowances = Allowances(store, settings.zone, reactor)
     calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
     public = public_resource(
         settings,
         gateway=gateway,
         backlog=backlog,
         runs=runs,
-        store=store,
         roster=roster,
         adapters=adapters,
         urls=urls,
         media=media,
         desk=desk,
-        raw=Raw(calls, roster.hosts, roster.tenancy),
+        raw=Raw(calls, roster.hosts, roster.tenancy, allowances),
+        allowances=allowances,
         metrics=metrics,
         reactor=reactor,
     )

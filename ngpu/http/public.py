@@ -26,7 +26,6 @@ from ngpu.http.server import NgpuRequest
 from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
 from ngpu.http.wishing import Wishing
-from ngpu.interfaces import ITaskStore
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.model import CHUNK
@@ -47,13 +46,13 @@ def public_resource(
     gateway: Gateway,
     backlog: Backlog,
     runs: Runs,
-    store: ITaskStore,
     roster: Roster,
     adapters: Mapping[str, IAppAdapter],
     urls: Egress,
     media: Media,
     desk: Desk | None,
     raw: Raw,
+    allowances: Allowances,
     metrics: Metrics,
     reactor: Any,
 ) -> IResource:
@@ -72,7 +71,6 @@ def public_resource(
         return call
 
     reading = Reading(gateway, roster.workspaces, media)
-    allowances = Allowances(store, settings.zone, reactor)
     submitting = Submitting(
         gateway,
         reading,

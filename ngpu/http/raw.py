@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
+from ngpu.allowance import Allowances
 from ngpu.errors import BadReply, BadRequest, NgpuError, PayloadTooLarge, Unauthorized, Unavailable
 from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
@@ -44,9 +45,13 @@ class Raw:
     """Passes requests through.
 
     :param hosts: workspaces by virtual host, live.
+    :param allowances: what a workspace may still send; a raw call counts like a submission.
     """
 
-    def __init__(self, calls: RawCalls, hosts: Mapping[str, Workspace], tenancy: Tenancy) -> None:
+    def __init__(
+        self, calls: RawCalls, hosts: Mapping[str, Workspace], tenancy: Tenancy, allowances: Allowances
+    ) -> None:
+        self._allowances = allowances
         self._calls = calls
         self._hosts = hosts
         self._tenancy = tenancy
@@ -101,6 +106,7 @@ class Raw:
         limit = workspace.raw.body_limit
         if limit and (request.body.length or 0) > limit:
             raise PayloadTooLarge(f"The body has {request.body.length} bytes, {limit} are allowed: send less.")
+        await self._allowances.take(workspace)
         raw = RawCall(
             access,
             PassedRequest(

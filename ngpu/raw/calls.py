@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu.allowance import quota_of
 from ngpu.calls import Caller, placement_of
 from ngpu.errors import Conflict, NgpuError, QueueFull, Unauthorized, Unavailable, UpstreamError
 from ngpu.gates import Gate
@@ -129,7 +130,7 @@ class RawCalls:
     async def call(self, call: RawCall, body: PassedBody, reply: PassedReply) -> None:
         """Pass a call through; returns once the reply is complete. Cancelling aborts it at the worker.
 
-        :raises QueueFull: as many calls wait already as may.
+        :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises Unavailable: no replica became free within the workspace's ``timeout``, or none is up.
         :raises UpstreamError: the last try's failure; where ``reply.begun``, the client has a part of the reply.
         :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
@@ -149,7 +150,8 @@ class RawCalls:
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers, affinity)
         lease = await self._first_slot(line, call, selection, task)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
-        adding = Deferred.fromCoroutine(self._store.add(started, BytesBody()))
+        quota = quota_of(workspace, now, self._zone)
+        adding = Deferred.fromCoroutine(self._store.add(started, BytesBody(), None, quota))
         try:
             started = await shielded(adding)
         except BaseException as error:

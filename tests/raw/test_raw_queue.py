@@ -250,3 +250,27 @@ def refuses(rig: Rig) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_a_raw_call_counts_like_a_submission(tmp_path: Path) -> None:
+    """Else a workspace would get past its quota by another door."""
+
+    def make(ports: list[int]) -> dict[str, Any]:
+        return configuration(
+            workspace(ID, ports[0], quota={"per_day": 2}), workspace(OTHER, ports[0], rate={"per_second": 0.01})
+        )
+
+    with rig_of(tmp_path, 1, make) as one:
+        for credential, allowed in ((ID, 2), (OTHER, 1)):
+            for _ in range(allowed):
+                wire = one.ask("/proxy/page", credential=credential)
+                worker, _ = one.worker.take()
+                worker.send(OK)
+                one.worker.keep(worker)
+                assert wire.head().status == 200
+                wire.close()
+            refused = one.ask("/proxy/page", credential=credential)
+            head = refused.head()
+            assert head.status == 429 and head.field("Retry-After") and head.field("Ngpu-Status") == "gateway"
+            refused.close()
+            assert one.worker.idle()
