@@ -67,7 +67,7 @@ def test_a_signature_that_others_have_computed() -> None:
 
 
 def test_the_receiver_of_the_documentation_believes_us_and_nobody_else() -> None:
-    (told,) = [block.text for block in blocks((ROOT / "docs/api.md").read_text()) if block.kind == "python"]
+    (told,) = [block.text for block in blocks((ROOT / "docs/api.md").read_text()) if "def is_ours" in block.text]
     names: dict[str, Any] = {}
     exec(told, names)
     now = int(time.time())
