@@ -20,6 +20,7 @@ ROOMS = (
     "containers",
     "placing",
     "policy",
+    "sharing",
     "storing",
     "families",
     "waiting",

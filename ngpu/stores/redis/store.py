@@ -18,6 +18,7 @@ from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
+from ngpu.sharing import Alone
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
 from ngpu.stores.redis import adding, listing, reads, writes
@@ -62,7 +63,7 @@ class RedisOptions:
 
 
 @implementer(IStore)
-class RedisTaskStore(Customers):
+class RedisTaskStore(Customers, Alone):
     """Task records in a Redis, for one gateway at a time.
 
     :ivar documents: what else has to outlive the process, beside them.
@@ -77,7 +78,7 @@ class RedisTaskStore(Customers):
         self._links = links[0], links[1]
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
-        self.documents = RedisDocuments(self._desk, options.prefix)
+        self.documents = self.led_documents = RedisDocuments(self._desk, options.prefix)
         self._lease = Lease(self._ask, secrets.token_hex(8), options.lease, reactor)
         self._opened = False
         self._finished: set[tuple[str, int]] = set()

@@ -36,7 +36,7 @@ class SqliteFile:
         self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
-        self.documents = SqliteDocuments(self._write, self._read)
+        self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:
         """Take the file; once, before anything else.

@@ -13,6 +13,7 @@ from ngpu.errors import StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus
+from ngpu.sharing import Alone
 from ngpu.stores import cursor
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
@@ -24,7 +25,7 @@ log = Logger()
 
 
 @implementer(IStore)
-class SqliteTaskStore(Customers):
+class SqliteTaskStore(Customers, Alone):
     """Task records in one SQLite file, for one gateway at a time.
 
     A caller that cancels its Deferred stops waiting; the write it began is made nevertheless.
