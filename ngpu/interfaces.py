@@ -232,7 +232,10 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """End QUEUED tasks whose ``expires_at`` has come as EXPIRED; (workspace, task id) of a bounded number."""
 
     async def orphans() -> Sequence[Task]:
-        """The RUNNING tasks, whose runner is gone: to be called once, at the start, before anything is claimed."""
+        """Take over RUNNING tasks whose gateway is gone, a bounded number: each is in a new attempt, and this one's.
+
+        To be called before anything is claimed, and then now and then.
+        """
 
     async def purge(ended_before: Mapping[str, float], otherwise: float) -> int:
         """Forget ended tasks, with their bodies, a bounded number at a time.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zope.interface import Interface
 
@@ -40,6 +40,9 @@ class IQueue(Interface):
 
         :param most: how many at most.
         """
+
+    async def queues() -> Mapping[str, int]:
+        """How many tasks are QUEUED, of each workspace that has any."""
 
     async def queue_position(task: Task) -> int:
         """How many QUEUED tasks of its workspace come before it, plus one; 1 where it does not wait."""

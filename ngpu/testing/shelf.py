@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -50,6 +51,7 @@ class Shelved:
         self._shelf = shelf or Shelf()
         self._batch = batch
         self._open = True
+        self._taken_over = False
         self._full_at: dict[str, float] = {}
 
     def _records(self) -> dict[str, Record]:
@@ -144,6 +146,11 @@ class Shelved:
             record.task = replace(record.task, status=TaskStatus.CANCELLED, ended_at=now)
             self._ended(record.task)
         return [record.task.id for record in first]
+
+    async def queues(self) -> Mapping[str, int]:
+        """See ``IQueue.queues``."""
+        tasks = [record.task for record in self._records().values()]
+        return Counter(task.workspace for task in tasks if task.status is TaskStatus.QUEUED)
 
     async def queue_position(self, task: Task) -> int:
         """See ``IQueue.queue_position``."""

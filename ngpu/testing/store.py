@@ -142,7 +142,14 @@ class MemoryTaskStore(Shelved):
 
     async def orphans(self) -> Sequence[Task]:
         """See ``ITaskStore.orphans``."""
-        return [record.task for record in self._records().values() if record.task.status is TaskStatus.RUNNING]
+        orphans = [each for each in self._records().values() if each.task.status is TaskStatus.RUNNING]
+        if self._taken_over:
+            return ()
+        self._taken_over = True
+        for record in orphans:
+            record.task = replace(record.task, attempt=record.task.attempt + 1)
+            record.pieces.clear()
+        return [record.task for record in orphans]
 
     async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
         """See ``ITaskStore.purge``."""

@@ -20,7 +20,8 @@ if known then
 end
 local refusal = refused(w, limit, quota, window)
 if refusal then return answer(refusal) end
-if redis.call('EXISTS', task(id)) == 1 or not ours then return answer('taken') end
+if redis.call('EXISTS', task(id)) == 1 then return answer('taken') end
+if not ours then return answer(token == '' and 'taken' or 'gone') end
 local n = redis.call('INCR', P .. ':number')
 count(w, window)
 p = behind_its_own(w, priority, p)
@@ -34,7 +35,10 @@ elseif data ~= '' then
 end
 if key ~= '' then redis.call('HSET', P .. ':keys:' .. w, key, id) end
 if s == 'queued' then enter_queue(id, w, p, n, x)
-elseif s == 'running' then redis.call('ZADD', P .. ':running', n, id) end
+elseif s == 'running' then
+    redis.call('ZADD', running(I), n, id)
+    redis.call('HSET', task(id), 'run', I)
+end
 if e ~= '' then has_ended(id, w, e) else redis.call('ZADD', live(w, priority), p, id) end
 local here = place(at, n, id)
 redis.call('ZADD', P .. ':time:' .. w, 0, here)
@@ -73,14 +77,14 @@ return answer(true)
 
 FORGET = changing("""
 local id, n, s, a, window = unpack(ARGV, 4)
-local found = redis.call('HMGET', task(id), 'n', 's', 'w', 'at', 'node', 'address', 'a', 'pr', 't', 'key')
+local found = redis.call('HMGET', task(id), 'n', 's', 'w', 'at', 'node', 'address', 'a', 'pr', 't', 'key', 'run')
 if found[1] ~= n or found[2] ~= s or found[7] ~= a then return answer(false) end
 local w, here = found[3], place(found[4], n, id)
 leave_queue(id, w, found[9])
 leave_outbox(id, w)
 take_back(w, window)
 redis.call('ZREM', live(w, found[8]), id)
-redis.call('ZREM', P .. ':running', id)
+if found[11] then redis.call('ZREM', running(found[11]), id) end
 redis.call('ZREM', P .. ':ended:' .. w, id)
 redis.call('ZREM', P .. ':time:' .. w, here)
 move(w, here, found[5], '')

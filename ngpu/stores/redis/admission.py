@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ngpu.errors import Conflict, OverLimit, QueueFull
+from ngpu.errors import Conflict, OverLimit, QueueFull, StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.model import Task
 from ngpu.stores.redis.records import task_of
@@ -44,8 +44,11 @@ class Limits(NamedTuple):
         """The answer to an ``add``; a task where there is one of its key already.
 
         :raises QueueFull, OverLimit, Conflict: it is a refusal.
+        :raises StoreUnavailable: what was uploaded for it is not there any more.
         """
         self.check(answer)
         if answer == "taken":
             raise Conflict(f"there is a task {task.id} already")
+        if answer == "gone":
+            raise StoreUnavailable("the request was cleared away while this gateway counted as gone; send it again")
         return task_of(answer["known"]) if isinstance(answer, dict) else answer

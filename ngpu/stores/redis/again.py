@@ -32,6 +32,7 @@ redis.call('HSET', task(id), 's', 'queued', 'x', x, 'p', p, 't', turn, 'b', '', 
 redis.call('HINCRBY', task(id), 're', 1)
 redis.call('ZADD', live(w, was.pr), p, id)
 enter_queue(id, w, p, turn, x)
+tell_of(id, 'queued')
 return answer({was.s, turn})
 """)
 """Forgets the last end, but for ``was``, and its result, which nothing leads to: they go with the next claim.

@@ -25,24 +25,20 @@ _WORDS = {
     "OOM": "has no memory left (maxmemory): give it more, or shorten the workspaces' retention",
     "MISCONF": "cannot write to its disk",
     "NOPERM": "does not let its user do this",
-    "FENCED": "was taken over by another gateway, while this one was away; stop that one or this one",
+    "FENCED": "has counted this gateway as gone",
     "STALE": "was asked for something that had been given up",
 }
 
 
-class Ownership(Protocol):
-    """Whether the store is ours. ``fence`` goes with every write; ``lost`` once another gateway has the store."""
+class Member(Protocol):
+    """This gateway among those that share the store. ``identity`` goes with every write."""
 
     @property
-    def fence(self) -> bytes:
+    def identity(self) -> bytes:
         """What writes have to show."""
 
-    @property
-    def lost(self) -> bool:
-        """Whether nothing may be written any more."""
-
-    async def still_ours(self) -> bool:
-        """Ask whether it is, after a fence that did not fit."""
+    async def come_back(self, shown: bytes) -> None:
+        """Have another identity, after a write that showed this one was refused; raises StoreUnavailable."""
 
 
 class Call:
@@ -67,7 +63,7 @@ class Asking:
     """
 
     def __init__(self, prefix: str, where: str, reactor: IReactorTime, patience: float) -> None:
-        self.owner: Ownership | None = None
+        self.member: Member | None = None
         self._keys = f"{prefix}:".encode()
         self._where = where
         self._reactor = reactor
@@ -80,16 +76,17 @@ class Asking:
     async def answer(self, link: Link, call: Call) -> bytes | None:
         """What a script answers.
 
-        :raises StoreUnavailable: there was no answer in time, or another gateway has the store.
+        :raises StoreUnavailable: there was no answer in time.
         """
-        script, owner = call.script, self.owner
-        if owner is not None and owner.lost:
-            raise self.refusal(_WORDS["FENCED"])
+        script, member = call.script, self.member
         how = ("EVALSHA", script.digest)
+        shown = b""
 
         def ask(wire: Wire) -> Deferred[Any]:
-            fence = (owner.fence,) if script.writes and owner is not None else ()
-            asked: Deferred[Any] = wire.execute_command(*how, 1, self._keys, *fence, *call.arguments)
+            nonlocal shown
+            shown = member.identity if member is not None else b""
+            identity = (shown,) if script.writes else ()
+            asked: Deferred[Any] = wire.execute_command(*how, 1, self._keys, *identity, *call.arguments)
             call.copies += 1
             return asked.addErrback(not_run)
 
@@ -105,7 +102,9 @@ class Asking:
                 word = code(error)
                 if word == "NOSCRIPT":
                     how = ("EVAL", script.text)
-                elif word != "FENCED" or owner is None or not await owner.still_ours():
+                elif word == "FENCED" and member is not None and self._reactor.seconds() < call.until:
+                    await member.come_back(shown)
+                else:
                     raise self.refused(error) from None
 
     def refused(self, error: Refused) -> StoreUnavailable:

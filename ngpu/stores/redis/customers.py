@@ -56,6 +56,10 @@ class Customers:
         bounded = min(most, again.MOST_CANCELLED)
         return list(await self._desk.write(again.CANCEL_QUEUED, workspace, repr(float(now)), bounded))
 
+    async def queues(self) -> Mapping[str, int]:
+        """See ``IQueue.queues``."""
+        return dict(await self._desk.read(reads.QUEUES))
+
     async def queue_position(self, task: Task) -> int:
         """See ``IQueue.queue_position``."""
         return int(await self._desk.read(reads.POSITION, search_key(task.id)))

@@ -90,7 +90,7 @@ class Desk:
         :param size: the bytes that it holds.
         :param bulk: it goes the way of pieces.
         :param undo: for a write that was made though StoreUnavailable was raised.
-        :raises StoreUnavailable: there was no answer in time, another gateway has the store, or it is closed.
+        :raises StoreUnavailable: there was no answer in time, or it is closed.
         """
         return self._begin(lambda: self._written(script, arguments, bulk, undo), size)
 
@@ -157,7 +157,7 @@ class Desk:
 
         def over(result: Any) -> None:
             self._unsettled.discard(settling)
-            if isinstance(result, Failure) and not result.check(CancelledError, StoreUnavailable):
+            if isinstance(result, Failure) and not result.check(CancelledError):
                 self.log.failure("a write could not be settled", failure=result)
 
         settling.addBoth(over)
@@ -172,13 +172,11 @@ class Desk:
         self._free.append(slot)
 
     async def _insisted(self, script: Script, arguments: tuple[Any, ...]) -> Any:
-        """As long as it takes, unless another gateway has the store."""
+        """As long as it takes."""
         while True:
             try:
                 return _value(await self._asking.answer(self._small, Call(script, arguments, self._until())))
             except StoreUnavailable:
-                if self._asking.owner is None or self._asking.owner.lost:
-                    raise
                 await deferLater(self._reactor, LOOK_AGAIN)
 
 

@@ -20,15 +20,13 @@ if s ~= 'queued' then return '1' end
 return tostring(1 + redis.call('ZRANK', queue(w), standing(turn, ARGV[1])))
 """)
 
-RUNNING = unfenced("""
-local records = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. ':running', '(' .. ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])) do
-    records[#records + 1] = record(id)
-end
-if #records == 0 then return '[]' end
-return cjson.encode(records)
+QUEUES = unfenced("""
+local found = {}
+for _, w in ipairs(redis.call('SMEMBERS', P .. ':queues')) do found[#found + 1] = {w, redis.call('ZCARD', queue(w))} end
+if #found == 0 then return '[]' end
+return cjson.encode(found)
 """)
-"""The running tasks whose number comes after one, so many at most."""
+"""How many tasks wait, of each workspace of which some do."""
 
 PAGE = unfenced("""
 local places = redis.call('ZRANGEBYLEX', P .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])

@@ -14,6 +14,7 @@ _HEAD = """
 local P = string.sub(KEYS[1], 1, -2)
 local function task(id) return P .. ':task:' .. id end
 local function queue(w) return P .. ':queue:' .. w end
+local function say(topic, words) redis.call('PUBLISH', P .. ':say:' .. topic, ' ' .. words) end
 local function standing(turn, id) return string.format('%012x', turn) .. id end
 local function record(id)
     local kept = redis.call('HMGET', task(id), 'n', 'w', 's', 'a', 'sent', 'x', 'b', 'e', 'pl', 'out', 'cp', 'sub',
@@ -23,10 +24,19 @@ local function record(id)
 end
 """
 
-_OWNED = """
-if redis.call('GET', P .. ':fence') ~= ARGV[1] then return redis.error_reply('FENCED another gateway has the store') end
+MEMBERS = """
+local function running(identity) return P .. ':running:' .. identity end
+"""
+"""What a gateway has under its identity."""
+
+_OWNED = (
+    MEMBERS
+    + """
+local I = ARGV[1]
+if redis.call('SISMEMBER', P .. ':gateways', I) == 0 then return redis.error_reply('FENCED it counts as gone') end
+local answers = P .. ':answers:' .. string.match(I, '^[^:]*')
 local slot, serial = ARGV[2], ARGV[3]
-local kept = redis.call('HGET', P .. ':answers', slot)
+local kept = redis.call('HGET', answers, slot)
 if kept then
     local space = string.find(kept, ' ', 1, true)
     local before = tonumber(string.sub(kept, 1, space - 1))
@@ -35,11 +45,12 @@ if kept then
 end
 local function answer(value)
     local text = cjson.encode(value)
-    redis.call('HSET', P .. ':answers', slot, serial .. ' ' .. text)
+    redis.call('HSET', answers, slot, serial .. ' ' .. text)
     return text
 end
 """
-"""A write is made by the gateway that has the store, and once.
+)
+"""A write is made by a gateway that is a member, and once.
 
 Each call has a slot of its own while it is on its way, and a serial that grows. What a call was answered stands in its
 slot, so that asking again after a lost reply gives the same answer and changes nothing; a copy that comes late, after
@@ -49,7 +60,7 @@ the slot was used again or its call was given up, finds a higher serial and is r
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as Redis takes it; one that writes is called with fence, slot and serial before its own arguments."""
+    """A script as Redis takes it; one that writes is called with identity, slot and serial before its own."""
 
     text: str
     digest: str
@@ -57,7 +68,7 @@ class Script:
 
 
 def unfenced(text: str) -> Script:
-    """A script that only looks, or is about the fence itself."""
+    """A script that only looks, or is about who may write."""
     return _script(_HEAD + text, False)
 
 
@@ -70,18 +81,8 @@ def _script(text: str, writes: bool) -> Script:
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), writes)
 
 
-SETTLE = _script(
-    _HEAD
-    + """
-if redis.call('GET', P .. ':fence') ~= ARGV[1] then return redis.error_reply('FENCED another gateway has the store') end
-local kept = redis.call('HGET', P .. ':answers', ARGV[2])
-if kept then
-    local space = string.find(kept, ' ', 1, true)
-    if tonumber(string.sub(kept, 1, space - 1)) == tonumber(ARGV[3]) then return string.sub(kept, space + 1) end
-end
-redis.call('HSET', P .. ':answers', ARGV[2], ARGV[3] .. ' null')
+SETTLE = writing("""
+redis.call('HSET', answers, slot, serial .. ' null')
 return 'null'
-""",
-    True,
-)
+""")
 """What became of a call that was given up: its answer; ``null``, and from now on it cannot be made any more."""

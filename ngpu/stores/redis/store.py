@@ -21,7 +21,7 @@ from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_k
 from ngpu.sharing import Alone
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
-from ngpu.stores.redis import adding, listing, reads, writes
+from ngpu.stores.redis import adding, gone, listing, reads, writes
 from ngpu.stores.redis.address import Address
 from ngpu.stores.redis.admission import Limits
 from ngpu.stores.redis.asking import Asking, Call
@@ -30,8 +30,8 @@ from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.greeting import Unfit, greet
-from ngpu.stores.redis.lease import Lease
 from ngpu.stores.redis.link import Link, reason_of
+from ngpu.stores.redis.membership import Membership
 from ngpu.stores.redis.records import addition, task_of
 from ngpu.stores.redis.script import Script
 from ngpu.storing import IStore
@@ -41,8 +41,8 @@ log = Logger("ngpu.store")
 LARGE = 4096
 """Bytes from which on a body goes the way of pieces."""
 
-MOST_AT_ONCE = 500
-"""Records that one question is answered with."""
+MOST_AT_ONCE = 100
+"""Tasks that are taken over at once."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class RedisOptions:
 
 @implementer(IStore)
 class RedisTaskStore(Customers, Alone):
-    """Task records in a Redis, for one gateway at a time.
+    """Task records in a Redis that several gateways share, each with an instance of its own.
 
     :ivar documents: what else has to outlive the process, beside them.
     """
@@ -79,10 +79,12 @@ class RedisTaskStore(Customers, Alone):
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
         self.documents = self.led_documents = RedisDocuments(self._desk, options.prefix)
-        self._lease = Lease(self._ask, secrets.token_hex(8), options.lease, reactor)
+        self._membership = Membership(self._ask, secrets.token_hex(8), options.lease, reactor)
+        self.watch_loss = self._membership.watch_loss  # type: ignore[method-assign]
         self._opened = False
         self._finished: set[tuple[str, int]] = set()
         self._expired: list[tuple[str, str]] = []
+        self._taken_over: list[Task] = []
 
     async def open(self) -> None:
         """See ``IStore.open``."""
@@ -91,11 +93,11 @@ class RedisTaskStore(Customers, Alone):
         try:
             for link in self._links:
                 await self._first(link)
-            await self._lease.acquire(self._what)
+            await self._membership.join()
         except BaseException:
             await self._disconnect()
             raise
-        self._asking.owner = self._lease
+        self._asking.member = self._membership
         self._opened = True
 
     async def _first(self, link: Link) -> None:
@@ -109,7 +111,7 @@ class RedisTaskStore(Customers, Alone):
                 raise self._asking.refusal(reason_of(link.failure)) from None
 
     async def _ask(self, script: Script, *arguments: Any) -> Any:
-        """For the lease, which needs neither a fence nor that the store is open."""
+        """For what is said of membership itself."""
         call = Call(script, arguments, self._reactor.seconds() + self._timeout)
         return json.loads(await self._asking.answer(self._links[0], call) or b"null")
 
@@ -119,7 +121,7 @@ class RedisTaskStore(Customers, Alone):
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
             return await self._add(task, data, limits, "")
-        token = secrets.token_hex(8)
+        token = f"{self._membership.identity.decode()}/{secrets.token_hex(8)}"
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
         answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin), task)
         if isinstance(answer, Task):
@@ -222,10 +224,13 @@ class RedisTaskStore(Customers, Alone):
 
     async def orphans(self) -> Sequence[Task]:
         """See ``ITaskStore.orphans``."""
-        tasks: list[Task] = []
-        while found := await self._desk.read(reads.RUNNING, tasks[-1].number if tasks else 0, MOST_AT_ONCE):
-            tasks += [task_of(record) for record in found]
-        return tasks
+
+        def undo(answer: Any) -> None:
+            self._taken_over += [task_of(record) for record in answer]
+
+        answer = await self._desk.write(gone.TAKE_OVER, self._membership.missed, MOST_AT_ONCE, undo=undo)
+        late, self._taken_over = self._taken_over, []
+        return [*late, *(task_of(record) for record in answer)]
 
     async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
         """See ``ITaskStore.purge``."""
@@ -263,9 +268,9 @@ class RedisTaskStore(Customers, Alone):
         if self._opened:
             self._opened = False
             try:
-                await self._lease.release()
+                await self._membership.leave()
             except StoreUnavailable as error:
-                log.warn("the lease of the store runs out by itself: {reason}", reason=str(error))
+                log.warn("the store will miss this gateway for a while: {reason}", reason=str(error))
         await self._disconnect()
 
     async def _disconnect(self) -> None:

@@ -23,9 +23,10 @@ while true do
         if tonumber(found[1]) > tonumber(now) then
             leave_queue(id, w, found[5])
             drop_former_end(id)
-            redis.call('ZADD', P .. ':running', found[3], id)
-            redis.call('HSET', task(id), 's', 'running', 'a', found[2] + 1, 'b', now, 'pl', pl, 'node', node)
+            redis.call('ZADD', running(I), found[3], id)
+            redis.call('HSET', task(id), 's', 'running', 'a', found[2] + 1, 'b', now, 'pl', pl, 'node', node, 'run', I)
             move(w, place(found[4], found[3], id), '', node)
+            tell_of(id, 'running')
             return answer(record(id))
         end
     end
@@ -62,11 +63,12 @@ REQUEUE = changing("""
 local id, attempt, pl = unpack(ARGV, 4)
 local found = current(id, attempt)
 if not found then return answer(false) end
-redis.call('ZREM', P .. ':running', id)
+redis.call('ZREM', running(found.run), id)
 enter_queue(id, found.w, found.p, found.t, found.x)
 move(found.w, found.place, found.node, '')
-redis.call('HSET', task(id), 's', 'queued', 'b', '', 'pl', pl, 'node', '', 'cp', '')
+redis.call('HSET', task(id), 's', 'queued', 'b', '', 'pl', pl, 'node', '', 'cp', '', 'run', '')
 drop_result(id)
+tell_of(id, 'queued')
 return answer(true)
 """)
 
@@ -81,7 +83,7 @@ FINISH = changing("""
 local id, attempt, s, now, out, index, data = unpack(ARGV, 4)
 local found = current(id, attempt)
 if not found then return answer(false) end
-redis.call('ZREM', P .. ':running', id)
+redis.call('ZREM', running(found.run), id)
 redis.call('HSET', task(id), 's', s, 'e', now, 'out', out)
 has_ended(id, found.w, now)
 if index == '' then drop_result(id)
@@ -94,13 +96,14 @@ return answer(true)
 
 CANCEL = changing("""
 local id, now = unpack(ARGV, 4)
-local s, w, turn = unpack(redis.call('HMGET', task(id), 's', 'w', 't'))
+local s, w, turn, run = unpack(redis.call('HMGET', task(id), 's', 'w', 't', 'run'))
 if not s then return answer(false) end
 if s == 'queued' or s == 'running' then
-    if s == 'queued' then leave_queue(id, w, turn) else redis.call('ZREM', P .. ':running', id) end
+    if s == 'queued' then leave_queue(id, w, turn) else redis.call('ZREM', running(run), id) end
     redis.call('HSET', task(id), 's', 'cancelled', 'e', now)
     has_ended(id, w, now)
     drop_result(id)
+    if s == 'running' then say('cancel:' .. string.match(run, '^[^:]*'), id) end
 end
 return answer(s)
 """)

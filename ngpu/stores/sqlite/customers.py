@@ -47,6 +47,11 @@ class Customers(SqliteFile):
         ids: Sequence[str] = await self._write(again.cancel_queued, workspace, now, most)
         return ids
 
+    async def queues(self) -> Mapping[str, int]:
+        """See ``IQueue.queues``."""
+        counts: dict[str, int] = await self._read(reads.queues)
+        return counts
+
     async def queue_position(self, task: Task) -> int:
         """See ``IQueue.queue_position``."""
         position: int = await self._read(reads.queue_position, task.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
 from ngpu.listing import TaskPage, TaskQuery
@@ -22,12 +21,9 @@ def get(db: sqlite3.Connection, task_id: str) -> Task | None:
     return task_of(row) if row else None
 
 
-def orphans(db: sqlite3.Connection) -> Sequence[Task]:
-    """See ``ITaskStore.orphans``."""
-    return [
-        task_of(row)
-        for row in db.execute(f"SELECT {COLUMNS} FROM tasks WHERE status = 'running' ORDER BY number").fetchall()
-    ]
+def queues(db: sqlite3.Connection) -> dict[str, int]:
+    """See ``IQueue.queues``."""
+    return dict(db.execute("SELECT workspace, sum(queued) FROM queue GROUP BY workspace HAVING sum(queued) > 0"))
 
 
 def queued(db: sqlite3.Connection, workspace: str) -> int:

@@ -34,6 +34,8 @@ class SqliteTaskStore(Customers, Alone):
     :ivar documents: what else has to outlive the process, in the same file.
     """
 
+    _taken_over = False  # what an earlier process ran; nobody else runs anything
+
     async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
         """See ``ITaskStore.add``.
 
@@ -115,7 +117,10 @@ class SqliteTaskStore(Customers, Alone):
 
     async def orphans(self) -> Sequence[Task]:
         """See ``ITaskStore.orphans``."""
-        running: Sequence[Task] = await self._read(reads.orphans)
+        if self._taken_over:
+            return ()
+        running: Sequence[Task] = await self._write(writes.take_over)
+        self._taken_over = True
         return running
 
     async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:

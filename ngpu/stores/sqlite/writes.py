@@ -107,6 +107,16 @@ def reattempt(db: sqlite3.Connection, task_id: str, attempt: int, placement: Pla
     return attempt + 1
 
 
+def take_over(db: sqlite3.Connection) -> Sequence[Task]:
+    """What an earlier process was running; see ``ITaskStore.orphans``."""
+    db.execute("UPDATE tasks SET attempt = attempt + 1 WHERE status = 'running'")
+    rows = db.execute(f"SELECT {COLUMNS} FROM tasks WHERE status = 'running' ORDER BY number").fetchall()
+    tasks = [task_of(row) for row in rows]
+    for task in tasks:
+        drop_result(db, task.id)
+    return tasks
+
+
 def save_checkpoint(db: sqlite3.Connection, task_id: str, attempt: int, checkpoint: str) -> bool:
     """See ``ITaskStore.save_checkpoint``."""
     changed = db.execute(
