@@ -14,6 +14,7 @@ _HEAD = """
 local P = string.sub(KEYS[1], 1, -2)
 local function task(id) return P .. ':task:' .. id end
 local function queue(w) return P .. ':queue:' .. w end
+local function say(topic, words) redis.call('PUBLISH', P .. ':say:' .. topic, ' ' .. words) end
 local function standing(turn, id) return string.format('%012x', turn) .. id end
 local function record(id)
     local kept = redis.call('HMGET', task(id), 'n', 'w', 's', 'a', 'sent', 'x', 'b', 'e', 'pl', 'out', 'cp', 'sub',
