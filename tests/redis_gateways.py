@@ -16,6 +16,7 @@ from ngpu.stores.redis.greeting import greet
 from ngpu.stores.redis.link import Link
 from ngpu.stores.redis.news import RedisNews
 from ngpu.stores.redis.script import Script
+from ngpu.stores.redis.slots import RedisSlots
 
 FENCE = "if redis.call('GET', P .. ':fence') ~= ARGV[1]"
 ANYBODY = "if ARGV[1] == 'nobody:1'"
@@ -74,6 +75,7 @@ class SharedStore:
         self.asking.owner = self.member
         self.desk = Desk(self.asking, self.links, self.reactor, timeout)
         self.news = RedisNews(self.endpoint, self.greet, links[0], prefix, self.member.me, reactor, timeout)
+        self.slots = RedisSlots(self.desk, self.news, self.identity, reactor)
         self._all_links = (*links, self.news.link)
 
     def identity(self) -> bytes:
@@ -87,9 +89,11 @@ class SharedStore:
             while link.wire is None:
                 await link.change()
                 assert link.failure is None, link.failure
+        self.slots.start()
         return self
 
     async def close(self) -> None:
+        self.slots.stop()
         await self.desk.close()
         await self.news.stop()
         for link in self.links:
