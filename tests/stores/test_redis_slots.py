@@ -48,7 +48,7 @@ async def gateways() -> AsyncIterator[Gateways]:
 def held(store: SharedStore) -> list[str]:
     """The keys of slots that there are."""
     found = [key.partition(":")[2] for key in keys(redis_server.shared(), f"{store.prefix}:*")]
-    return sorted(key for key in found if key.split(":")[0] in ("slots", "held", "occupied", "full", "turn"))
+    return sorted(key for key in found if key.split(":")[0] in ("slots", "held", "occupied", "turn"))
 
 
 class Worker:
@@ -117,7 +117,7 @@ async def test_three_gateways_at_one_slot_get_a_fair_share(gateways: Gateways) -
     workers = await contend(stores, 1, 1, 1500)
     assert min(each.done for each in workers) > 400
     assert max(each.slow for each in workers) < 2
-    await eventually(lambda: held(stores[0]) == [], f"nothing is left: {held(stores[0])}")
+    await eventually(lambda: held(stores[0]) == [], "nothing is left")
     await eventually(lambda: not any(each.slots.elsewhere("r") for each in stores), "all know it")
 
 

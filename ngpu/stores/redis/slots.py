@@ -47,6 +47,7 @@ class RedisSlots:
         self._identity = identity
         self._reactor = reactor
         self._mine: Counter[str] = Counter()
+        self._sizes: dict[str, int] = {}  # slots of the replicas of which some are held
         self._elsewhere: dict[str, int] = {}
         self._asked: Counter[str] = Counter()  # calls on their way, and those of them that take
         self._taking: Counter[str] = Counter()
@@ -105,6 +106,7 @@ class RedisSlots:
             new = not stirred and self._count(replica, holders)  # what was said is newer
             if done:
                 self._mine[replica] += 1
+                self._sizes[replica] = slots
                 self._refused.discard(replica)
                 self._cancel(self._pass, replica)
             else:
@@ -120,7 +122,7 @@ class RedisSlots:
             if new:
                 self._call(replica)
 
-        self._write(TAKE, replica, slots, undo=_undo(replica)).addBoth(over)
+        self._write(TAKE, replica, slots, undo=_undo(replica, slots)).addBoth(over)
         return taken
 
     def free(self, replica: str) -> None:
@@ -128,7 +130,9 @@ class RedisSlots:
         if self._mine[replica] <= 0:
             return
         _decrease(self._mine, replica)
-        self._tell_redis(FREE, replica)
+        self._tell_redis(FREE, replica, self._sizes[replica])
+        if not self._mine[replica]:
+            del self._sizes[replica]
 
     def _tell_redis(self, script: Script, replica: str, *arguments: Any) -> None:
         """Nobody waits for it, and the next look mends what comes to nothing."""
@@ -241,5 +245,5 @@ def _decrease(counter: Counter[str], replica: str) -> None:
         del counter[replica]
 
 
-def _undo(replica: str) -> Callable[[Any], Redo | None]:
-    return lambda answer: (FREE, (replica,)) if answer[0] else None
+def _undo(replica: str, slots: int) -> Callable[[Any], Redo | None]:
+    return lambda answer: (FREE, (replica, slots)) if answer[0] else None

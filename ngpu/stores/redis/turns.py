@@ -1,9 +1,9 @@
 """The scripts that count the slots of replicas over all gateways, and say whose turn it is where there are too few.
 
 Keys (below the prefix): ``slots:<replica>`` how many each gateway holds, by its identity; ``held:<identity>`` the
-replicas of which a gateway holds some; ``occupied`` the replicas of which anybody does; ``full`` those of which
-somebody was told that nothing is left; ``wanting:<replica>`` the gateways that were refused, in order;
-``turn:<replica>`` the one of them for which a slot that became free is kept, for `RESERVED` milliseconds.
+replicas of which a gateway holds some; ``occupied`` the replicas of which anybody does; ``wanting:<replica>`` the
+gateways that were refused, in order; ``turn:<replica>`` the one of them for which a slot that became free is kept, for
+`RESERVED` milliseconds.
 
 Whoever was refused stands in line once, and leaves the line with its turn: a gateway that does not come, or is gone,
 costs the others that time at most, and whoever asks next after it makes it the turn of the next.
@@ -39,7 +39,13 @@ local function hold(replica, identity, count)
     redis.call('SADD', P .. ':held:' .. identity, replica)
     redis.call('SADD', P .. ':occupied', replica)
 end
-local function give_back(replica, identity, count)
+local function held(replica)
+    local sum = 0
+    for _, count in ipairs(redis.call('HVALS', slots(replica))) do sum = sum + count end
+    return sum
+end
+local function give_back(replica, identity, count, most)
+    local was_full = held(replica) >= most
     local there = tonumber(redis.call('HGET', slots(replica), identity) or 0)
     if there == 0 then return false end
     if count < there then redis.call('HINCRBY', slots(replica), identity, -count)
@@ -48,14 +54,13 @@ local function give_back(replica, identity, count)
         redis.call('SREM', P .. ':held:' .. identity, replica)
     end
     if redis.call('EXISTS', slots(replica)) == 0 then redis.call('SREM', P .. ':occupied', replica) end
-    local ceased = redis.call('SREM', P .. ':full', replica) == 1
-    local given = redis.call('EXISTS', turn(replica)) == 0 and next_turn(replica)
-    if ceased or given then tell_slots(replica) end
+    local kept = redis.call('EXISTS', turn(replica)) == 1 or next_turn(replica)
+    if was_full or kept then tell_slots(replica) end
     return true
 end
 local function free_all(identity)
     for _, replica in ipairs(redis.call('SMEMBERS', P .. ':held:' .. identity)) do
-        give_back(replica, identity, math.huge)
+        give_back(replica, identity, math.huge, 0)
     end
 end
 """
@@ -65,8 +70,7 @@ TAKE = writing(
     SLOTS
     + f"""
 local replica, most = ARGV[4], tonumber(ARGV[5])
-local me, left, given = ARGV[1], most, nil
-for _, count in ipairs(redis.call('HVALS', slots(replica))) do left = left - count end
+local me, left, given = ARGV[1], most - held(replica), nil
 local whose = redis.call('GET', turn(replica))
 if left > 0 and not whose then
     given = next_turn(replica)
@@ -76,7 +80,6 @@ local kept = whose and whose ~= me and 1 or 0
 if left <= kept then
     if not redis.call('LPOS', wanting(replica), me) then redis.call('RPUSH', wanting(replica), me) end
     redis.call('PEXPIRE', wanting(replica), {_FORGOTTEN})
-    redis.call('SADD', P .. ':full', replica)
     if given then tell_slots(replica) end
     return answer({{false, holders(replica), redis.call('PTTL', turn(replica))}})
 end
@@ -85,14 +88,14 @@ redis.call('LREM', wanting(replica), 0, me)
 hold(replica, me, 1)
 left = left - 1
 if left > 0 and kept == 0 then given = next_turn(replica) end
-redis.call(left > 0 and 'SREM' or 'SADD', P .. ':full', replica)
 if left <= 0 or given then tell_slots(replica) end
 return answer({{true, holders(replica), 0}})
 """
 )
 """Takes a slot, or stands in line; with the milliseconds until another one's turn is over."""
 
-FREE = writing(SLOTS + "return answer(give_back(ARGV[4], ARGV[1], 1))")
+FREE = writing(SLOTS + "return answer(give_back(ARGV[4], ARGV[1], 1, tonumber(ARGV[5])))")
+"""Gives one back, of as many as the replica has."""
 
 PASS = writing(
     SLOTS
@@ -112,7 +115,7 @@ MEND = writing(
     + """
 local replica, seen, wanted = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 if tonumber(redis.call('HGET', slots(replica), ARGV[1]) or 0) ~= seen then return answer(false) end
-if wanted < seen then give_back(replica, ARGV[1], seen - wanted) else hold(replica, ARGV[1], wanted - seen) end
+if wanted < seen then give_back(replica, ARGV[1], seen - wanted, 0) else hold(replica, ARGV[1], wanted - seen) end
 return answer(true)
 """
 )
