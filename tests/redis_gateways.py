@@ -11,12 +11,15 @@ from twisted.internet.defer import Deferred
 from ngpu.stores.redis.address import address_of
 from ngpu.stores.redis.asking import Asking, Call
 from ngpu.stores.redis.desk import Desk
+from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.greeting import greet
+from ngpu.stores.redis.leading import RedisLeadership
 from ngpu.stores.redis.link import Link
 from ngpu.stores.redis.news import RedisNews
 from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.slots import RedisSlots
+from ngpu.stores.redis.turnstile import Turnstile
 
 FENCE = "if redis.call('GET', P .. ':fence') ~= ARGV[1]"
 ANYBODY = "if ARGV[1] == 'nobody:1'"
@@ -57,10 +60,11 @@ def _opened(script: Script) -> Script:
 class SharedStore:
     """What a gateway's store has for sharing.
 
+    :param lease: seconds, of the one that leads, which it tries to be once `RedisLeadership.start` was called.
     :ivar member: its identity; ``life`` grows when it was counted as gone.
     """
 
-    def __init__(self, url: str, prefix: str, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, prefix: str, timeout: float = 5.0, lease: float = 1.0) -> None:
         from twisted.internet import reactor
 
         self.reactor: Any = reactor
@@ -76,6 +80,10 @@ class SharedStore:
         self.desk = Desk(self.asking, self.links, self.reactor, timeout)
         self.news = RedisNews(self.endpoint, self.greet, links[0], prefix, self.member.me, reactor, timeout)
         self.slots = RedisSlots(self.desk, self.news, self.identity, reactor)
+        self.leadership = RedisLeadership(self.desk, self.news, self.identity, lease, reactor)
+        self.documents = RedisDocuments(self.desk, prefix)
+        self.led_documents = RedisDocuments(self.desk, prefix, led=True)
+        self.exclusively = Turnstile(self.desk, self.news, reactor, timeout).exclusively
         self._all_links = (*links, self.news.link)
 
     def identity(self) -> bytes:
@@ -94,6 +102,7 @@ class SharedStore:
 
     async def close(self) -> None:
         self.slots.stop()
+        await self.leadership.stop()
         await self.desk.close()
         await self.news.stop()
         for link in self.links:
