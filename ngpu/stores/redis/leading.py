@@ -162,7 +162,10 @@ class RedisLeadership:
             self._told = leads
             self.log.info("this gateway leads" if leads else "this gateway leads no more")
             for changed in tuple(self._watchers):
-                changed()
+                try:
+                    changed()
+                except Exception:  # it leads, or does not, all the same
+                    self.log.failure("it could not be told who leads")
 
     def _ended(self) -> None:
         self._ends = None

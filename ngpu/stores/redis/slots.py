@@ -188,7 +188,10 @@ class RedisSlots:
 
     def _call(self, replica: str) -> None:
         for changed in tuple(self._watchers):
-            changed(replica)
+            try:
+                changed(replica)
+            except Exception:  # the slots are counted all the same
+                self.log.failure("it could not be told that slots changed")
 
     def _pass(self, replica: str) -> None:
         if self._taking[replica]:
