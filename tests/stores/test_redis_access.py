@@ -19,7 +19,17 @@ from ngpu.model import CHUNK, BytesBody
 from ngpu.stores.redis import Address, address_of, trusted
 
 EMPTY = BytesBody()
-PERMITTED = ("+@read", "+@write", "+@scripting", "+@connection", "+info")
+PERMITTED = (
+    "&ngpu:*",
+    "+@read",
+    "+@write",
+    "+@scripting",
+    "+@connection",
+    "+info",
+    "+publish",
+    "+subscribe",
+    "+unsubscribe",
+)
 """What docs/operating.md says that the user of a gateway needs."""
 
 
@@ -103,6 +113,9 @@ async def test_a_user_that_may_no_more_than_it_needs(start: Start) -> None:
     server = start()
     server.ask("ACL", "SETUSER", "gateway", "on", ">secret", "~ngpu:*", *PERMITTED)
     await works(f"redis://gateway:secret@127.0.0.1:{server.port}")
+    with pytest.raises(ConfigError, match="give its user &other:"):
+        await opened(f"redis://gateway:secret@127.0.0.1:{server.port}", prefix="other")
+    server.ask("ACL", "SETUSER", "gateway", "&other:*")
     server.ask("ACL", "SETUSER", "default", "off")
     with pytest.raises(ConfigError, match="NOAUTH"):
         await opened(server.url)

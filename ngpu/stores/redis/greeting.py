@@ -24,9 +24,10 @@ class Unfit(Exception):
         self.lasting = lasting
 
 
-async def greet(wire: Wire, address: Address) -> None:
-    """Log in, choose the database, and see that it keeps what it is told.
+async def greet(wire: Wire, address: Address, prefix: str) -> None:
+    """Log in, choose the database, and see that it keeps what it is told, and tells it to others.
 
+    :param prefix: of our keys and channels.
     :raises Unfit: it does not, or does not let us in.
     :raises Lost: the connection broke.
     """
@@ -37,6 +38,17 @@ async def greet(wire: Wire, address: Address) -> None:
     info = parsed(await _ask(wire, "INFO", "INFO"))
     for message, lasting in objections(info, bool(address.sentinels)):
         raise Unfit(message, lasting)
+    try:
+        await wire.execute_command("PUBLISH", f"{prefix}:say:hello", " ")
+    except Refused as error:
+        raise unfit("PUBLISH", prefix, error) from None
+
+
+def unfit(what: str, prefix: str, error: Refused) -> Unfit:
+    """A Redis that does not let its user speak or listen on our channels."""
+    rights = f"&{prefix}:* +publish +subscribe +unsubscribe"
+    passing = code(error) in _PASSING
+    return Unfit(f"refuses {what} on the channels {prefix}:* ({said(error)}); give its user {rights}", not passing)
 
 
 async def _ask(wire: Wire, what: str, *command: str) -> bytes:

@@ -29,6 +29,7 @@ class Link:
 
     :param greet: raises where the wire must not be used.
     :param timeout: seconds for connecting and greeting.
+    :param factory: makes the wires, where they are of another kind.
     :ivar wire: the one that is up, or ``None``.
     :ivar failure: why the last try failed, or ``None`` while all is well.
     """
@@ -41,6 +42,7 @@ class Link:
         greet: Callable[[Wire], Awaitable[None]],
         reactor: IReactorTime,
         timeout: float,
+        factory: WireFactory | None = None,
     ) -> None:
         self.wire: Wire | None = None
         self.failure: BaseException | None = None
@@ -53,7 +55,7 @@ class Link:
         self._wire: Wire | None = None
         self._service = ClientService(
             _Watched(endpoint, self._failed),
-            WireFactory(),
+            factory or WireFactory(),
             retryPolicy=self._pause,
             clock=reactor,
             prepareConnection=self._connected,

@@ -74,7 +74,8 @@ class RedisTaskStore(Customers, Alone):
         self._reactor = reactor
         self._timeout = options.timeout
         endpoint = endpoint_of(address, reactor, options.trust, options.timeout, options.sentinel_password)
-        links = [Link(endpoint, partial(greet, address=address), reactor, options.timeout) for _ in "12"]
+        greeting = partial(greet, address=address, prefix=options.prefix)
+        links = [Link(endpoint, greeting, reactor, options.timeout) for _ in "12"]
         self._links = links[0], links[1]
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)

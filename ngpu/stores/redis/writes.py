@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ngpu.stores.redis.script import writing
 from ngpu.stores.redis.steps import changing
 
 MOST_EXPIRED = 500
@@ -148,10 +147,3 @@ for _, w in ipairs(redis.call('SMEMBERS', P .. ':workspaces')) do
 end
 return answer(tasks)
 """)
-
-PUT = writing("""
-redis.call('HSET', P .. ':documents:' .. ARGV[4], ARGV[5], ARGV[6])
-return answer(true)
-""")
-
-DELETE = writing("return answer(redis.call('HDEL', P .. ':documents:' .. ARGV[4], ARGV[5]) == 1)")
