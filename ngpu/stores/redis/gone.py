@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from ngpu.stores.redis.script import MEMBERS, unfenced
 from ngpu.stores.redis.steps import changing
+from ngpu.stores.redis.turns import SLOTS
 
 ANSWERS_KEPT = 3600
 """Seconds for which the answers of a gateway that is gone are kept, in case it was only paused."""
 
 _LEAVE = (
-    MEMBERS
+    SLOTS
+    + MEMBERS
     + """
 local function leave(identity)
     redis.call('SREM', P .. ':gateways', identity)
@@ -29,6 +31,11 @@ local function leave(identity)
     redis.call('EXPIRE', P .. ':answers:' .. process, """
     + str(ANSWERS_KEPT)
     + """)
+    free_all(identity)
+    if redis.call('GET', P .. ':leader') == identity then
+        redis.call('DEL', P .. ':leader')
+        say('leader', '')
+    end
     local uploads = redis.call('HGETALL', P .. ':uploads')
     for i = 1, #uploads, 2 do
         if string.sub(uploads[i + 1], 1, #identity + 1) == identity .. '/' then

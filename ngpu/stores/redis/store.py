@@ -18,7 +18,6 @@ from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
-from ngpu.sharing import Alone
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
 from ngpu.stores.redis import adding, gone, listing, reads, writes
@@ -31,9 +30,9 @@ from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.greeting import Unfit, greet
 from ngpu.stores.redis.link import Link, reason_of
-from ngpu.stores.redis.membership import Membership
 from ngpu.stores.redis.records import addition, task_of
 from ngpu.stores.redis.script import Script
+from ngpu.stores.redis.sharing import Sharing
 from ngpu.storing import IStore
 
 log = Logger("ngpu.store")
@@ -63,7 +62,7 @@ class RedisOptions:
 
 
 @implementer(IStore)
-class RedisTaskStore(Customers, Alone):
+class RedisTaskStore(Customers):
     """Task records in a Redis that several gateways share, each with an instance of its own.
 
     :ivar documents: what else has to outlive the process, beside them.
@@ -79,9 +78,13 @@ class RedisTaskStore(Customers, Alone):
         self._links = links[0], links[1]
         self._asking = Asking(options.prefix, str(address), reactor, options.timeout / 2)
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
-        self.documents = self.led_documents = RedisDocuments(self._desk, options.prefix)
-        self._membership = Membership(self._ask, secrets.token_hex(8), options.lease, reactor)
-        self.watch_loss = self._membership.watch_loss  # type: ignore[method-assign]
+        self.documents = RedisDocuments(self._desk, options.prefix)
+        self.led_documents = RedisDocuments(self._desk, options.prefix, led=True)
+        self._sharing = sharing = Sharing(
+            self._ask, self._desk, endpoint, greeting, links[0], options.prefix, reactor, options.timeout, options.lease
+        )
+        self.news, self.slots, self.leadership = sharing.news, sharing.slots, sharing.leadership
+        self.watch_loss, self.exclusively = sharing.watch_loss, sharing.exclusively
         self._opened = False
         self._finished: set[tuple[str, int]] = set()
         self._expired: list[tuple[str, str]] = []
@@ -91,14 +94,16 @@ class RedisTaskStore(Customers, Alone):
         """See ``IStore.open``."""
         for link in self._links:
             link.start()
+        self.news.start()
         try:
-            for link in self._links:
+            for link in (*self._links, self.news.link):
                 await self._first(link)
-            await self._membership.join()
+            await self._sharing.membership.join()
         except BaseException:
             await self._disconnect()
             raise
-        self._asking.member = self._membership
+        self._asking.member = self._sharing.membership
+        self._sharing.start()
         self._opened = True
 
     async def _first(self, link: Link) -> None:
@@ -122,7 +127,7 @@ class RedisTaskStore(Customers, Alone):
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
             return await self._add(task, data, limits, "")
-        token = f"{self._membership.identity.decode()}/{secrets.token_hex(8)}"
+        token = f"{self._sharing.membership.identity.decode()}/{secrets.token_hex(8)}"
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
         answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin), task)
         if isinstance(answer, Task):
@@ -229,7 +234,7 @@ class RedisTaskStore(Customers, Alone):
         def undo(answer: Any) -> None:
             self._taken_over += [task_of(record) for record in answer]
 
-        answer = await self._desk.write(gone.TAKE_OVER, self._membership.missed, MOST_AT_ONCE, undo=undo)
+        answer = await self._desk.write(gone.TAKE_OVER, self._sharing.membership.missed, MOST_AT_ONCE, undo=undo)
         late, self._taken_over = self._taken_over, []
         return [*late, *(task_of(record) for record in answer)]
 
@@ -265,16 +270,16 @@ class RedisTaskStore(Customers, Alone):
 
     async def close(self) -> None:
         """See ``ITaskStore.close``; once more does nothing."""
+        opened, self._opened = self._opened, False
+        if opened:
+            await self._sharing.let_go()
         await self._desk.close()
-        if self._opened:
-            self._opened = False
-            try:
-                await self._membership.leave()
-            except StoreUnavailable as error:
-                log.warn("the store will miss this gateway for a while: {reason}", reason=str(error))
+        if opened:
+            await self._sharing.leave()
         await self._disconnect()
 
     async def _disconnect(self) -> None:
+        await self.news.stop()
         for link in self._links:
             await link.stop()
 
