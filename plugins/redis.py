@@ -1,4 +1,4 @@
-"""Store ``redis``: task records in a Redis that several machines reach."""
+"""Store ``redis``: task records in a Redis that several gateways share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS = (
     Option("sentinel_password_file", "the file that holds the sentinels' password", unit="file"),
     Option("prefix", "what all keys begin with; a fleet of its own needs one of its own", "ngpu"),
     Option("timeout", "how long a call waits for Redis before it is refused", "5s", "duration"),
-    Option("lease", "how long a gateway that is not heard of counts as the one that has the store", "10s", "duration"),
+    Option("lease", "after how long a gateway that is not heard of counts as gone", "10s", "duration"),
 )
 
 
@@ -61,4 +61,4 @@ def _make(options: Mapping[str, Any], context: PluginContext) -> Any:
     )
 
 
-redis = Factory("store", "redis", "A Redis that several machines reach; one gateway at a time has it.", _make, OPTIONS)
+redis = Factory("store", "redis", "A Redis that several gateways share.", _make, OPTIONS)

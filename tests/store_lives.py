@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from task_stores import pattern, whole
+from twisted.internet.task import deferLater
 
 from ngpu.listing import TaskQuery
-from ngpu.model import TaskStatus
+from ngpu.model import Task, TaskStatus
 
 CHILD = Path(__file__).parent / "store_child.py"
 """A program of its own over a store; see there."""
@@ -68,10 +69,10 @@ async def all_ids(store: Any) -> list[str]:
     return ids
 
 
-async def check(store: Any, said: list[list[str]]) -> list[str]:
+async def check(store: Any, said: list[list[str]]) -> tuple[list[str], list[Task]]:
     """Whether everything is there that the process had been told is kept.
 
-    :returns: the ids of all tasks.
+    :returns: the ids of all tasks, and those that it was running.
     """
     added = {task_id: int(size) for what, task_id, size in said if what == "added"}
     claimed = {task_id: int(attempt) for what, task_id, attempt in said if what == "claimed"}
@@ -79,7 +80,7 @@ async def check(store: Any, said: list[list[str]]) -> list[str]:
     ids = await all_ids(store)
     assert [task_id for task_id, times in Counter(ids).items() if times > 1] == []
     assert set(added) - set(ids) == set()
-    orphans = {task.id: task for task in await store.orphans()}
+    orphans = await taken_over(store, ids)
     for task_id, size in added.items():
         assert await whole(store.request_body(await store.get(task_id))) == pattern(size)
     for task_id, size in finished.items():
@@ -88,7 +89,23 @@ async def check(store: Any, said: list[list[str]]) -> list[str]:
         assert await whole(store.result_body(task)) == pattern(size)
     for task_id in set(claimed) - set(finished):
         task = await store.get(task_id)
-        # it may have finished without being told so
-        assert task.attempt == claimed[task_id]
-        assert task.status is TaskStatus.FINISHED or task == orphans[task_id]
-    return ids
+        if task.status is TaskStatus.FINISHED:  # without being told so
+            assert task.attempt == claimed[task_id]
+        else:
+            assert task == orphans[task_id]
+            assert task.attempt == claimed[task_id] + 1
+    return ids, list(orphans.values())
+
+
+async def taken_over(store: Any, ids: list[str]) -> dict[str, Task]:
+    """The running ones of these tasks, once all of them are the store's own."""
+    from twisted.internet import reactor
+
+    running = {task_id for task_id in ids if (await store.get(task_id)).status is TaskStatus.RUNNING}
+    found: dict[str, Task] = {}
+    until = time.monotonic() + 15.0
+    while found.keys() != running:
+        assert time.monotonic() < until, f"nobody takes over {running - found.keys()}"
+        found |= {task.id: task for task in await store.orphans()}
+        await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+    return found

@@ -300,7 +300,7 @@ class TestCheckpoint:
         await store.close()
         store = await opener()
         (orphan,) = await store.orphans()
-        assert orphan == replace(task, checkpoint='{"job":"8"}')
+        assert orphan == replace(task, checkpoint='{"job":"8"}', attempt=task.attempt + 1)
         await store.close()
 
     @pytest_twisted.ensureDeferred
@@ -337,7 +337,6 @@ class TestFinish:
         outcome = replace(DONE, status=TaskStatus.FAILED, code=502, reason="\u574f", worker_status=500, text=False)
         assert await store.finish("t", 1, outcome, 1004.25, None)
         assert await store.get("t") == replace(task, status=TaskStatus.FAILED, outcome=outcome, ended_at=1004.25)
-        assert await store.orphans() == []
 
     @pytest.mark.parametrize("size", SIZES)
     @pytest_twisted.ensureDeferred
@@ -394,7 +393,6 @@ class TestCancel:
         task = await running(store)
         assert await store.cancel("t", 1005.0) is TaskStatus.RUNNING
         assert await store.get("t") == replace(task, status=TaskStatus.CANCELLED, ended_at=1005.0)
-        assert await store.orphans() == []
 
     @pytest_twisted.ensureDeferred
     async def test_an_ended_task_stays_as_it_is(self, store: Any) -> None:
@@ -615,12 +613,36 @@ class TestQueue:
 
 class TestOrphans:
     @pytest_twisted.ensureDeferred
-    async def test_the_running_tasks_and_no_others(self, store: Any) -> None:
+    async def test_the_running_tasks_of_one_that_is_gone_and_no_others(self, opener: Opener) -> None:
+        store = await opener()
+        assert list(await store.orphans()) == []
         first = await running(store, "a")
         second = await added(store, "b", workspace="v", status=TaskStatus.RUNNING, attempt=1, placement=Placement())
         await added(store, "waits")
         await ended(store, "done", 1002.0)
-        assert sorted(await store.orphans(), key=lambda task: task.id) == [first, second]
+        assert list(await store.orphans()) == [], "it runs them itself"
+        await store.close()
+        store = await opener()
+        taken = sorted(await store.orphans(), key=lambda task: task.id)
+        assert taken == [replace(task, attempt=2) for task in (first, second)]
+        assert [await store.get(task.id) for task in taken] == taken
+        assert list(await store.orphans()) == [], "they are its own now"
+        await store.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_whoever_ran_one_before_is_fenced_off(self, opener: Opener) -> None:
+        store = await opener()
+        before = await running(store, "t")
+        await store.write_result("t", before.attempt, 0, b"half of")
+        await store.close()
+        store = await opener()
+        (task,) = await store.orphans()
+        assert not await store.finish("t", before.attempt, DONE, 1002.0, None)
+        assert not await store.save_checkpoint("t", before.attempt, "late")
+        assert not await store.requeue("t", before.attempt)
+        assert await store.finish("t", task.attempt, replace(DONE, size=3), 1003.0, (0, b"new"))
+        assert await whole(store.result_body(await store.get("t"))) == b"new"
+        await store.close()
 
 
 class TestClose:
@@ -634,7 +656,7 @@ class TestClose:
         await store.close()
         store = await opener()
         assert [await store.get(task.id) for task in (waiting, placed, done)] == [waiting, placed, done]
-        assert await store.orphans() == [placed]
+        assert list(await store.orphans()) == [replace(placed, attempt=4)]
         assert await store.queued("w") == 1
         assert await whole(store.request_body(waiting)) == pattern(size)
         assert await whole(store.result_body(done)) == b"result"
@@ -672,6 +694,7 @@ class TestClose:
             store.get("t"),
             store.list(TaskQuery("w")),
             store.queued("w"),
+            store.queues(),
             store.queue_position(task),
             store.by_key("w", "k"),
             store.retry("t", 1.0, 2.0, 0.0),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from redis_server import KEPT, Start
-from redis_store import keys, opened, pause
+from redis_store import eventually, keys, opened, pause
 from store_lives import CHILD, check, work_and_be_killed
 from task_stores import DONE, HERE, sample
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -45,11 +45,11 @@ async def test_redis_is_killed_under_a_gateway_that_works(start: Start, fsync: s
         said = work_and_be_killed(server.url, 1.0, kill_and_restart)
         steps.update(line[0] for line in said)
         store = await opened(server.url)
-        ids = await check(store, said)
+        ids, orphans = await check(store, said)
         statuses = Counter([(await store.get(task_id)).status for task_id in ids])
         assert await store.queued("w") == statuses[TaskStatus.QUEUED]
-        assert len(await store.orphans()) == statuses[TaskStatus.RUNNING]
-        for task in await store.orphans():
+        assert len(orphans) == statuses[TaskStatus.RUNNING]
+        for task in orphans:
             assert await store.requeue(task.id, task.attempt)
         await store.close()
     assert min(steps[what] for what in ("added", "claimed", "finished")) > ROUNDS
@@ -103,7 +103,6 @@ async def test_nobody_waits_for_ever_and_what_was_refused_is_not_done(start: Sta
         assert time.monotonic() - began < 10.0
     await store.expire(0.0)
     assert await store.get("b") is None
-    assert await store.orphans() == []
     assert (await store.claim("w", HERE, 1001.0)).id == "a"
     await store.close()
 
@@ -135,11 +134,12 @@ async def test_scripts_are_loaded_once_and_again_when_they_are_gone(start: Start
         lines = [line for line in stats.split("\r\n") if line.startswith(f"cmdstat_{command}:")]
         return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
 
-    assert calls("eval") == 3, "the lease, add and claim"
+    loaded = calls("eval")
+    assert loaded <= 5, "joining, leading, looking at slots, add and claim"
     server.ask("SCRIPT", "FLUSH")
     await store.add(sample("more"), EMPTY)
     await store.add(sample("and more"), EMPTY)
-    assert calls("eval") == 4
+    assert loaded < calls("eval") <= loaded + 3, "add; others may have come by"
     assert await store.queued("w") == 2
     await store.close()
 
@@ -174,7 +174,8 @@ async def test_a_redis_without_memory_takes_in_nothing_more(start: Start) -> Non
 async def test_nothing_stays_of_what_was_purged(start: Start) -> None:
     server = start()
     store = await opened(server.url)
-    empty = set(keys(server)) | {"ngpu:number", "ngpu:answers"}
+    await eventually(store.leadership.leads, "it leads")
+    empty = {*keys(server), "ngpu:number"}
     size = CHUNK + 5
     for task_id in ("a", "b"):
         task = sample(task_id, request_size=size, btc_address="bc1q")
@@ -196,9 +197,11 @@ async def test_answers_are_kept_for_calls_on_their_way_only(start: Start) -> Non
     store = await opened(server.url)
     for number in range(50):
         await store.add(sample(f"t{number}"), EMPTY)
-    assert server.ask("HLEN", "ngpu:answers") == ":1\r\n"
+    (answers,) = keys(server, "ngpu:answers:*")
+    least = int(server.ask("HLEN", answers)[1:])
+    assert least < 6, "a slot or two, and which life it is"
     await gatherResults([ensureDeferred(store.claim("w", HERE, 1001.0)) for _ in range(50)])
-    assert server.ask("HLEN", "ngpu:answers") == ":50\r\n"
+    assert 50 <= int(server.ask("HLEN", answers)[1:]) < 50 + least
     await store.close()
 
 

@@ -272,6 +272,13 @@ class SameAnswers(RuleBasedStateMachine):
         for index, opener in enumerate(self._openers):
             self._wait(self._stores[index].close)
             self._stores[index] = self._wait(opener)
+        self.take_over()
+
+    def take_over(self) -> None:
+        async def orphans(store: Any) -> list[Task]:
+            return sorted(await store.orphans(), key=lambda task: task.id)
+
+        self.ask(orphans)
 
     @invariant()
     def records_are_the_same(self) -> None:
@@ -281,7 +288,7 @@ class SameAnswers(RuleBasedStateMachine):
             used = [await store.used(w, f"2026-11-2{day}") for w in "vw" for day in (5, 6)]
             keys = [await store.by_key(w, key) for w in "vw" for key in ("k", "l")]
             queued = [await store.queued(w) for w in "vw"]
-            return [*tasks, await store.orphans(), *queued, *positions, *used, *keys, await store.webhooks()]
+            return [*tasks, *queued, await store.queues(), *positions, *used, *keys, await store.webhooks()]
 
         self.ask(everything)
 
