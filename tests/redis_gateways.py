@@ -9,7 +9,7 @@ from typing import Any, Self
 from twisted.internet.defer import Deferred
 
 from ngpu.stores.redis.address import address_of
-from ngpu.stores.redis.asking import Asking, Call
+from ngpu.stores.redis.asking import Asking
 from ngpu.stores.redis.desk import Desk
 from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
@@ -17,44 +17,30 @@ from ngpu.stores.redis.greeting import greet
 from ngpu.stores.redis.leading import RedisLeadership
 from ngpu.stores.redis.link import Link
 from ngpu.stores.redis.news import RedisNews
-from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.slots import RedisSlots
 from ngpu.stores.redis.turnstile import Turnstile
 
-FENCE = "if redis.call('GET', P .. ':fence') ~= ARGV[1]"
-ANYBODY = "if ARGV[1] == 'nobody:1'"
-
 
 class _Member:
-    """Whoever shows an identity is a member."""
+    """A member without a lease, which nobody counts as gone."""
 
-    lost = False
-
-    def __init__(self) -> None:
+    def __init__(self, link: Link, prefix: str) -> None:
         self.me = secrets.token_hex(4)
         self.life = 1
+        self._link = link
+        self._gateways = f"{prefix}:gateways"
 
     @property
-    def fence(self) -> bytes:
+    def identity(self) -> bytes:
         return f"{self.me}:{self.life}".encode()
 
-    async def still_ours(self) -> bool:
-        return True
+    async def join(self) -> None:
+        while self._link.wire is None:
+            await self._link.change()
+        await self._link.wire.execute_command("SADD", self._gateways, self.identity)
 
-
-class _Open(Asking):
-    """Lets each member write, and keeps the answers of each apart."""
-
-    async def answer(self, link: Link, call: Call) -> bytes | None:
-        call.script = _opened(call.script)
-        return await super().answer(link, call)
-
-
-def _opened(script: Script) -> Script:
-    import hashlib
-
-    text = script.text.replace(FENCE, ANYBODY).replace("':answers'", "':answers:' .. ARGV[1]")
-    return Script(text, hashlib.sha1(text.encode()).hexdigest(), script.writes)
+    async def come_back(self, shown: bytes) -> None:
+        await self.join()
 
 
 class SharedStore:
@@ -69,14 +55,14 @@ class SharedStore:
 
         self.reactor: Any = reactor
         self.prefix = prefix
-        self.member = _Member()
         address = address_of(url)
         self.endpoint = endpoint_of(address, reactor, None, timeout)
         self.greet = partial(greet, address=address, prefix=prefix)
         links = [Link(self.endpoint, self.greet, self.reactor, timeout) for _ in "12"]
         self.links = links[0], links[1]
-        self.asking = _Open(prefix, str(address), self.reactor, timeout / 2)
-        self.asking.owner = self.member
+        self.member = _Member(links[0], prefix)
+        self.asking = Asking(prefix, str(address), self.reactor, timeout / 2)
+        self.asking.member = self.member
         self.desk = Desk(self.asking, self.links, self.reactor, timeout)
         self.news = RedisNews(self.endpoint, self.greet, links[0], prefix, self.member.me, reactor, timeout)
         self.slots = RedisSlots(self.desk, self.news, self.identity, reactor)
@@ -87,7 +73,7 @@ class SharedStore:
         self._all_links = (*links, self.news.link)
 
     def identity(self) -> bytes:
-        return self.member.fence
+        return self.member.identity
 
     async def open(self) -> Self:
         for link in self.links:
@@ -97,6 +83,7 @@ class SharedStore:
             while link.wire is None:
                 await link.change()
                 assert link.failure is None, link.failure
+        await self.member.join()
         self.slots.start()
         return self
 
