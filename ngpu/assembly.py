@@ -55,6 +55,7 @@ from ngpu.settings import (
 from ngpu.storing import IStore
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tasks.elsewhere import Elsewhere
 from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
@@ -113,8 +114,9 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         urls=urls,
         publish=media.publish,
     )
-    runs = Runs(store, caller, reactor, metrics, conversations)
-    dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor)
+    runs = Runs(store, caller, reactor, metrics, conversations, store.news)
+    Elsewhere(store, runs)
+    dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor, store.slots is not None)
     health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)

@@ -73,18 +73,31 @@ class Backlog:
 
     async def wait(self, task: Task, seconds: float) -> Task:
         """Wait for the end of a task that was taken in, but no longer than that; its record of then."""
-        watch = self._runs.watch(task.id, seconds)
+        until = self._clock.seconds() + seconds
+        now: Task | None = task
         try:
-            now = await self._store.get(task.id)
-            if now is None or not now.status.ended:
-                await watch
-                now = await self._store.get(task.id)
+            while now is not None and not now.status.ended and not self._runs.stopping:
+                left = until - self._clock.seconds()
+                if left <= 0:
+                    break
+                now = await self._after_a_change(now, left)
         except StoreUnavailable:
             return task  # it was taken in, and its id is what the client needs most
-        finally:
-            watch.addErrback(lambda failure: failure.trap(CancelledError))
-            watch.cancel()
         return now or task
+
+    async def _after_a_change(self, task: Task, seconds: float) -> Task | None:
+        """Its record once that is another one than this, or after some seconds."""
+        # the watch begins before the look, so that nothing happens unseen between them
+        change = self._runs.watch(task.id, min(seconds, LOOK_AGAIN))
+        try:
+            now = await self._store.get(task.id)
+            if now == task:
+                await change
+                now = await self._store.get(task.id)
+        finally:
+            change.addErrback(lambda failure: failure.trap(CancelledError))
+            change.cancel()
+        return now
 
     async def follow(self, task: Task) -> Task:
         """Wait for the end of a task, at most its ``timeout`` while it waits in the queue.
@@ -96,16 +109,7 @@ class Backlog:
             left = until - self._clock.seconds()
             if task.status is TaskStatus.QUEUED and left <= 0:
                 break
-            # the watch begins before the look, so that nothing happens unseen between them
-            change = self._runs.watch_change(task.id, LOOK_AGAIN if left <= 0 else min(left, LOOK_AGAIN))
-            try:
-                now = await self._store.get(task.id)
-                if now == task:
-                    await change
-                    now = await self._store.get(task.id)
-            finally:
-                change.addErrback(lambda failure: failure.trap(CancelledError))
-                change.cancel()
+            now = await self._after_a_change(task, LOOK_AGAIN if left <= 0 else left)
             if now is None:
                 raise NotFound("the task is not kept any more")
             task = now

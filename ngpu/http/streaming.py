@@ -76,7 +76,7 @@ class Streaming:
             quiet_since = self._clock.seconds()
             while True:
                 # the watch begins before the look, so that nothing happens unseen between them
-                change = self._runs.watch_change(task.id, LOOK_EVERY)
+                change = self._runs.watch(task.id, LOOK_EVERY)
                 try:
                     task = await self._gateway.task(task.id, access)
                     standing = await self._gateway.standing(task)

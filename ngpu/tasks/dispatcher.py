@@ -18,7 +18,7 @@ from ngpu.errors import NoReplica, PolicyFailed, StoreUnavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Lease, Line
 from ngpu.member import CallResult
-from ngpu.model import Placement, SelectionRequest, Task, TaskStatus
+from ngpu.model import Outcome, Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
@@ -40,11 +40,13 @@ RETENTION = 7 * 86400.0
 
 
 class Dispatcher:
-    """Runs queued tasks of all workspaces, those that come later too, and settles what an earlier process left behind.
+    """Runs queued tasks of all workspaces, those that come later too, and settles what gateways that are gone left.
 
     How many tasks wait at most is known here by counting, so that an empty queue costs the store nothing; the store's
     answer to a claim is what holds. The count may be too high for a while (tasks are cancelled and expire), never too
     low: where that is in doubt, the store is asked.
+
+    :param shared: others take tasks in, too, and may be gone before they have run them.
     """
 
     log = Logger("ngpu.tasks")
@@ -56,7 +58,9 @@ class Dispatcher:
         lines: Mapping[str, Line],
         workspaces: Mapping[str, Workspace],
         clock: IReactorTime,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
         self._store = store
         self._runs = runs
         self._lines = lines
@@ -73,24 +77,38 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Settle the tasks that a dead process was running, then begin to run what waits."""
-        for task in await self._store.orphans():
-            workspace = self._workspaces.get(task.workspace)
-            conversations = self._runs.conversations
-            if workspace is not None and conversations is not None and conversations.may_go_on(task):
-                self._go_on(workspace, task)
-                self.log.info("{task_id} was running when the gateway stopped; it goes on", task_id=task.id)
-            elif workspace is not None and may_run_again(task, workspace.retry):
-                await self._store.requeue(task.id, task.attempt)
-                self.log.warn("{task_id} was running when the gateway stopped; it runs again", task_id=task.id)
-            else:
-                now = self._clock.seconds()
-                await self._store.finish(task.id, task.attempt, unknown_outcome(task), now, None)
-                self.log.warn("{task_id} was running when the gateway stopped; its outcome is unknown", task_id=task.id)
-        for workspace_id in tuple(self._workspaces):
-            self.queued(workspace_id, await self._store.queued(workspace_id))
+        await self._take_over()
+        await self._look_for_queued()
         for ticker, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
             ticker.clock = self._clock
             ticker.start(seconds)
+
+    async def _take_over(self) -> None:
+        """Settle what gateways that are gone were running."""
+        while tasks := await self._store.orphans():
+            for task in tasks:
+                await self._settle_orphan(task)
+
+    async def _settle_orphan(self, task: Task) -> None:
+        workspace = self._workspaces.get(task.workspace)
+        conversations = self._runs.conversations
+        if workspace is not None and conversations is not None and conversations.may_go_on(task):
+            self._go_on(workspace, task)
+            what = "goes on"
+        elif workspace is not None and may_run_again(task, workspace.retry):
+            await self._runs.insist(task.id, "requeue", lambda: self._store.requeue(task.id, task.attempt))
+            self.queued(workspace.id)
+            what = "runs again"
+        else:
+            await self._runs.insist(task.id, "end", partial(self._end, task, unknown_outcome(task)))
+            what = "has an unknown outcome"
+        self.log.warn("{task_id} was running when its gateway stopped; it {what}", task_id=task.id, what=what)
+
+    async def _look_for_queued(self) -> None:
+        """Raise the counts to what the store says."""
+        for workspace, waiting in (await self._store.queues()).items():
+            if workspace in self._workspaces:
+                self.queued(workspace, max(0, waiting - self._queued[workspace]))
 
     def queued(self, workspace: str, count: int = 1, guess: Guess | None = None) -> None:
         """So many more tasks of the workspace wait; if that was removed, they will be ended.
@@ -139,11 +157,11 @@ class Dispatcher:
             if task is None:
                 self._doubtful.discard(workspace)
                 return
-            await self._runs.insist(task.id, "end", partial(self._end_removed, task))
+            await self._runs.insist(task.id, "end", partial(self._end, task, workspace_gone()))
 
-    async def _end_removed(self, task: Task) -> None:
-        if await self._store.finish(task.id, task.attempt, workspace_gone(), self._clock.seconds(), None):
-            self._runs.ended(task.workspace, task.id, TaskStatus.FAILED)
+    async def _end(self, task: Task, outcome: Outcome) -> None:
+        if await self._store.finish(task.id, task.attempt, outcome, self._clock.seconds(), None):
+            self._runs.ended(task.workspace, task.id, outcome.status)
 
     def _foreseen(self, workspace: str) -> Foresight:
         """What is known of the workspace's tasks that wait."""
@@ -248,6 +266,9 @@ class Dispatcher:
         """End what waited too long, and count anew where a failure left doubt."""
         for workspace, task_id in await self._store.expire(self._clock.seconds()):
             self._runs.ended(workspace, task_id, TaskStatus.EXPIRED)
+        if self._shared:
+            await self._take_over()
+            await self._look_for_queued()
         doubtful, self._doubtful = self._doubtful, set()
         try:
             while doubtful and not self._stopping:

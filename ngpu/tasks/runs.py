@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import Body, BytesBody, Outcome, Task, TaskStatus
 from ngpu.settings import Workspace
+from ngpu.sharing import Alone, INews
+from ngpu.tasks.averages import Averages
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
@@ -29,13 +31,10 @@ from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import echo
 
-AVERAGE_WEIGHT = 0.1
-"""Weight of the newest run in a workspace's average."""
-
 RECORD_AGAIN = 1.0
 """Seconds between tries to record an end while the store refuses."""
 
-_CHANGE = "/change"
+_WRITE = "/"
 
 Last = tuple[int, bytes] | None
 T = TypeVar("T")
@@ -69,6 +68,7 @@ class Runs:
         clock: IReactorTime,
         metrics: Metrics,
         conversations: Conversations | None = None,
+        news: INews = Alone.news,
     ) -> None:
         self.conversations = conversations
         self.stopping = False
@@ -78,8 +78,9 @@ class Runs:
         self._metrics = metrics
         self._running: dict[str, Deferred[Any]] = {}
         self._aborted: set[str] = set()
-        self._watches = Watches(clock)
-        self._averages: dict[str, float] = {}
+        self._lost: set[str] = set()
+        self._watches = Watches(clock, news)
+        self._averages = Averages()
 
     def run(
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
@@ -104,6 +105,11 @@ class Runs:
         """Let work that records its own end be a task's run: `abort` ends it with ``None``, and `stop` waits for it."""
         return self._track(task_id, work).addBoth(self._over, task_id)
 
+    @property
+    def running(self) -> Sequence[str]:
+        """The ids of the tasks that run here."""
+        return [task_id for task_id in self._running if _WRITE not in task_id]
+
     def abort(self, task_id: str) -> None:
         """Stop the run of a task whose record says already that it has ended."""
         running = self._running.get(task_id)
@@ -116,29 +122,33 @@ class Runs:
 
         :param what: what is written, for the log.
         """
-        return self._track(f"{task_id}/{what}", self._until_stored(task_id, what, write))
+        return self._track(task_id + _WRITE + what, self._until_stored(task_id, what, write))
+
+    def lose(self) -> None:
+        """Stop everything that runs: other gateways have taken it over, since this one was away."""
+        for task_id in self.running:
+            self._lost.add(task_id)
+            self._running[task_id].cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
-        """Fires when the task has ended, or after so many seconds; cancelling it stops the watch."""
+        """Fires when the task may have begun, ended or been put back into the queue, or after so many seconds.
+
+        Cancelling it stops the watch.
+        """
         return self._watches.watch(task_id, seconds)
 
-    def watch_change(self, task_id: str, seconds: float) -> Deferred[None]:
-        """The same, also when it begins to run or is put back into the queue."""
-        return self._watches.watch(task_id + _CHANGE, seconds)
-
     def changed(self, task_id: str) -> None:
-        """Wake whoever watches for a change that is no end."""
-        self._watches.wake(task_id + _CHANGE)
+        """Wake whoever watches the task."""
+        self._watches.wake(task_id)
 
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
-        """Count an end and wake whoever watches for it."""
+        """Count an end and wake whoever watches the task."""
         self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
-        self._watches.wake(task_id)
         self.changed(task_id)
 
     def average(self, workspace: str) -> float | None:
         """Seconds that the workspace's runs took lately; ``None`` before the first."""
-        return self._averages.get(workspace)
+        return self._averages.of(workspace)
 
     def progress(self, task: Task) -> dict[str, str]:
         """``progress`` of a running task, where its adapter tells one."""
@@ -254,7 +264,7 @@ class Runs:
     async def _finish(self, after: Task, outcome: Outcome, last: Last) -> bool:
         kept = await self._store.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
         if kept:
-            self._note(after)
+            self._averages.note(after)
             self.ended(after.workspace, after.id, after.status)
         return kept
 
@@ -277,12 +287,11 @@ class Runs:
 
     def _over(self, result: Any, task_id: str) -> Any:
         """Whoever waits for a run that was aborted is not cancelled: the task was."""
-        aborted = task_id in self._aborted
+        aborted, lost = task_id in self._aborted, task_id in self._lost
         self._aborted.discard(task_id)
-        return None if aborted and isinstance(result, Failure) and result.check(CancelledError) else result
-
-    def _note(self, task: Task) -> None:
-        if task.started_at is not None and task.ended_at is not None:
-            took = task.ended_at - task.started_at
-            before = self._averages.get(task.workspace, took)
-            self._averages[task.workspace] = before + AVERAGE_WEIGHT * (took - before)
+        self._lost.discard(task_id)
+        if isinstance(result, Failure) and result.check(CancelledError):
+            if lost:
+                return Failure(StoreUnavailable("this gateway was away, and others have taken over what it ran"))
+            return None if aborted else result
+        return result

@@ -32,10 +32,6 @@ local function leave(identity)
     + str(ANSWERS_KEPT)
     + """)
     free_all(identity)
-    if redis.call('GET', P .. ':leader') == identity then
-        redis.call('DEL', P .. ':leader')
-        say('leader', '')
-    end
     local uploads = redis.call('HGETALL', P .. ':uploads')
     for i = 1, #uploads, 2 do
         if string.sub(uploads[i + 1], 1, #identity + 1) == identity .. '/' then
