@@ -41,6 +41,7 @@ ROOMS = (
     "chooser",
     "member",
     "pool",
+    "leases",
     "line",
     "upstream",
     "fetch",
