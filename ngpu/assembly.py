@@ -91,13 +91,13 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
-    roster = Roster(nodes_by_key(settings.nodes), reactor)
-    metrics = Metrics(roster.labels)
     fetcher = make_fetcher(reactor)
     context = PluginContext(reactor, Random(), str(settings.folder), fetcher)
+    store: IStore = plugins.make("store", settings.store.kind, settings.store.options, context)
+    roster = Roster(nodes_by_key(settings.nodes), reactor, store.slots, store.news)
+    metrics = Metrics(roster.labels)
     for workspace in settings.workspaces:
         roster.put(workspace, _policy(plugins, context, workspace))
-    store: IStore = plugins.make("store", settings.store.kind, settings.store.options, context)
     connections = Connections(reactor)
     forwarder = make_forwarder(reactor, connections)
     media = Media(settings.media.folder, settings.media.url, settings.media.ttl, reactor)
@@ -117,7 +117,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     runs = Runs(store, caller, reactor, metrics, conversations, store.news)
     Elsewhere(store, runs)
     dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor, store.slots is not None)
-    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics)
+    health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics, store.news)
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)

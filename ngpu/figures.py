@@ -33,5 +33,5 @@ class Figures:
             self._metrics.queued.labels(label).set(queued)
             self._metrics.waiting.labels(label).set(line.waiting)
             for replica_id, member in line.pool.members.items():
-                self._metrics.in_flight.labels(label, replica_id).set(member.in_flight)
+                self._metrics.in_flight.labels(label, replica_id).set(member.own)
         return self._metrics.exposition()

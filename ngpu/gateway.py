@@ -27,8 +27,9 @@ from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
 from ngpu.interfaces import ITaskStore
+from ngpu.leases import Lease
 from ngpu.limits import Quota
-from ngpu.line import Lease, Line
+from ngpu.line import Line
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
@@ -242,7 +243,7 @@ class Gateway:
         self, line: Line, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body
     ) -> Lease:
         try:
-            lease = line.try_slot(selection)
+            lease = await line.slot_now(selection)
             if lease is None and line.waiting >= workspace.queue.limit:
                 raise QueueFull(
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5

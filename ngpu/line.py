@@ -8,67 +8,42 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 
+from ngpu.draining import Draining, Expected
 from ngpu.errors import NoReplica, PolicyFailed, ReplicaRemoved
 from ngpu.interfaces import ISelectionPolicy
-from ngpu.member import CallResult, Member
+from ngpu.leases import Alarm, Grants, Lease, Rested, Waiter, all_busy, none_up, stopping, unsaid
+from ngpu.member import Member
 from ngpu.model import Replica, Requirement, SelectionRequest
 from ngpu.pool import Pool
-
-SHORTEST_ALARM = 0.001
-"""Seconds: a sum of floats may fall short of the rest's end, and must not come due again within the same moment."""
-
-
-class Lease:
-    """A slot of a replica, until it is released; releasing it again does nothing."""
-
-    def __init__(self, line: Line, member: Member) -> None:
-        self._line = line
-        self._member = member
-        self._since = line.clock.seconds()
-        self._held = True
-
-    @property
-    def replica(self) -> Replica:
-        """Whose slot this is."""
-        return self._member.replica
-
-    def release(self, result: CallResult) -> None:
-        """Give the slot back, with what the call says about the replica."""
-        if self._held:
-            self._held = False
-            now = self._line.clock.seconds()
-            self._line.pool.give_back(self._member, result, now - self._since, now)
-            self._line.serve()
-            self._line.look_whether_drained(self._member)
-
-
-@dataclass(eq=False)
-class _Waiter:
-    request: SelectionRequest
-    granted: Deferred[Lease]
-    timers: list[IDelayedCall] = field(default_factory=list)
+from ngpu.sharing import ISlots
 
 
 class Line:
     """Waiting calls of one workspace.
 
     :param grace: seconds that callers wait at most while not one replica is up, before they are told so.
+    :param slots: those that gateways share; ``None`` where there is but this one.
+    :param rested: told of each rest that calls of this gateway begin.
     """
 
-    def __init__(self, pool: Pool, clock: IReactorTime, grace: float) -> None:
+    def __init__(
+        self, pool: Pool, clock: IReactorTime, grace: float, slots: ISlots | None = None, rested: Rested = unsaid
+    ) -> None:
         self.pool = pool
         self.clock = clock
         self.grace = grace
-        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self.rested = rested
+        self.grants = Grants(pool, clock, slots, self.serve, self.look_whether_drained)
+        self._waiters: OrderedDict[Waiter, None] = OrderedDict()
         self._returning: dict[Deferred[Lease], Member] = {}
-        self._expected: dict[str, list[Deferred[Lease]]] = {}
-        self._draining: dict[Member, list[Deferred[None]]] = {}
-        self._alarm: IDelayedCall | None = None
+        self._expected = Expected()
+        self._draining = Draining(pool)
+        self._alarm = Alarm(clock, self._come_back)
         self._closed: Callable[[], NoReplica] | None = None
 
     @property
@@ -77,14 +52,33 @@ class Line:
         return len(self._waiters)
 
     def try_slot(self, request: SelectionRequest) -> Lease | None:
-        """A slot, if nobody waits and one is free.
+        """A slot, if nobody waits and one is free; none where slots are shared, see `slot_now`.
 
         :raises PolicyFailed: see `Pool.take`.
         """
-        if self._waiters:
+        if self._waiters or self.grants.shared:
             return None
         member = self.pool.take(request, self.clock.seconds())
         return None if member is None else Lease(self, member)
+
+    async def slot_now(self, request: SelectionRequest) -> Lease | None:
+        """A slot, if nobody waits and one is free, over all gateways.
+
+        :raises PolicyFailed: see `Pool.take`.
+        :raises StoreUnavailable: nobody can tell.
+        """
+        if not self.grants.shared:
+            return self.try_slot(request)
+        while not self._waiters and self._closed is None:
+            if (member := self.pool.take(request, self.clock.seconds())) is None:
+                break
+            try:
+                if await self.grants.confirm(member, False):
+                    return Lease(self, member)
+            except Exception:
+                self.serve()  # somebody may have come to wait for this slot
+                raise
+        return None
 
     def slot(self, request: SelectionRequest, patience: float | None) -> Deferred[Lease]:
         """A slot as soon as it is this caller's turn; cancelling leaves the line.
@@ -92,26 +86,27 @@ class Line:
         :param patience: seconds to wait at most; ``None`` waits as long as it takes, also while nothing is up.
         :raises NoReplica: patience is over, or no replica is up and the line's grace is over.
         :raises PolicyFailed: it was this caller's turn, and the policy could not choose.
+        :raises StoreUnavailable: it was this caller's turn, and nobody can tell what other gateways hold.
         """
-        granted: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
-        waiter = _Waiter(request, granted)
         try:
             lease = self.try_slot(request)
         except PolicyFailed as error:
-            granted.errback(error)
-            return granted
+            return fail(error)
         if lease is not None:
-            granted.callback(lease)
-            return granted
+            return succeed(lease)
         if self._closed is not None:
-            granted.errback(self._closed())
-            return granted
+            return fail(self._closed())
+        granted: Deferred[Lease] = Deferred(lambda _: self._give_up(waiter))
+        waiter = Waiter(request, granted)
         self._waiters[waiter] = None
         self._set_alarm()
         if patience is not None:
-            waiter.timers.append(self.clock.callLater(patience, self._refuse, waiter, self._all_busy(patience)))
+            busy = partial(all_busy, self.pool, patience)
+            waiter.timers.append(self.clock.callLater(patience, self._refuse, waiter, busy))
             if self.grace < patience:
                 waiter.timers.append(self.clock.callLater(self.grace, self._refuse_if_down, waiter))
+        if self.grants.shared:
+            self.serve()
         return granted
 
     def slot_on(self, replica_id: str) -> Deferred[Lease]:
@@ -126,21 +121,23 @@ class Line:
         """
         granted: Deferred[Lease] = Deferred(lambda _: self._come_no_more(granted))
         expected = replica_id in self._expected
-        member = None if expected else self.pool.take_from(replica_id, self.clock.seconds())
+        now = self.clock.seconds()
+        member = None if expected or self.grants.shared else self.pool.take_from(replica_id, now)
         if member is not None:
             granted.callback(Lease(self, member))
         elif self._closed is not None:
             granted.errback(self._closed())
         elif expected:
-            self._expected[replica_id].append(granted)
+            self._expected.wait(replica_id, granted)
         else:
             self._returning[granted] = self.pool.members[replica_id]
+            self.serve()
         return granted
 
     def expect(self, replica_id: str) -> None:
         """A replica of an earlier life of this process may be let in again, until it is removed."""
         if replica_id not in self.pool.members:
-            self._expected.setdefault(replica_id, [])
+            self._expected.expect(replica_id)
 
     def knows(self, replica_id: str) -> bool:
         """Whether a replica is there, or expected."""
@@ -151,14 +148,14 @@ class Line:
 
         Whoever waits for it to be drained, where it is, is cancelled.
         """
-        expecting = self._expected.pop(replica.id, ())
+        expecting = self._expected.come(replica.id)
         if not self.pool.holds(replica):
             self.remove(replica.id)
         self.pool.add(replica, self.clock.seconds())
+        self.grants.look(self.pool.members[replica.id])
         for granted in expecting:
             self._returning[granted] = self.pool.members[replica.id]
-        for drained in self._draining.pop(self.pool.members[replica.id], ()):
-            drained.cancel()
+        self._draining.cancel(self.pool.members[replica.id])
         self.serve()
 
     def drain(self, replica_id: str) -> Deferred[None]:
@@ -167,22 +164,22 @@ class Line:
         At once where there is no such replica. Cancelling stops the wait, and nothing else.
         """
         member = self.pool.drain(replica_id, self.clock.seconds())
-        drained: Deferred[None] = Deferred()
         if member is None:
-            drained.callback(None)
-        else:
-            self._draining.setdefault(member, []).append(drained)
-            self.look_whether_drained(member)
+            return succeed(None)
+        drained = self._draining.wait(member)
+        self.look_whether_drained(member)
+        self._set_alarm()
         return drained
 
     def remove(self, replica_id: str) -> None:
         """Forget a replica, and tell those who want to come back to it. Calls that hold a slot of it go on."""
-        for granted in self._expected.pop(replica_id, ()):
+        for granted in self._expected.come(replica_id):
             granted.errback(ReplicaRemoved("the replica that had this job is not there any more"))
         member = self.pool.remove(replica_id, self.clock.seconds())
         if member is not None:
             for granted in [one for one, wanted in self._returning.items() if wanted is member]:
                 if self._returning.pop(granted, None) is not None:
+                    self.grants.forget(granted)
                     granted.errback(ReplicaRemoved("the replica that has this job was taken out of service"))
             self.look_whether_drained(member)
 
@@ -194,14 +191,12 @@ class Line:
     def serve(self) -> None:
         """Hand out what is free; to be called whenever a slot or a replica may have become available."""
         for granted, wanted in tuple(self._returning.items()):
-            if granted not in self._returning:  # what was granted before it has made others go, or leave
-                continue
-            member = self.pool.take_from(wanted.replica.id, self.clock.seconds())
-            if member is not None:
-                del self._returning[granted]
-                granted.callback(Lease(self, member))
-        while self._waiters:
-            waiter = next(iter(self._waiters))
+            # what was granted before it has made others go, or leave
+            if granted in self._returning and not self.grants.asks(granted):
+                member = self.pool.take_from(wanted.replica.id, self.clock.seconds())
+                if member is not None:
+                    self.grants.ask(granted, member, True, partial(self._came_back, granted), self)
+        while (waiter := self._next()) is not None:
             try:
                 member = self.pool.take(waiter.request, self.clock.seconds())
             except PolicyFailed as error:  # its own turn is over; those behind it may fare better
@@ -210,90 +205,96 @@ class Line:
                 continue
             if member is None:
                 break
-            self._leave(waiter)
-            waiter.granted.callback(Lease(self, member))
+            self.grants.ask(waiter.granted, member, False, partial(self._left, waiter), self)
         self._set_alarm()
+
+    def _next(self) -> Waiter | None:
+        """Whose turn it is; those for whom a slot is being asked for keep their place."""
+        return next((one for one in self._waiters if not self.grants.asks(one.granted)), None)
+
+    def _left(self, waiter: Waiter) -> bool:
+        there = waiter in self._waiters
+        if there:
+            self._leave(waiter)
+        return there
+
+    def _came_back(self, granted: Deferred[Lease]) -> bool:
+        return self._returning.pop(granted, None) is not None
+
+    def changed_elsewhere(self, replica_id: str) -> None:
+        """Other gateways hold more or fewer slots of a replica than before, or it is this one's turn."""
+        member = self.pool.members.get(replica_id)
+        if member is not None:
+            self.grants.look(member)
+            self.serve()
+            self.look_whether_drained(member)
+
+    def rest_too(self, replica_id: str, seconds: float, rests: int) -> None:
+        """Another gateway rests a replica for so long; see `Pool.rest_too`."""
+        member = self.pool.members.get(replica_id)
+        if member is not None:
+            self.pool.rest_too(member, seconds, rests, self.clock.seconds())
+            self._set_alarm()
 
     def look_whether_drained(self, member: Member) -> None:
         """Tell those who wait for a replica to be drained; to be called whenever it may have become so."""
-        if member in self._draining and not member.in_flight and member not in self._returning.values():
-            for drained in self._draining.pop(member):
-                if not drained.called:
-                    drained.callback(None)
+        self._draining.look(member, self._returning.values())
 
     def close(self, why: Callable[[], NoReplica] | None = None) -> None:
         """Stop the clock; whoever still waits, or comes to wait, is told why.
 
         :param why: by default that the gateway stops.
         """
-        self._closed = why = why or _stopping
+        self._closed = why = why or stopping
         while self._waiters:
             self._refuse(next(iter(self._waiters)), why)
         while self._returning:
             granted, member = self._returning.popitem()
+            self.grants.forget(granted)
             granted.errback(why())
             self.look_whether_drained(member)
-        for expecting in self._expected.values():
-            while expecting:
-                expecting.pop().errback(why())
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
+        self._expected.close(why)
+        self._alarm.set(None)
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: Waiter) -> None:
         del self._waiters[waiter]
-        for timer in waiter.timers:
-            if timer.active():
-                timer.cancel()
+        self.grants.forget(waiter.granted)
+        waiter.end()
 
     def _come_no_more(self, granted: Deferred[Lease]) -> None:
         member = self._returning.pop(granted, None)
+        self.grants.forget(granted)
         if member is not None:
+            self.serve()
             self.look_whether_drained(member)
             return
-        for expecting in self._expected.values():
-            if granted in expecting:
-                expecting.remove(granted)
+        self._expected.leave(granted)
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _give_up(self, waiter: Waiter) -> None:
         self._leave(waiter)
         self.serve()  # a policy may have had no replica for this one, and have one for the next
 
-    def _refuse(self, waiter: _Waiter, why: Callable[[], NoReplica]) -> None:
+    def _refuse(self, waiter: Waiter, why: Callable[[], NoReplica]) -> None:
         self._leave(waiter)
         waiter.granted.errback(why())
         self.serve()
 
-    def _refuse_if_down(self, waiter: _Waiter) -> None:
+    def _refuse_if_down(self, waiter: Waiter) -> None:
         if self.pool.any_up:
             waiter.timers.append(self.clock.callLater(self.grace, self._refuse_if_down, waiter))
         else:
-            self._refuse(waiter, self._none_up)
-
-    def _all_busy(self, patience: float) -> Callable[[], NoReplica]:
-        return lambda: (
-            NoReplica(
-                f"every replica of this workspace was busy, or resting after failures, for {patience:g} s; "
-                "try again, or submit with taskMode=Async"
-            )
-            if self.pool.any_up
-            else self._none_up()
-        )
-
-    def _none_up(self) -> NoReplica:
-        return NoReplica(
-            f"no replica of this workspace is up ({self.pool.trouble()}); its operator has to look at it", 10
-        )
+            self._refuse(waiter, partial(none_up, self.pool))
 
     def _set_alarm(self) -> None:
         """Come back when the next resting replica wakes, as long as somebody waits for it."""
-        if self._alarm is not None and self._alarm.active():
-            self._alarm.cancel()
-        self._alarm = None
         now = self.clock.seconds()
         wake = self.pool.next_wake(now) if self._waiters else None
-        if wake is not None:
-            self._alarm = self.clock.callLater(max(wake - now, SHORTEST_ALARM), self.serve)
+        if self._waiters or self._returning or self._draining.members:
+            wake = self.grants.next_look(now, wake)
+        self._alarm.set(wake)
 
-
-def _stopping() -> NoReplica:
-    return NoReplica("the gateway is stopping; try again")
+    def _come_back(self) -> None:
+        self.grants.look_again()
+        self.serve()
+        for member in self._draining.members:
+            self.look_whether_drained(member)

@@ -43,7 +43,9 @@ class Member:
     """A replica and its live figures; what a policy sees as a `ngpu.model.Candidate`."""
 
     replica: Replica
-    in_flight: int = 0
+    in_flight: int = 0  # over all gateways
+    elsewhere: int = 0  # of these, those of other gateways
+    refused: bool = False  # the store had no slot of it for us, and nothing was heard since
     latency: float | None = None
     last_used: float | None = None
     health: Health = Health.UNKNOWN
@@ -56,6 +58,11 @@ class Member:
     standing: Standing = field(default_factory=Standing)
     tier: Tier | None = None  # the available ones that it is among
     place: int = -1  # its index there, -1 when it is not available
+
+    @property
+    def own(self) -> int:
+        """Calls of this gateway that it works on."""
+        return self.in_flight - self.elsewhere
 
     def rest(self, now: float) -> None:
         """Keep it out of the choice for a while, longer each time."""

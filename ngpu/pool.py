@@ -127,7 +127,7 @@ class Pool:
     def take_from(self, replica_id: str, now: float) -> Member | None:
         """Occupy a slot of this very replica, whether it rests or not; ``None`` while it has none free or is not up."""
         member = self.members[replica_id]
-        if member.health is not Health.UP or member.in_flight >= member.replica.slots:
+        if member.health is not Health.UP or member.refused or member.in_flight >= member.replica.slots:
             return None
         member.in_flight += 1
         self._place(member, now)
@@ -159,6 +159,19 @@ class Pool:
             ):
                 self._rest(member, now)
         self._place(member, now)
+
+    def share(self, member: Member, elsewhere: int, refused: bool, now: float) -> None:
+        """Take in how many of its slots other gateways hold, and whether one was just refused to this gateway."""
+        member.in_flight += elsewhere - member.elsewhere
+        member.elsewhere, member.refused = elsewhere, refused
+        self._place(member, now)
+
+    def rest_too(self, member: Member, seconds: float, rests: int, now: float) -> None:
+        """Rest a replica because another gateway does, for as long as that one still will."""
+        if member.resting_until < now + seconds:
+            member.resting_until, member.rests, member.failures = now + seconds, max(member.rests, rests), 0
+            heapq.heappush(self._resting, (member.resting_until, member.replica.id))
+            self._place(member, now)
 
     def checked(self, replica_id: str, up: bool, reason: str, now: float) -> bool:
         """Take in the result of a health check; whether it changed the replica's health. One that is gone has none."""
@@ -232,7 +245,7 @@ class Pool:
 
     def _place(self, member: Member, now: float) -> None:
         """Put the member among those that it belongs to now, and let the policy know; in constant time."""
-        busy = member.in_flight >= member.replica.slots or member.resting_until > now
+        busy = member.in_flight >= member.replica.slots or member.resting_until > now or member.refused
         fits = not busy and self.serves(member)
         member.suspect = member.standing.suspect_until > now
         before = member.tier

@@ -6,7 +6,9 @@ good for the call that it was taken for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,9 +17,11 @@ from ngpu.errors import ReplicaRemoved
 from ngpu.fleet.replicas import requirement, upstream_replicas
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.line import Line
+from ngpu.member import LONGEST_REST, Member
 from ngpu.model import Node, Replica
 from ngpu.pool import Pool
 from ngpu.settings import Workspace
+from ngpu.sharing import RESTS, Alone, INews, ISlots
 from ngpu.tenancy import Tenancy
 
 Watcher = Callable[[Workspace | None, Workspace | None], None]
@@ -28,6 +32,8 @@ class Roster:
     """Workspaces, the line of each, and who may use them.
 
     :param nodes: by `node_key`, where replicas that run already are reached.
+    :param slots: those of replicas that gateways share; ``None`` where there is but this one.
+    :param news: what these gateways say to each other.
     :ivar workspaces: by id. A live view, as the others are.
     :ivar lines: by workspace id.
     :ivar leaving: the lines of workspaces that were removed, as long as their replicas are being drained.
@@ -36,9 +42,13 @@ class Roster:
     :ivar tenancy: which credential opens which of them.
     """
 
-    def __init__(self, nodes: Mapping[str, Node], clock: IReactorTime) -> None:
+    def __init__(
+        self, nodes: Mapping[str, Node], clock: IReactorTime, slots: ISlots | None = None, news: INews = Alone.news
+    ) -> None:
         self._nodes = nodes
         self._clock = clock
+        self._slots = slots
+        self._news = news
         self._workspaces: dict[str, Workspace] = {}
         self._lines: dict[str, Line] = {}
         self._leaving: dict[str, list[Line]] = {}
@@ -51,6 +61,9 @@ class Roster:
         self.labels: Mapping[str, str] = MappingProxyType(self._labels)
         self.hosts: Mapping[str, Workspace] = MappingProxyType(self._hosts)
         self.tenancy = Tenancy(())
+        if slots is not None:
+            slots.watch(self._changed_elsewhere)
+        news.hear(RESTS, self._rest_too)
 
     def watch(self, watcher: Watcher) -> None:
         """Have somebody told of each change, after it."""
@@ -106,7 +119,22 @@ class Roster:
 
     def _new_line(self, workspace: Workspace, policy: ISelectionPolicy) -> Line:
         pool = Pool((), policy, requirement(workspace), workspace.label)
-        return Line(pool, self._clock, workspace.health.interval)
+        return Line(pool, self._clock, workspace.health.interval, self._slots, partial(self._say_rest, workspace.id))
+
+    def _changed_elsewhere(self, replica_id: str) -> None:
+        leaving = (line for lines in tuple(self._leaving.values()) for line in lines)
+        for line in (*self._lines.values(), *leaving):
+            line.changed_elsewhere(replica_id)
+
+    def _say_rest(self, workspace_id: str, member: Member, seconds: float) -> None:
+        words = {"workspace": workspace_id, "replica": member.replica.id, "seconds": seconds, "rests": member.rests}
+        self._news.say(RESTS, json.dumps(words))
+
+    def _rest_too(self, words: str | None) -> None:
+        told = json.loads(words) if words is not None else {}
+        line = self._lines.get(told.get("workspace", ""))
+        if line is not None:
+            line.rest_too(told["replica"], min(float(told["seconds"]), LONGEST_REST), int(told["rests"]))
 
     def _running_already(self, workspace: Workspace) -> Sequence[Replica]:
         return upstream_replicas(workspace, self._nodes)

@@ -20,7 +20,13 @@ TASK, CANCEL, DOCUMENTS = "task:{id}", "cancel", "documents:{collection}"
 was cancelled (the task's id; only this gateway hears it); documents of a collection changed ("")."""
 
 RESTS = "rests"
-"""Topic of the lines: a replica is left alone for a while, after failures."""
+"""Topic of the lines: a replica is left alone for a while, after failures.
+
+JSON: workspace, replica, seconds that are left, rests in a row.
+"""
+
+HEALTH = "health"
+"""Topic of the health checks: one found a replica up, or down. JSON: workspace, replica, up."""
 
 
 class INews(Interface):

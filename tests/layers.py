@@ -41,6 +41,8 @@ ROOMS = (
     "chooser",
     "member",
     "pool",
+    "leases",
+    "draining",
     "line",
     "upstream",
     "fetch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from ngpu.member import Health, Member
 from ngpu.metrics import Metrics
 from ngpu.model import BytesBody, ReplyHead, UpstreamRequest
 from ngpu.settings import Workspace
+from ngpu.sharing import HEALTH, Alone, INews
 
 FAILURES_BEFORE_DOWN = 2
 """Checks in a row that must fail before a replica that was up counts as down; a refused connection counts at once."""
@@ -47,6 +49,7 @@ class _Watch:
     ticker: LoopingCall | None = None
     checking: Deferred[None] | None = None
     failures: int = 0
+    hinted: float | None = None
 
     def follows(self, workspace: Workspace) -> bool:
         """Whether the checks are those that these settings ask for."""
@@ -72,6 +75,7 @@ class HealthChecks:
         workspaces: Mapping[str, Workspace],
         clock: IReactorTime,
         metrics: Metrics,
+        news: INews = Alone.news,
     ) -> None:
         self._forwarder = forwarder
         self._lines = lines
@@ -80,6 +84,8 @@ class HealthChecks:
         self._metrics = metrics
         self._watches: dict[str, dict[Member, _Watch]] = {}
         self._started = False
+        self._news = news
+        news.hear(HEALTH, self._hear)
 
     def start(self) -> None:
         """Check everything now, then at each interval."""
@@ -173,8 +179,23 @@ class HealthChecks:
         if line.pool.checked(replica.id, not reason, reason, self._clock.seconds()):
             word = "down" if reason else "up"
             self.log.info("replica {replica} is {word} {reason}", replica=replica.id, word=word, reason=reason)
+            said = {"workspace": watch.workspace.id, "replica": replica.id, "up": not reason}
+            self._news.say(HEALTH, json.dumps(said))
         self._metrics.up.labels(watch.workspace.label, replica.id).set(0 if reason else 1)
         line.serve()
+
+    def _hear(self, words: str | None) -> None:
+        """Look at once at a replica that another gateway finds other than this one does; it may be wrong for us."""
+        told = json.loads(words) if words is not None else {}
+        now, health = self._clock.seconds(), Health.UP if told.get("up") else Health.DOWN
+        for member, watch in tuple(self._watches.get(told.get("workspace", ""), {}).items()):
+            hinted, ticker = watch.hinted, watch.ticker
+            if member.replica.id != told["replica"] or member.health is health or ticker is None or ticker.call is None:
+                continue
+            if hinted is None or now - hinted >= BRISK:  # hints must not become a storm
+                watch.hinted = now
+                ticker.stop()
+                ticker.start(self._interval(watch))
 
 
 def _end(watch: _Watch) -> None:

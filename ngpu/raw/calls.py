@@ -17,7 +17,8 @@ from ngpu.calls import Caller, placement_of
 from ngpu.errors import Conflict, NgpuError, QueueFull, Unauthorized, Unavailable, UpstreamError
 from ngpu.gates import Gate
 from ngpu.interfaces import IForwarder, ITaskStore
-from ngpu.line import Lease, Line
+from ngpu.leases import Lease
+from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import (
@@ -217,7 +218,7 @@ class RawCalls:
     async def _first_slot(self, line: Line, call: RawCall, selection: SelectionRequest, task: Task) -> Lease:
         workspace = call.access.workspace
         try:
-            lease = line.try_slot(selection)
+            lease = await line.slot_now(selection)
             if lease is None and line.waiting >= workspace.queue.limit:
                 raise QueueFull(
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5

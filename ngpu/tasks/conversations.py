@@ -13,7 +13,8 @@ from ngpu.adapter import Headers, IAppAdapter, IUrlCheck, WorkerReply
 from ngpu.calls import Caller, NextLease, Slot
 from ngpu.errors import CallTimeout, JobFailed, NotFound, PayloadTooLarge, Unavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
-from ngpu.line import Lease, Line
+from ngpu.leases import Lease
+from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.model import CHUNK, Body, BytesBody, ReplyHead, SelectionRequest, Task, UpstreamRequest
 from ngpu.settings import Workspace

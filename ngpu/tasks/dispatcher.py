@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from ngpu.calls import placement_of
 from ngpu.errors import NoReplica, PolicyFailed, StoreUnavailable
 from ngpu.interfaces import ITaskStore
-from ngpu.line import Lease, Line
+from ngpu.leases import Lease
+from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.model import Outcome, Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
@@ -198,7 +199,7 @@ class Dispatcher:
             )
             try:
                 lease = await line.slot(request, None)
-            except PolicyFailed:  # the tasks stay where they are
+            except (PolicyFailed, StoreUnavailable):  # the tasks stay where they are
                 await deferLater(self._clock, CHOOSE_AGAIN)
                 continue
             if self._queued[workspace.id] <= 0:  # an earlier claim found nothing more

@@ -6,8 +6,9 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 
 from ngpu.calls import NextLease
-from ngpu.errors import DialFailed, NoReplica, PolicyFailed, UpstreamError
-from ngpu.line import Lease, Line
+from ngpu.errors import DialFailed, NoReplica, PolicyFailed, StoreUnavailable, UpstreamError
+from ngpu.leases import Lease
+from ngpu.line import Line
 from ngpu.model import SelectionRequest, Task
 from ngpu.tasks.runs import PutBack
 
@@ -29,8 +30,8 @@ def next_leases(line: Line, task: Task, affinity: str, timeout: float, clock: IR
         nonlocal sent, until
         sent = sent or not isinstance(error, DialFailed)
         try:
-            lease = line.try_slot(request)
-        except PolicyFailed:
+            lease = await line.slot_now(request)
+        except (PolicyFailed, StoreUnavailable):
             lease = None
         if lease is not None:
             return lease
@@ -44,7 +45,7 @@ def next_leases(line: Line, task: Task, affinity: str, timeout: float, clock: IR
             return None
         try:
             return await line.slot(request, None).addTimeout(left, clock)
-        except (defer.TimeoutError, PolicyFailed):
+        except (defer.TimeoutError, PolicyFailed, StoreUnavailable):
             return None
         except NoReplica as stopping:
             raise PutBack(str(stopping)) from None

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from ngpu.calls import Caller, NextLease, Slot, placement_of
 from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
-from ngpu.line import Lease
+from ngpu.leases import Lease
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import Body, BytesBody, Outcome, Task, TaskStatus

@@ -15,7 +15,7 @@ from test_pool import NODE, REQUEST, First
 from twisted.internet.defer import CancelledError
 
 from ngpu.errors import NoReplica, ReplicaRemoved
-from ngpu.line import Lease
+from ngpu.leases import Lease
 from ngpu.member import CallResult, Member
 from ngpu.model import Replica
 from ngpu.pool import ANY, Pool

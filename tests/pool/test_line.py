@@ -11,7 +11,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from ngpu.errors import NoReplica
-from ngpu.line import Lease, Line
+from ngpu.leases import Lease
+from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.model import Replica, SelectionRequest
 from ngpu.pool import Pool
