@@ -7,10 +7,10 @@ operators ask for is written by whichever gateway they ask.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.logger import Logger
 
 from ngpu.errors import StoreUnavailable
@@ -62,6 +62,14 @@ class FleetState:
         self.facts: dict[str, Facts] = {}
         self.refused: Callable[[], None] = lambda: None
         self._kept_away: set[str] = set()
+        self._reads: Final[Mapping[str, Callable[[], Coroutine[Deferred[Any], Any, None]]]] = {
+            COPIES: self._read_copies,
+            DEPLOYMENTS: self._read_standings,
+            PINS: self._read_pins,
+            DRAINED: self._read_drained,
+            NODES: self._read_nodes,
+            PROGRESS: self._read_facts,
+        }
 
     async def load(self, collections: Collection[str] = ALL) -> None:
         """Read what was kept, or some of it anew.
@@ -73,21 +81,32 @@ class FleetState:
     async def _load(self, collections: Collection[str]) -> None:
         if ASKED in collections:  # first: what is taken up meanwhile is then seen in the others
             self.asked = await self._read(ASKED, lambda key, document: ask_of(document))
-        if COPIES in collections:
-            self.copies = await self._read(COPIES, copy_of)
-        if DEPLOYMENTS in collections:
-            self.standings = await self._read(DEPLOYMENTS, lambda key, document: standing_of(document))
-        if PINS in collections:
-            self.pins = await self._read(PINS, lambda key, document: pin_of(document))
-        if DRAINED in collections:
-            self.drained = set(await self._read(DRAINED, lambda key, document: key))
-        if NODES in collections:
-            self.away_since = await self._read(NODES, lambda key, document: float(document["away_since"]))
-            self._kept_away = set(self.away_since)
-        if PROGRESS in collections:
-            self.facts = await self._read(PROGRESS, lambda key, document: facts_of_document(document))
+        reads = [Deferred.fromCoroutine(read()) for name, read in self._reads.items() if name in collections]
+        try:
+            await gatherResults(reads, consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
         for ask in self.asked.values():
             self._show(ask)
+
+    async def _read_copies(self) -> None:
+        self.copies = await self._read(COPIES, copy_of)
+
+    async def _read_standings(self) -> None:
+        self.standings = await self._read(DEPLOYMENTS, lambda key, document: standing_of(document))
+
+    async def _read_pins(self) -> None:
+        self.pins = await self._read(PINS, lambda key, document: pin_of(document))
+
+    async def _read_drained(self) -> None:
+        self.drained = set(await self._read(DRAINED, lambda key, document: key))
+
+    async def _read_nodes(self) -> None:
+        self.away_since = await self._read(NODES, lambda key, document: float(document["away_since"]))
+        self._kept_away = set(self.away_since)
+
+    async def _read_facts(self) -> None:
+        self.facts = await self._read(PROGRESS, lambda key, document: facts_of_document(document))
 
     async def _read(self, collection: str, made: Callable[[str, Mapping[str, Any]], T]) -> dict[str, T]:
         while True:
