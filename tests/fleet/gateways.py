@@ -19,6 +19,8 @@ from ngpu.fleet.wanted import Source
 from ngpu.metrics import Metrics
 from ngpu.settings import Workspace
 from ngpu.settings.block import Surroundings
+from ngpu.sharing import ILeadership
+from ngpu.storing import IStore
 from ngpu.testing.documents import MemoryDocuments
 from ngpu.testing.sharing import Hall
 
@@ -26,20 +28,30 @@ ID = "367614711220405248"
 CHANGES = frozenset({"pull", "load", "create", "start", "restart", "remove"})
 
 
-class OneOf:
-    """One of the gateways; ``changed`` is what it asked engines for."""
+async def closed() -> None:
+    """The engine is the others', too."""
 
-    def __init__(self, several: Several) -> None:
+
+class OneOf:
+    """One of the gateways; ``changed`` is what it asked engines for.
+
+    :param store: a real one; else it shares what is in memory.
+    """
+
+    def __init__(self, several: Several, store: IStore | None = None, interval: float = 2.0) -> None:
         self.several, self.world, self.hall = several, several.world, several.hall
         self.shared = self.hall.join()
+        self.leadership: ILeadership = self.shared.leadership if store is None else store.leadership
         self.serving = FakeServing(self.world)
         self.changed: list[str] = []
         self.wrong: list[str] = []
         self.documents = MemoryDocuments(self.world.shelf, self.say)
-        self.led = MemoryDocuments(self.world.shelf, self.say, self.shared.leadership.leads)
+        self.led = MemoryDocuments(self.world.shelf, self.say, self.leadership.leads)
         self.engines = {
             key: Tether(engine, self.world.clock, watch=self.watch) for key, engine in self.world.engines.items()
         }
+        for engine in self.engines.values():
+            engine.close = closed
         posts = tuple(
             Post(key, node, self.engines[key], "docker", ids, 8 << 30) for key, (node, ids) in self.world.posts.items()
         )
@@ -48,8 +60,10 @@ class OneOf:
             return FakeArchive(self.world.archives[source.location])
 
         self.fleet = Fleet(
-            Ground(FLEET, 2.0, 30.0, Path("/etc/ngpu"), posts, ()),
-            state=FleetState(self.documents, self.led),
+            Ground(FLEET, interval, 30.0, Path("/etc/ngpu"), posts, ()),
+            state=FleetState(self.documents, self.led)
+            if store is None
+            else FleetState(store.documents, store.led_documents),
             serving=self.serving,
             open_archive=open_archive,
             login=lambda host: None,
@@ -58,8 +72,8 @@ class OneOf:
             clock=self.world.clock,
             rng=Random(len(self.hall.gateways)),
             metrics=Metrics({}),
-            leadership=self.shared.leadership,
-            news=self.shared,
+            leadership=self.leadership,
+            news=self.shared if store is None else store.news,
         )
 
     def say(self, collection: str) -> None:
@@ -68,7 +82,7 @@ class OneOf:
     def watch(self, call: str, *args: Any) -> None:
         if call in CHANGES:
             self.changed.append(call)
-            if not self.shared.leadership.leads():
+            if not self.leadership.leads():
                 self.wrong.append(f"{call} by one that does not lead")
 
     def start(self) -> None:
@@ -97,8 +111,8 @@ class OneOf:
 class Several:
     """So many gateways; the first one leads."""
 
-    def __init__(self, count: int, nodes: int = 3) -> None:
-        self.world = World(nodes)
+    def __init__(self, count: int, nodes: int = 3, clock: Any = None) -> None:
+        self.world = World(nodes, clock=clock)
         self.hall = Hall()
         self.gateways = [OneOf(self) for _ in range(count)]
         self.workspace: Workspace | None = None
