@@ -26,6 +26,7 @@ from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.making import make_fleet
 from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.serving import Serving
+from ngpu.following import Following
 from ngpu.forward import make_forwarder
 from ngpu.gates import Gate
 from ngpu.gateway import Gateway
@@ -38,7 +39,7 @@ from ngpu.http.listener import ListenerSite
 from ngpu.http.public import OURS, public_resource
 from ngpu.http.raw import Raw
 from ngpu.http.server import Limits
-from ngpu.interfaces import IDocuments, ISelectionPolicy, PluginContext
+from ngpu.interfaces import ISelectionPolicy, PluginContext
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
@@ -60,7 +61,7 @@ from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
 from ngpu.webhooks.endpoint import vetted
-from ngpu.workspaces import Workspaces
+from ngpu.workspaces import COLLECTION, Workspaces
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Parts:
     health: HealthChecks
     roster: Roster
     workspaces: Workspaces
+    following: Following
     desk: Desk | None
     archives: Archives
     fleet: Fleet
@@ -120,7 +122,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics, store.news)
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
-    fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
+    fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
     gates = _gates(settings, plugins, context)
     gateway = Gateway(
         store=store,
@@ -148,9 +150,11 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     watch_changes(roster, health, dispatcher, metrics)
     roster.watch(fleet.follow)
     limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
-    workspaces = _workspaces(loaded, plugins, context, store.documents, roster, urls, dispatcher)
+    workspaces = _workspaces(loaded, plugins, context, store, roster, urls, dispatcher)
     fleet.spare(workspaces.broken)
-    desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
+    fleet.learn_with(workspaces.look)
+    following = Following(store.news, (COLLECTION,), workspaces.follow, reactor)
+    desk = make_desk(settings, store, Deployed(workspaces, fleet), urls, reactor)
     allowances = Allowances(store, settings.zone, reactor)
     calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
     public = public_resource(
@@ -183,6 +187,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         health,
         roster,
         workspaces,
+        following,
         desk,
         archives,
         fleet,
@@ -195,7 +200,7 @@ def _fleet(
     loaded: Loaded,
     plugins: Plugins,
     context: PluginContext,
-    documents: IDocuments,
+    store: IStore,
     serving: Serving,
     archives: Archives,
     urls: Egress,
@@ -205,7 +210,7 @@ def _fleet(
         return make_fleet(
             loaded.settings,
             make=lambda family, name, options: plugins.make(family, name, options, context),
-            documents=documents,
+            store=store,
             serving=serving,
             archives=archives,
             urls=urls,
@@ -221,7 +226,7 @@ def _workspaces(
     loaded: Loaded,
     plugins: Plugins,
     context: PluginContext,
-    documents: IDocuments,
+    store: IStore,
     roster: Roster,
     urls: Egress,
     dispatcher: Dispatcher,
@@ -230,7 +235,7 @@ def _workspaces(
         return lambda family, name, options: plugins.make(family, name, options, context)
 
     return Workspaces(
-        documents=documents,
+        documents=store.documents,
         roster=roster,
         fixed=loaded.given("workspaces") or (),
         read=lambda values: lone_workspace(values, loaded.settings, find_plugins),
@@ -238,6 +243,7 @@ def _workspaces(
         urls=urls,
         mounts=loaded.settings.fleet.mounts,
         clear=dispatcher.clear,
+        exclusively=store.exclusively,
     )
 
 

@@ -61,6 +61,7 @@ class GatewayService(Service):
         parts.health.start()
         await parts.dispatcher.start()
         parts.fleet.start()
+        parts.following.start()
         self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
         self._settling.addErrback(self._not_settled)
         parts.webhooks.start()
@@ -113,6 +114,9 @@ class GatewayService(Service):
             if stopped is not None:
                 await stopped
         parts.health.stop()
+        parts.following.stop()
+        if parts.desk is not None:
+            parts.desk.close()
         await parts.fleet.stop()
         for site in (parts.public, parts.admin):
             site.close_idle()

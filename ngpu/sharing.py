@@ -6,7 +6,7 @@ A store that one gateway has for itself is `Alone`: its slots are ``None``, and 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
@@ -113,3 +113,14 @@ class Alone:
     async def exclusively(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Nobody else does anything."""
         return await work()
+
+
+class Exclusively(Protocol):
+    """`IStore.exclusively`, as it is handed to whoever has no other use for the store."""
+
+    async def __call__(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work while no other gateway does any of that name."""
+
+
+ALONE: Final = Alone()
+"""What there is to share where nobody says."""

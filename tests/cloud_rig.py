@@ -72,6 +72,9 @@ class Workspaces:
         self.standings: dict[str, Standing] = {}
         self.refusing = ""
 
+    async def look(self) -> None:
+        """Nobody else makes any."""
+
     def has(self, workspace_id: str) -> bool:
         return workspace_id in self.blocks
 

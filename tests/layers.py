@@ -24,6 +24,7 @@ ROOMS = (
     "storing",
     "families",
     "waiting",
+    "following",
     "addresses",
     "egress",
     "lookup",

@@ -13,6 +13,7 @@ from ngpu.cloud.tokens import account_digest, make_token, open_token
 from ngpu.errors import Unauthorized, Unavailable
 from ngpu.interfaces import IDocuments
 from ngpu.settings import Account, Cloud, ScryptHash, email_key, scrypt_hash
+from ngpu.sharing import ALONE, Exclusively
 from ngpu.waiting import shielded
 
 AT_ONCE, WAITING = 2, 50
@@ -30,9 +31,18 @@ class Accounts:
 
     :param clock: seconds since the epoch.
     :param check: tells whether what was sent is what a hash was made of.
+    :param exclusively: see `ngpu.storing.IStore`; two gateways that start for the first time find one secret.
     """
 
-    def __init__(self, settings: Cloud, documents: IDocuments, clock: Callable[[], float], check: Check) -> None:
+    def __init__(
+        self,
+        settings: Cloud,
+        documents: IDocuments,
+        clock: Callable[[], float],
+        check: Check,
+        exclusively: Exclusively = ALONE.exclusively,
+    ) -> None:
+        self._exclusively = exclusively
         self._ttl = settings.token_ttl
         self._documents = documents
         self._clock = clock
@@ -49,11 +59,14 @@ class Accounts:
 
         :raises StoreUnavailable: the store cannot read or write.
         """
+        self._secret = bytes.fromhex(await self._exclusively(SECRETS, self._find_secret))
+
+    async def _find_secret(self) -> str:
         kept = (await self._documents.documents(SECRETS)).get(TOKEN_SECRET)
         if kept is None:
             kept = {"secret": secrets.token_hex(_SECRET_BYTES)}
             await self._documents.put(SECRETS, TOKEN_SECRET, kept)
-        self._secret = bytes.fromhex(kept["secret"])
+        return str(kept["secret"])
 
     async def login(self, email: str, sent: str, address: str) -> str:
         """A token, for an email address and what the client made of the password.

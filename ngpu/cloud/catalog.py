@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ngpu.cloud.asked import ImageAsked, WorkspaceAsked
 from ngpu.errors import Conflict, NotFound
 from ngpu.interfaces import IDocuments
+from ngpu.sharing import ALONE, Exclusively
 
 IMAGES, WORKSPACES, GROUPS = "cloud_images", "cloud_workspaces", "cloud_groups"
 """Collections of documents."""
+
+ALL: Final = frozenset({IMAGES, WORKSPACES, GROUPS})
+
+TURN = "cloud"
+"""Of whoever makes something: one gateway at a time."""
 
 MOST = 10_000
 """Things of one kind that an account may have."""
@@ -20,6 +26,7 @@ MOST = 10_000
 _FIRST_ID, _IDS = 10**17, 9 * 10**17
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +60,21 @@ class Shelf(Generic[T]):
         self._kind = kind
         self._noun = noun
         self._things: dict[str, Owned[T]] = {}
+        self._adding: dict[str, Owned[T]] = {}
+        self._changes = 0
 
-    async def open(self) -> None:
-        """Read what was kept.
+    async def look(self) -> None:
+        """Read what was kept, by this gateway or another one.
 
         :raises StoreUnavailable: the store cannot read.
         """
-        kept = await self._documents.documents(self._collection)
+        while True:
+            changes = self._changes
+            kept = await self._documents.documents(self._collection)
+            if changes == self._changes:
+                break  # else a change of our own may be missing in it
         things = [Owned(key, each["account"], each["made_at"], self._read(each)) for key, each in kept.items()]
-        self._things = {each.id: each for each in sorted(things, key=lambda each: each.made_at)}
+        self._things = {each.id: each for each in sorted(things, key=lambda each: each.made_at)} | self._adding
 
     def _read(self, kept: Mapping[str, Any]) -> T:
         known = {each.name for each in fields(self._kind)}  # type: ignore[arg-type]
@@ -98,12 +111,15 @@ class Shelf(Generic[T]):
         key = new_id()
         while key in self._things or taken(key):
             key = new_id()
-        thing = self._things[key] = Owned(key, account, now, content)
+        thing = self._things[key] = self._adding[key] = Owned(key, account, now, content)
         try:
             await self._documents.put(self._collection, key, asdict(thing))
         except BaseException:
-            del self._things[key]
+            self._things.pop(key, None)
             raise
+        finally:
+            del self._adding[key]
+            self._changes += 1
         return thing
 
     async def remove(self, id: str) -> None:
@@ -112,21 +128,39 @@ class Shelf(Generic[T]):
         :raises StoreUnavailable: it could not be forgotten, and is still there.
         """
         await self._documents.delete(self._collection, id)
+        self._changes += 1
         self._things.pop(id, None)
 
 
 class Catalog:
-    """The three shelves."""
+    """The three shelves.
 
-    def __init__(self, documents: IDocuments) -> None:
+    :param exclusively: see `ngpu.storing.IStore`.
+    """
+
+    def __init__(self, documents: IDocuments, exclusively: Exclusively = ALONE.exclusively) -> None:
+        self._exclusively = exclusively
         self.images: Shelf[ImageAsked] = Shelf(documents, IMAGES, ImageAsked, "image")
         self.workspaces: Shelf[WorkspaceAsked] = Shelf(documents, WORKSPACES, WorkspaceAsked, "workspace")
         self.groups: Shelf[Group] = Shelf(documents, GROUPS, Group, "group")
 
-    async def open(self) -> None:
-        """Read what was kept.
+    async def look(self, collections: Collection[str] = ALL) -> None:
+        """Read what was kept, by this gateway or another one.
 
         :raises StoreUnavailable: the store cannot read.
         """
-        for shelf in (self.images, self.workspaces, self.groups):
-            await shelf.open()
+        for name, shelf in ((IMAGES, self.images), (WORKSPACES, self.workspaces), (GROUPS, self.groups)):
+            if name in collections:
+                await shelf.look()
+
+    async def alone(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Make something while no other gateway does, knowing all that they have made.
+
+        :raises StoreUnavailable: the store cannot read, or the turn did not come.
+        """
+
+        async def informed() -> R:
+            await self.look()
+            return await work()
+
+        return await self._exclusively(TURN, informed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,12 @@ class IWorkspaces(Protocol):
 
     def has(self, workspace_id: str) -> bool:
         """Whether there is one of that id, whoever made it."""
+
+    async def look(self) -> None:
+        """See which ones other gateways have made or removed.
+
+        :raises StoreUnavailable: the store cannot read.
+        """
 
     async def create(self, block: Mapping[str, Any]) -> None:
         """Make a workspace; durable when this returns, and its id is a credential from then on.
@@ -76,10 +82,20 @@ class Counter:
 
         :raises StoreUnavailable: the store cannot read or write.
         """
-        await self._catalog.open()
+        await self._catalog.alone(self._tidy)
+
+    async def _tidy(self) -> None:
+        await self._workspaces.look()  # after the records: of each that is whole there is a workspace
         for each in self._catalog.workspaces.all:
             if not self._workspaces.has(each.id):
                 await self._catalog.workspaces.remove(each.id)
+
+    async def follow(self, collections: Collection[str]) -> None:
+        """See what other gateways have made or removed; see `ngpu.cloud.catalog` for the collections.
+
+        :raises StoreUnavailable: the store cannot read.
+        """
+        await self._catalog.look(collections)
 
     async def create_image(self, account: str, asked: ImageAsked) -> dict[str, Any]:
         """Keep an image; the very same one as before is not kept twice.
@@ -88,9 +104,12 @@ class Counter:
         """
         read_run(asked, self._mounts)
         await self._urls.check(asked.wget_url, "wget_url")
-        same = next((each for each in self._catalog.images.of(account) if each.content == asked), None)
-        image = same or await self._catalog.images.add(account, asked, self._clock(), self._workspaces.has)
-        return {"image_id": image.id}
+
+        async def keep() -> Owned[ImageAsked]:
+            same = next((each for each in self._catalog.images.of(account) if each.content == asked), None)
+            return same or await self._catalog.images.add(account, asked, self._clock(), self._workspaces.has)
+
+        return {"image_id": (await self._catalog.alone(keep)).id}
 
     def images(self, account: str) -> list[dict[str, Any]]:
         """The account's images."""
@@ -126,6 +145,7 @@ class Counter:
         :raises BadRequest: they do not fit each other, or the image's URL leads where it may not.
         :raises Conflict: the account has a workspace of that name.
         """
+        await self._catalog.look()  # what another gateway made a moment ago is there
         image = self._catalog.images.get(account, order.image_id)
         product = self._product(order.product_id)
         if order.workspace_group_id:
@@ -134,13 +154,17 @@ class Counter:
             raise BadRequest("workspace_group_id is missing: is_group is true")
         await self._urls.check(image.content.wget_url, "wget_url")
         name = (account, order.workspace_name)
-        if name in self._making or any(each.content.workspace_name == name[1] for each in self._own(account)):
-            raise Conflict("you have a workspace of that name: choose another, or delete it first")
-        self._making.add(name)
-        try:
-            return {"workspace_id": await self._make(account, order, image.content, product)}
-        finally:
-            self._making.discard(name)
+
+        async def make() -> str:
+            if name in self._making or any(each.content.workspace_name == name[1] for each in self._own(account)):
+                raise Conflict("you have a workspace of that name: choose another, or delete it first")
+            self._making.add(name)
+            try:
+                return await self._make(account, order, image.content, product)
+            finally:
+                self._making.discard(name)
+
+        return {"workspace_id": await self._catalog.alone(make)}
 
     async def _make(self, account: str, order: WorkspaceAsked, image: ImageAsked, product: Product) -> str:
         # the record comes first: a workspace that runs without one would be nobody's
@@ -175,9 +199,12 @@ class Counter:
     async def create_group(self, account: str, name: str) -> dict[str, Any]:
         """Make a group; the one of that name where there is one."""
         groups = self._catalog.groups
-        same = next((each for each in groups.of(account) if each.content.workspace_group_name == name), None)
-        group = same or await groups.add(account, Group(name), self._clock(), self._workspaces.has)
-        return {"workspace_group_id": group.id}
+
+        async def keep() -> Owned[Group]:
+            same = next((each for each in groups.of(account) if each.content.workspace_group_name == name), None)
+            return same or await groups.add(account, Group(name), self._clock(), self._workspaces.has)
+
+        return {"workspace_group_id": (await self._catalog.alone(keep)).id}
 
     def groups(self, account: str) -> list[dict[str, Any]]:
         """The account's groups."""

@@ -31,6 +31,10 @@ class Deployed:
             return False
         return True
 
+    async def look(self) -> None:
+        """See `IWorkspaces.look`."""
+        await self._workspaces.look()
+
     async def create(self, block: Mapping[str, Any]) -> None:
         """See `IWorkspaces.create`."""
         await self._workspaces.create(block)

@@ -9,11 +9,12 @@ from twisted.internet.threads import deferToThreadPool
 
 from ngpu.adapter import IUrlCheck
 from ngpu.cloud.accounts import Accounts
-from ngpu.cloud.catalog import Catalog
+from ngpu.cloud.catalog import ALL, Catalog
 from ngpu.cloud.counter import Counter, IWorkspaces
 from ngpu.cloud.passwords import matches
-from ngpu.interfaces import IDocuments
+from ngpu.following import Following
 from ngpu.settings import ScryptHash, Settings
+from ngpu.storing import IStore
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Desk:
 
     accounts: Accounts
     counter: Counter
+    _following: Following
 
     async def open(self) -> None:
         """Read what was kept; to be called once the store is open and the workspaces are there.
@@ -30,11 +32,14 @@ class Desk:
         """
         await self.accounts.open()
         await self.counter.open()
+        self._following.start()
+
+    def close(self) -> None:
+        """Follow what other gateways change no more."""
+        self._following.stop()
 
 
-def make_desk(
-    settings: Settings, documents: IDocuments, workspaces: IWorkspaces, urls: IUrlCheck, reactor: Any
-) -> Desk | None:
+def make_desk(settings: Settings, store: IStore, workspaces: IWorkspaces, urls: IUrlCheck, reactor: Any) -> Desk | None:
     """The desk; ``None`` where the configuration has no accounts."""
     if not settings.cloud.accounts:
         return None
@@ -43,7 +48,7 @@ def make_desk(
         return await deferToThreadPool(reactor, reactor.getThreadPool(), matches, sent, kept)
 
     counter = Counter(
-        Catalog(documents),
+        Catalog(store.documents, store.exclusively),
         workspaces,
         urls,
         nodes=settings.nodes,
@@ -51,4 +56,5 @@ def make_desk(
         clock=reactor.seconds,
         zone=settings.zone,
     )
-    return Desk(Accounts(settings.cloud, documents, reactor.seconds, check), counter)
+    accounts = Accounts(settings.cloud, store.documents, reactor.seconds, check, store.exclusively)
+    return Desk(accounts, counter, Following(store.news, sorted(ALL), counter.follow, reactor))

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container, Iterable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from random import Random
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ngpu.errors import ConfigError, Conflict, EngineRefused, NotFound
-from ngpu.fleet.copies import Pin, Standing
+from ngpu.errors import ConfigError, EngineRefused, NotFound
+from ngpu.fleet.copies import Pin
+from ngpu.fleet.facts import Facts, gather
 from ngpu.fleet.ground import Ground
 from ngpu.fleet.images import Images, Login, OpenArchive
+from ngpu.fleet.orders import Orders
 from ngpu.fleet.reconciler import Reconciler
 from ngpu.fleet.reports import DeploymentReport, Telling, node_report, static_node_report
 from ngpu.fleet.serving import IServing
 from ngpu.fleet.situation import Situation
 from ngpu.fleet.state import FleetState
 from ngpu.fleet.station import Station
+from ngpu.fleet.together import Together
 from ngpu.fleet.wanted import Deployment, MakePolicy, Source, container_name, deployment_of, digest_of
 from ngpu.metrics import Metrics
-from ngpu.model import node_key
 from ngpu.settings import Workspace
+from ngpu.sharing import Alone, ILeadership, INews
 
 SAME_LOOK = 0.2
 """Seconds for which what was gathered for one who looks is good for the next: a list asks once for each workspace."""
 
 
-class Fleet:
+class Fleet(Orders):
     """Deploys workspaces that have an image, and keeps them.
 
     :param make_policy: makes a workspace's placement policy; raises ConfigError.
     :param fixed: ids of the workspaces that the operator's own file has; see `Source`.
-    :param leads: see `Reconciler`.
+    :param leadership: see `Reconciler`.
+    :param news: of the gateways that have this fleet together.
     """
 
     log = Logger("ngpu.fleet")
@@ -52,25 +55,24 @@ class Fleet:
         clock: IReactorTime,
         rng: Random,
         metrics: Metrics,
-        leads: Callable[[], bool] = lambda: True,
+        leadership: ILeadership = Alone.leadership,
+        news: INews = Alone.news,
     ) -> None:
-        self._ground = ground
-        self._state = state
         self._serving = serving
         self._make_policy = make_policy
         self._fixed = fixed
         self._metrics = metrics
-        self._clock = clock
         self._situation: Situation | None = None
-        self._deployments: dict[str, Deployment] = {}
         self._spared: Callable[[], Iterable[str]] = tuple
         self._unfit: set[str] = set()
+        self._learn_workspaces: Callable[[], Awaitable[None]] | None = None
         metrics.add_source(self.figures)
         engines = {post.key: post.engine for post in ground.posts}
-        self._images = Images(engines, open_archive, login, self._pinned, clock, self._nudge)
-        self._stations = {
+        images = Images(engines, open_archive, login, self._pinned, clock, self._nudge)
+        stations = {
             post.key: Station(post, ground.name, ground.interval, clock, rng, self._nudge) for post in ground.posts
         }
+        super().__init__(ground, state, stations, images, clock)
         self._reconciler = Reconciler(
             fleet=ground.name,
             state=state,
@@ -84,8 +86,10 @@ class Fleet:
             interval=ground.interval,
             node_grace=ground.node_grace,
             failed=lambda node: metrics.steps_failed.labels(node).inc(),
-            leads=leads,
+            leadership=leadership,
+            learn=self._learn,
         )
+        self._together = Together(news, state, self._reconciler, self._facts, self._nudge, clock)
 
     # ---- its life
 
@@ -103,9 +107,11 @@ class Fleet:
     def start(self) -> None:
         """Begin to look, and to make it as it is wanted."""
         self._reconciler.start()
+        self._together.start()
 
     async def stop(self) -> None:
         """Leave everything as it is; the containers run on."""
+        self._together.stop()
         await self._reconciler.stop()
         for station in self._stations.values():
             try:
@@ -138,6 +144,18 @@ class Fleet:
         :param ids: tells which those are, at each round.
         """
         self._spared = ids
+
+    def learn_with(self, workspaces: Callable[[], Awaitable[None]]) -> None:
+        """Before this gateway begins to work on the fleet, have it know the workspaces that others have made.
+
+        :param workspaces: looks at them; may raise StoreUnavailable.
+        """
+        self._learn_workspaces = workspaces
+
+    async def _learn(self) -> None:
+        await self._state.load()
+        if self._learn_workspaces is not None:  # after the copies: of each of them the workspace was there before
+            await self._learn_workspaces()
 
     # ---- what is told
 
@@ -190,81 +208,20 @@ class Fleet:
         lines: AsyncIterator[bytes] = station.post.engine.logs(name, tail, follow)
         return lines
 
-    # ---- what is asked of it
-
-    async def deploy(self, workspace_id: str, fresh: bool = False) -> None:
-        """Have a workspace's copies, also where it was undeployed, or where its last change failed.
-
-        :param fresh: find out anew what its image is: a tag may have moved, an archive may hold another image.
-        :raises NotFound: there is no such workspace, or none with an image.
-        :raises EngineError: its image's registry cannot be asked; nothing has changed.
-        :raises StoreUnavailable: it cannot be kept; nothing has changed.
-        """
-        deployment = self._deployment(workspace_id)
-        source = deployment.recipe.source
-        if fresh and not source.archive:
-            awake = [key for key, station in self._stations.items() if station.up]
-            await self._state.pin(source.key, Pin(await self._images.digest_of(source, awake)))
-        elif fresh and source.key in self._state.pins:
-            await self._state.pin(source.key, replace(self._state.pins[source.key], stale=True))
-        standing = self._state.standings.get(deployment.digest, Standing())
-        await self._state.stand(deployment.digest, replace(standing, suspended=False, failed="", reason=""))
-        self._images.retry()
-        self._reconciler.retry()
-        self._nudge()
-
-    async def undeploy(self, workspace_id: str) -> None:
-        """Drain and remove a workspace's copies; its settings stay, and so do its waiting tasks.
-
-        :raises NotFound: there is no such workspace, or none with an image.
-        :raises StoreUnavailable: it cannot be kept; nothing has changed.
-        """
-        deployment = self._deployment(workspace_id)
-        standing = self._state.standings.get(deployment.digest, Standing())
-        await self._state.stand(deployment.digest, replace(standing, suspended=True))
-        self._nudge()
-
-    async def drain(self, address: str) -> None:
-        """Have a node empty: its copies are placed elsewhere, and it gets no new ones, until it is undrained.
-
-        :raises NotFound: there is no such node.
-        :raises Conflict: it has no engine.
-        :raises StoreUnavailable: it cannot be kept; nothing has changed.
-        """
-        await self._state.drain(self._node(address))
-        self._nudge()
-
-    async def undrain(self, address: str) -> None:
-        """Let a node get copies again.
-
-        :raises NotFound: there is no such node.
-        :raises Conflict: it has no engine.
-        :raises StoreUnavailable: it cannot be kept; nothing has changed.
-        """
-        await self._state.undrain(self._node(address))
-        self._nudge()
-
-    def _deployment(self, workspace_id: str) -> Deployment:
-        deployment = self._deployments.get(digest_of(workspace_id))
-        if deployment is None:
-            raise NotFound("there is no workspace of this id that has an image to deploy")
-        return deployment
-
-    def _node(self, address: str) -> str:
-        key = node_key(address)
-        if key in self._stations:
-            return key
-        if any(node_key(node.address) == key for node, _ in self._ground.static):
-            raise Conflict("this node has no engine: what runs there stands in the configuration, not in the fleet")
-        raise NotFound("there is no node of this address; `ngpu nodes` shows which there are")
-
     def _telling(self, deployment: Deployment) -> Telling:
-        now = self._now()
-        refused = self._reconciler.refused.get(deployment.digest, {})
+        now, digest = self._now(), deployment.digest
         in_flight = {
             copy_id: self._serving.in_flight(replica.workspace, copy_id) for copy_id, replica in now.served.items()
         }
-        return Telling(now, deployment, self._images, refused, in_flight)
+        if self._reconciler.helm.held:
+            return Telling(now, deployment, self._images, self._reconciler.refused.get(digest, {}), in_flight)
+        heard = self._state.facts.get(digest, Facts())
+        if self._is_asked_anew(digest):
+            heard = heard.without_troubles()
+        return Telling(heard.seen_with(now), deployment, heard, heard.refused, in_flight)
+
+    def _facts(self) -> dict[str, Facts]:
+        return gather(self._now(), self._deployments.values(), self._images, self._reconciler.refused)
 
     async def _pinned(self, source: Source, image: str) -> None:
         pin = self._state.pins.get(source.key)

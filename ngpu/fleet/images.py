@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from ngpu.archives.opening import Archive
 from ngpu.containers import IContainerEngine, RegistryLogin
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
-from ngpu.fleet.steps import Fetch
+from ngpu.fleet.steps import Fetch, check_may
 from ngpu.fleet.wanted import Source, registry_of
 
 FIRST_REST, LONGEST_REST = 2.0, 300.0
@@ -97,12 +97,19 @@ class Images:
         """How it stands with a reference's digest."""
         return self._jobs.get(("", source.key, ""))
 
-    def fetch(self, wanted: Fetch) -> None:
-        """Bring an image to a node, unless it is on its way or rests after a failure."""
+    def jobs_of(self, sources: Collection[str]) -> Mapping[Key, tuple[float, str]]:
+        """How it stands with all images of some sources: (node, source, image) → its share (0 to 1), why it rests."""
+        return {key: (job.progress, job.reason) for key, job in self._jobs.items() if key[1] in sources}
+
+    def fetch(self, wanted: Fetch, may: Callable[[], bool] = lambda: True) -> None:
+        """Bring an image to a node, unless it is on its way or rests after a failure.
+
+        :param may: asked once more before the engine is.
+        """
         first = self._jobs.get((wanted.node, wanted.source.key, ""))
         if first is not None and first.under_way is not None:
             return
-        self._begin((wanted.node, wanted.source.key, wanted.image), lambda job: self._bring(wanted, job))
+        self._begin((wanted.node, wanted.source.key, wanted.image), lambda job: self._bring(wanted, job, may))
 
     def resolve(self, source: Source, nodes: Sequence[str]) -> None:
         """Ask for a reference's digest.
@@ -138,10 +145,11 @@ class Images:
             job.rests_until, job.tries = 0.0, 0
 
     def stop(self) -> None:
-        """Give up what is on its way."""
+        """Give up what is on its way, and forget what failed."""
         for job in tuple(self._jobs.values()):
             if job.under_way is not None:
                 job.under_way.cancel()
+        self._jobs.clear()
 
     def _begin(self, key: Key, work: Callable[[Job], Any]) -> None:
         job = self._jobs.setdefault(key, Job())
@@ -157,7 +165,8 @@ class Images:
         job.under_way = None
         if not isinstance(result, Failure):
             job.reason, job.tries = "", 0
-            self._jobs.pop(key, None)
+            if self._jobs.get(key) is job:
+                del self._jobs[key]
         elif result.check(CancelledError):
             return
         else:
@@ -174,7 +183,7 @@ class Images:
         job.rests_until = self._clock.seconds() + min(FIRST_REST * 2**job.tries, LONGEST_REST)
         job.tries = min(job.tries + 1, 16)
 
-    async def _bring(self, wanted: Fetch, job: Job) -> None:
+    async def _bring(self, wanted: Fetch, job: Job, may: Callable[[], bool]) -> None:
         engine = self._engines[wanted.node]
 
         def progress(share: float) -> None:
@@ -182,16 +191,20 @@ class Images:
 
         image = await engine.image(wanted.image) if wanted.image else None
         if image is None and wanted.source.archive:
-            image = await self._load(wanted, engine, progress)
+            image = await self._load(wanted, engine, progress, may)
         elif image is None:
+            check_may(may)
             image = await engine.pull(wanted.image, self._login(registry_of(wanted.source.location)), progress)
         self._have[wanted.node][wanted.image or str(image)] = str(image)
 
-    async def _load(self, wanted: Fetch, engine: IContainerEngine, progress: Callable[[float], None]) -> str:
+    async def _load(
+        self, wanted: Fetch, engine: IContainerEngine, progress: Callable[[float], None], may: Callable[[], bool]
+    ) -> str:
         await self._loads.acquire()
         try:
             archive = await self._open_archive(wanted.source)
             try:
+                check_may(may)
                 image = str(await engine.load(archive.pieces(), archive.size, progress))
             finally:
                 await archive.close()

@@ -14,17 +14,17 @@ from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.serving import IServing
 from ngpu.fleet.state import FleetState
 from ngpu.fleet.wanted import Source
-from ngpu.interfaces import IDocuments
 from ngpu.metrics import Metrics
 from ngpu.placing import IPlacementPolicy
 from ngpu.settings import PlacementSettings, Settings
+from ngpu.storing import IStore
 
 
 def make_fleet(
     settings: Settings,
     *,
     make: Make,
-    documents: IDocuments,
+    store: IStore,
     serving: IServing,
     archives: Archives,
     urls: IUrlCheck,
@@ -49,7 +49,7 @@ def make_fleet(
 
     fleet = Fleet(
         ground_of(settings, nodes_by_key(settings.nodes), make),
-        state=FleetState(documents),
+        state=FleetState(store.documents, store.led_documents),
         serving=serving,
         open_archive=open_archive,
         login=logins(settings.registries),
@@ -58,6 +58,8 @@ def make_fleet(
         clock=clock,
         rng=rng,
         metrics=metrics,
+        leadership=store.leadership,
+        news=store.news,
     )
     for workspace in settings.workspaces:
         fleet.follow(None, workspace)

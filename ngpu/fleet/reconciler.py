@@ -1,26 +1,29 @@
 """The loop that makes the fleet what it is meant to be: gather, decide, keep, act, and again.
 
+Of several gateways one decides and acts; the others go round too, and do what concerns themselves: they look at the
+engines, and serve what runs there.
+
 Nothing is remembered of a round but what the documents say; a process that dies anywhere in it leaves something that
 the next one understands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from random import Random
-from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ngpu.containers import Container
 from ngpu.errors import EngineRefused, StoreUnavailable
+from ngpu.fleet.copies import Copy
+from ngpu.fleet.helm import Helm
 from ngpu.fleet.images import Images
 from ngpu.fleet.plan import decide
 from ngpu.fleet.rollout import Changes
+from ngpu.fleet.rounds import SOON, Rounds
 from ngpu.fleet.served import Served
 from ngpu.fleet.serving import IServing
 from ngpu.fleet.situation import Sight, Situation
@@ -31,12 +34,7 @@ from ngpu.fleet.upkeep import upkeep, wake
 from ngpu.fleet.vitals import Vitals
 from ngpu.fleet.wanted import Deployment
 from ngpu.member import Health
-
-SOON = 0.02
-"""Seconds in which what happens side by side is gathered into one round."""
-
-PACE = 4
-"""Planning that took a second is followed by a pause of so many: a large fleet must not starve its calls."""
+from ngpu.sharing import Alone, ILeadership
 
 WATCH = 0.5
 """Seconds between two rounds while a copy is on its way up."""
@@ -56,7 +54,8 @@ class Reconciler:
     :param interval: seconds between two rounds in which nothing happens.
     :param node_grace: seconds that a node may stay away before its copies are placed elsewhere.
     :param failed: told of each step that failed, by the node's address.
-    :param leads: whether this process may change the fleet; another one does where it may not.
+    :param leadership: whether this gateway may change the fleet; another one does where it may not.
+    :param learn: reads all that other gateways may have changed, before this one begins to change anything.
     :ivar refused: why copies found no node at the last decision: workspace digest → node key → reason.
     """
 
@@ -77,7 +76,8 @@ class Reconciler:
         node_grace: float,
         held: Callable[[], frozenset[str]] = frozenset,
         failed: Callable[[str], None] = lambda node: None,
-        leads: Callable[[], bool] = lambda: True,
+        leadership: ILeadership = Alone.leadership,
+        learn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._fleet = fleet
         self._state = state
@@ -91,85 +91,57 @@ class Reconciler:
         self._interval = interval
         self._node_grace = node_grace
         self._failed = failed
-        self._leads = leads
+        self.helm = Helm(leadership, learn or state.load, self._turned)
+        state.refused = self.helm.doubt
         self.refused: Mapping[str, Mapping[str, str]] = {}
-        self._served = Served(serving, self.nudge)
         self._vitals = Vitals(self._patience)
         self._began = 0.0
-        self._timer: IDelayedCall | None = None
-        self._round: Deferred[Any] | None = None
-        self._pause = SOON
-        self._again = False
-        self._stopped = True
+        self._rounds = Rounds(self._go_round, interval, clock)
+        self._served = Served(serving, self.nudge)
 
     def start(self) -> None:
         """Begin; the documents are loaded."""
-        self._stopped = False
         self._began = self._clock.seconds()
         for station in self._stations.values():
             station.start()
-        self.nudge()
+        self._rounds.start()
 
     async def stop(self) -> None:
         """Change nothing more. The containers run on, and the next process finds them."""
-        self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
         for station in self._stations.values():
             station.stop()
         self._images.stop()
         self._served.stop()
-        if self._round is not None:
-            self._round.cancel()
-
-    def retry(self) -> None:
-        """Let no copy rest any longer, and give each its grace anew."""
-        self._vitals.retry(self._clock.seconds())
-        self.nudge()
+        self._rounds.stop()
 
     def nudge(self) -> None:
         """Something has changed: look at it soon."""
-        self._again = True
-        if self._round is None:
-            self._set_timer(self._pause)
+        self._rounds.nudge()
 
-    def _set_timer(self, seconds: float) -> None:
-        if self._stopped:
-            return
-        if self._timer is not None and self._timer.active():
-            if self._timer.getTime() <= self._clock.seconds() + seconds:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(seconds, self._begin)
+    def _turned(self) -> None:
+        """This gateway begins to work on the fleet, or ceases."""
+        self._images.stop()
+        self.nudge()
 
-    def _begin(self) -> None:
-        self._again = False
-        self._round = Deferred()  # while the round takes its first steps
-        going = Deferred.fromCoroutine(self._go_round())
-        if not going.called:
-            self._round = going
-        going.addBoth(self._over)
-
-    def _over(self, result: float | Failure) -> None:
-        self._round = None
-        if self._stopped:
-            return
-        seconds = self._interval
-        if isinstance(result, Failure):
-            self.log.failure("a round of the fleet's loop stumbled", failure=result)
-        else:
-            seconds = result
-        self._set_timer(self._pause if self._again else max(seconds, self._pause))
+    def forgotten(self, copies: Mapping[str, Copy]) -> None:
+        """These copies are no more: whoever waits for one of them may stop."""
+        wanted = self._wanted()
+        for copy in copies.values():
+            deployment = wanted.get(copy.workspace)
+            if deployment is not None:
+                self._serving.remove(deployment.workspace, copy.id)
 
     async def _go_round(self) -> float:
         """One round.
 
         :returns: seconds until the next one.
         """
+        await self.helm.take()
         await self._note()
+        await self._take_up()
         began = self._clock.seconds()
         situation = self.situation()
-        if self._leads():
+        if self.helm.certain:
             changes = decide(situation, self._rng)
             took = self._clock.seconds() - began
             kept = await self._keep(changes, situation)
@@ -177,15 +149,26 @@ class Reconciler:
             situation = self.situation() if kept else situation
         actions = upkeep(situation)
         self._served.act(actions)
-        if self._leads():
+        if self.helm.held:
             self._act(actions, situation)
-        self._pause = max(SOON, PACE * (self._clock.seconds() - began))
+        self._rounds.took(self._clock.seconds() - began)
         return self._rest(situation)
+
+    async def _take_up(self) -> None:
+        """Have what operators asked for become what is decided; each is a reason to try again what rests."""
+        if not self.helm.certain or not self._state.asked:
+            return
+        try:
+            if await self._state.take_up(self._wanted().keys(), self._clock.seconds()):
+                self._images.retry()
+                self._vitals.retry(self._clock.seconds())
+        except StoreUnavailable as error:
+            self.log.error("what was asked of the fleet waits: {error}", error=str(error))
 
     async def _note(self) -> None:
         """Take in how nodes and copies fare."""
         now, copies = self._clock.seconds(), self._state.copies
-        for key, station in self._stations.items() if self._leads() else ():
+        for key, station in self._stations.items() if self.helm.certain else ():
             try:
                 if station.up is False:
                     await self._state.missed(key, now)
@@ -210,11 +193,8 @@ class Reconciler:
         self.refused = changes.refused
         if not changes.documents or not await self._state.keep(changes):
             return False
-        for copy_id in changes.forget - self._state.copies.keys():
-            deployment = before.deployments.get(before.copies[copy_id].workspace)
-            if deployment is not None:  # whoever waits for it may stop
-                self._serving.remove(deployment.workspace, copy_id)
-        self._again = True
+        self.forgotten({key: before.copies[key] for key in changes.forget - self._state.copies.keys()})
+        self.nudge()
         return True
 
     def situation(self) -> Situation:
@@ -258,13 +238,13 @@ class Reconciler:
         )
 
     def _act(self, actions: Actions, situation: Situation) -> None:
-        awake = [key for key, sight in situation.nodes.items() if sight.up]
+        awake, may = [key for key, sight in situation.nodes.items() if sight.up], self.helm.term()
         for source in actions.resolve:
             self._images.resolve(source, awake)
         for wanted in actions.fetch:
-            self._images.fetch(wanted)
+            self._images.fetch(wanted, may)
         for key, steps in actions.steps.items():
-            self._stations[key].work(steps, partial(self._tried, key))
+            self._stations[key].work(steps, partial(self._tried, key), may)
 
     def _tried(self, key: str, step: Step, error: Exception | None) -> None:
         if error is not None:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from ngpu.containers import Container, IContainerEngine
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
 from ngpu.fleet.situation import by_copy
-from ngpu.fleet.steps import Launch, Remove, Restart, Start, Step, name_of
+from ngpu.fleet.steps import Launch, NotOurs, Remove, Restart, Start, Step, check_may, name_of
 from ngpu.model import Node
 
 LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
@@ -101,17 +101,18 @@ class Station:
             if under_way is not None:
                 under_way.cancel()
 
-    def work(self, steps: Sequence[Step], told: Told) -> None:
+    def work(self, steps: Sequence[Step], told: Told, may: Callable[[], bool] = lambda: True) -> None:
         """Make steps one after another, then look at what has become of them; nothing happens while others are made.
 
         :param told: called with each step that was tried, and why it failed.
+        :param may: asked before each call that changes something; once it is false, the rest is left.
         """
         free = [step for step in steps if self._is_free(name_of(step))]
         if not free or self._working is not None or self._stopped:
             return
         self.stale = True
         self._working = Deferred()
-        working = Deferred.fromCoroutine(self._make(free, told))
+        working = Deferred.fromCoroutine(self._make(free, told, may))
         if not working.called:
             self._working = working
         working.addBoth(self._worked)
@@ -126,12 +127,16 @@ class Station:
         if not self._stopped:
             self._look_now()
 
-    async def _make(self, steps: Sequence[Step], told: Told) -> None:
+    async def _make(self, steps: Sequence[Step], told: Told, may: Callable[[], bool]) -> None:
         for step in steps:
+            if not may():
+                return
             if isinstance(step, Restart | Remove):
                 self._end(step, told)
                 continue
-            error = await self._try(step)
+            error = await self._try(step, may)
+            if isinstance(error, NotOurs):
+                return
             told(step, error)
             if isinstance(error, EngineUnreachable):
                 return
@@ -157,11 +162,12 @@ class Station:
             self._ending[step.name] = ending
         ending.addBoth(ended)
 
-    async def _try(self, step: Step) -> Exception | None:
+    async def _try(self, step: Step, may: Callable[[], bool] = lambda: True) -> Exception | None:
         engine, within = self.post.engine, STEP_WITHIN
         try:
             if isinstance(step, Launch):
                 await self._within(engine.create(step.spec), within)
+                check_may(may)
                 await self._within(engine.start(step.spec.name), within)
             elif isinstance(step, Start):
                 await self._within(engine.start(step.name), within)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ngpu.containers import ContainerSpec
+from ngpu.errors import EngineError
 from ngpu.fleet.wanted import Source
 from ngpu.model import Replica
 
@@ -49,6 +51,19 @@ Step = Launch | Start | Restart | Remove
 def name_of(step: Step) -> str:
     """Of the container that a step is about."""
     return step.spec.name if isinstance(step, Launch) else step.name
+
+
+class NotOurs(EngineError):
+    """It is another gateway's to do by now."""
+
+
+def check_may(may: Callable[[], bool]) -> None:
+    """See, right before an engine is asked to change something, that this gateway may.
+
+    :raises NotOurs: it may not.
+    """
+    if not may():
+        raise NotOurs("another gateway works on the fleet by now")
 
 
 @dataclass(frozen=True, slots=True)

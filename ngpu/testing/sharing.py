@@ -31,6 +31,11 @@ class Hall:
         self.leader = self.leader or gateway
         return gateway
 
+    def speak(self, topic: str, words: str = "") -> None:
+        """Have every gateway hear what the store itself says."""
+        for gateway in tuple(self.gateways):
+            gateway.told(topic, words)
+
     def lead(self, gateway: SharedGateway | None) -> None:
         """Let another one lead."""
         before, self.leader = self.leader, gateway

@@ -146,9 +146,10 @@ def plugin_policy(placement: Any) -> Spread:
 class World:
     """Nodes n0, n1, … with an engine and GPUs each; a gateway that is started and crashed at will."""
 
-    def __init__(self, nodes: int = 3, gpus: int = 2, latency: float = 0.0, seed: int = 1) -> None:
-        self.clock = Clock()
-        self.clock.advance(STARTED)
+    def __init__(self, nodes: int = 3, gpus: int = 2, latency: float = 0.0, seed: int = 1, clock: Any = None) -> None:
+        self.clock = clock or Clock()
+        if clock is None:
+            self.clock.advance(STARTED)
         self.registry = FakeRegistry(REFERENCE)
         self.latency = latency
         self.call_seconds = 0.0
