@@ -99,6 +99,11 @@ class Process:
             _end_group(popen)
         assert code in self.clean_exits, f"{self} ended with {code} after TERM\n{self.tail()}"
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._popen is not None
+        self._popen.send_signal(number)
+
     def kill9(self) -> None:
         """End it, and what it has started, as a crash does."""
         if self._popen is not None:

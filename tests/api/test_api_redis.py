@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from api_rig import Rig, configuration, eventually, refused, rig_of, right, workspace
-from processes import Gateway
+from api_rig import Rig, configuration, eventually, refused, rig_of, workspace
 from redis_server import RedisServer, block
 from scripted_worker import script
 
@@ -77,16 +76,6 @@ def test_a_redis_that_hangs_costs_a_bounded_wait(rig: Rig, server: RedisServer) 
     finally:
         server.signal(signal.SIGCONT)
     eventually(lambda: client.ask("GET", f"/user/queryTask?taskID={done}").status_code == 200, "it is there again")
-
-
-def test_a_second_gateway_is_refused_with_a_sentence(rig: Rig) -> None:
-    first = yaml.safe_load(rig.gateway.config_file.read_text())
-    folder = rig.gateway.config_file.parent.parent / "second"
-    second = Gateway({key: value for key, value in first.items() if key not in ("listen", "admin")}, folder)
-    with pytest.raises(AssertionError, match="ended with 1 before it was ready") as ended:
-        second.start()
-    assert f"is in use by the gateway with pid {rig.gateway.pid}" in str(ended.value)
-    assert right(rig.client(WORKSPACE).send(script(body=b"1"), params={"taskMode": "Sync"}))["data"] == "1"
 
 
 def test_a_result_of_many_pieces(rig: Rig) -> None:
