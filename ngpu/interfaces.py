@@ -232,7 +232,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """End QUEUED tasks whose ``expires_at`` has come as EXPIRED; (workspace, task id) of a bounded number."""
 
     async def orphans() -> Sequence[Task]:
-        """Take over some RUNNING tasks whose gateway is gone, each in a new attempt; first before anything is claimed."""
+        """Take over RUNNING tasks whose gateway is gone, each in a new attempt; first before anything is claimed."""
 
     async def purge(ended_before: Mapping[str, float], otherwise: float) -> int:
         """Forget ended tasks, with their bodies, a bounded number at a time.
