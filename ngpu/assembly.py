@@ -115,6 +115,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         clock=reactor,
         urls=urls,
         publish=media.publish,
+        news=store.news,
     )
     runs = Runs(store, caller, reactor, metrics, conversations, store.news)
     Elsewhere(store, runs)

@@ -25,6 +25,9 @@ RESTS = "rests"
 JSON: workspace, replica, seconds that are left, rests in a row.
 """
 
+PROGRESS = "progress"
+"""Topic of the conversations: how far a job is, as JSON: the task's id, and the adapter's words ("": it is over)."""
+
 HEALTH = "health"
 """Topic of the health checks: one found a replica up, or down. JSON: workspace, replica, up."""
 

@@ -18,8 +18,10 @@ from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.model import CHUNK, Body, BytesBody, ReplyHead, SelectionRequest, Task, UpstreamRequest
 from ngpu.settings import Workspace
+from ngpu.sharing import Alone, INews
 from ngpu.tasks.conversation import LARGEST_REPLY, Conversation, Whole
 from ngpu.tasks.result import ResultSink
+from ngpu.tasks.told import Told
 
 LARGEST_REQUEST = 16 * 1024 * 1024
 """Bytes of a request that an adapter looks at: it is parsed between two turns of the reactor, and held in memory."""
@@ -33,7 +35,7 @@ Publish = Callable[[bytes, str], Awaitable[str]]
 class Conversations:
     """Runs adapters for tasks that have an app.
 
-    :ivar progress: task id → what its adapter said last.
+    :ivar told: what they say of their jobs.
     """
 
     log = Logger("ngpu.apps")
@@ -49,12 +51,13 @@ class Conversations:
         clock: IReactorTime,
         urls: IUrlCheck,
         publish: Publish,
+        news: INews = Alone.news,
     ) -> None:
         self.store = store
         self.caller = caller
         self.clock = clock
         self.publish = publish
-        self.progress: dict[str, str] = {}
+        self.told = Told(news)
         self._adapters = adapters
         self._lines = lines
         self._workspaces = workspaces
@@ -109,7 +112,7 @@ class Conversations:
             reply, reason = error.reply, str(error)
         finally:
             self._open.pop(task.id, None)
-            self.progress.pop(task.id, None)
+            self.told.end(task.id)
         await _pour(reply, sink)
         return reason
 

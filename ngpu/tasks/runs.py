@@ -152,8 +152,8 @@ class Runs:
 
     def progress(self, task: Task) -> dict[str, str]:
         """``progress`` of a running task, where its adapter tells one."""
-        told = self.conversations.progress if self.conversations is not None else {}
-        return {"progress": told[task.id]} if task.status is TaskStatus.RUNNING and task.id in told else {}
+        told = self.conversations.told.of(task.id) if self.conversations is not None else None
+        return {"progress": told} if task.status is TaskStatus.RUNNING and told is not None else {}
 
     async def stop(self, grace: float) -> None:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
