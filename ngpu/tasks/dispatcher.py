@@ -168,14 +168,24 @@ class Dispatcher:
         """What is known of the workspace's tasks that wait."""
         return self._foresight.setdefault(workspace, Foresight(self._workspaces[workspace].queue.limit))
 
-    async def stop(self, grace: float) -> None:
-        """Claim nothing more; let what runs come to its end for so many seconds."""
+    def retire(self) -> None:
+        """Claim nothing more; what runs goes on."""
         self._stopping = True
         for ticker in self._tickers:
             if ticker.running:
                 ticker.stop()
         for pump in tuple(self._pumps.values()):
             pump.cancel()
+        self._runs.retire()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs, or is about to."""
+        return bool(self._serving or self._runs.count)
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more; let what runs come to its end for so many seconds."""
+        self.retire()
         await self._runs.stop(grace)
         await DeferredList([echo(served) for served in self._serving])
 

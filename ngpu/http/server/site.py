@@ -85,6 +85,15 @@ class Site(Factory[Any]):
         """How many of them have one, or still send their last reply."""
         return sum(channel.phase is not Phase.HEAD for channel in self._channels)
 
+    @property
+    def idle(self) -> int:
+        """How many of them have no request of which the head is complete."""
+        return sum(channel.phase is Phase.HEAD for channel in self._channels)
+
+    def retire(self) -> None:
+        """Let every connection end with its next reply, so that its client makes another one, elsewhere."""
+        self.draining = True
+
     def close_idle(self) -> None:
         """Begin to drain: close connections that wait for a request, and let every other end with its next reply."""
         self.draining = True
