@@ -132,24 +132,26 @@ class _Adopting:
         return port
 
 
-class _TcpPort(tcp.Port):
+class _OneByOne:
     """Takes one connection a turn where others listen too, so that whoever is less busy gets more of them."""
 
     one_by_one = False
+    numberAccepts: int
 
     def doRead(self) -> None:
         if self.one_by_one:
             self.numberAccepts = 1
-        super().doRead()  # type: ignore[no-untyped-call]
+        super().doRead()  # type: ignore[misc]
 
 
-class _UnixPort(unix.Port):
-    """The same. Twisted's own would change the file's mode, and remove it under those who listen on."""
+class _TcpPort(_OneByOne, tcp.Port):
+    pass
 
-    one_by_one = False
+
+class _UnixPort(_OneByOne, unix.Port):
+    """Twisted's own would change the file's mode, and remove it under those who listen on."""
+
     removes_file = False
-
-    doRead = _TcpPort.doRead
 
     def startListening(self) -> None:
         """Begin to accept."""
