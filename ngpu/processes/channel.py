@@ -90,4 +90,5 @@ def open_channel(reactor: Any, descriptor: int, channel: Channel) -> None:
     with socket.socket(fileno=descriptor) as end:
         end.setblocking(False)
         factory: Factory[Any] = Factory.forProtocol(lambda: channel)
+        factory.noisy = False
         reactor.adoptStreamConnection(end.fileno(), socket.AF_UNIX, factory)

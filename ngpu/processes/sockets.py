@@ -59,7 +59,7 @@ class Sockets:
         :raises NgpuError: see `listen`.
         """
         if description not in self._ports:
-            await self.listen(description, Factory())
+            await self.listen(description, _Nobody())
         self._wait(description)
 
     def pause(self) -> None:
@@ -90,6 +90,10 @@ class Sockets:
             port.stopReading()
         except AttributeError:
             raise NgpuError(f"{description} has no socket that several processes can share") from None
+
+
+class _Nobody(Factory[Any]):
+    noisy = False
 
 
 class _Adopting:

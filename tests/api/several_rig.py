@@ -37,7 +37,9 @@ class Customers:
             thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, why: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._over.set()
         for thread in self._threads:
             thread.join(WITHIN)
