@@ -152,6 +152,7 @@ class GatewayService(Service):
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in sites:
             site.close_idle()
+        await parts.store.leadership.resign()
         while self._busy() and now() < started + seconds:
             await deferLater(self._reactor, _LOOK_AGAIN)
         self._retired = True

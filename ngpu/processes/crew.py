@@ -82,6 +82,16 @@ class Crew:
             child.channel.tell("retire")
         return 0
 
+    async def retire(self, seconds: float) -> None:
+        """Let all of them come to their end, for so many seconds; connections wait meanwhile."""
+        self._stopping = True
+        for child in self._all:
+            child.channel.tell("retire")
+        over = DeferredList([echo(child.ended) for child in self._all])
+        over.addTimeout(seconds, self._reactor, lambda result, _: None)
+        await over
+        await self.stop()
+
     async def stop(self) -> None:
         """End all of them; returns when they have."""
         self._stopping = True

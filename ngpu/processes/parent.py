@@ -17,6 +17,9 @@ from ngpu.processes.hangup import Hangups
 from ngpu.processes.outline import Checker, Plan
 from ngpu.processes.sockets import Sockets
 
+RETIRED_WITHIN = 20.0
+"""Seconds that calls get to end in where nobody serves meanwhile: when one process takes the place of several."""
+
 
 class Parent(Service):
     """Serves nothing itself.
@@ -82,7 +85,7 @@ class Parent(Service):
             self.log.error("nothing was changed: {why}", why=str(error))
             return
         if plan.outline.processes == 1:
-            await self._crew.stop()
+            await self._crew.retire(RETIRED_WITHIN)
             await self._sockets.close(*plan.outline.listen)
             self._succeeded = True
             self._ending.become_successor(self._sockets.descriptors())

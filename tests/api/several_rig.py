@@ -16,6 +16,8 @@ from scripted_worker import script
 
 WORKSPACE = "0123"
 WITHIN = 30.0
+PAUSE = 0.01
+"""Seconds between two calls of a customer: the machine's time is for the gateways."""
 
 
 class Customers:
@@ -52,6 +54,7 @@ class Customers:
                 for _ in range(number % 5 + 1):
                     number += 1
                     self._once(session, delay)
+                    self._over.wait(PAUSE)
 
     def _once(self, session: requests.Session, delay: float) -> None:
         began = time.monotonic()

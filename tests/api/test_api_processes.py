@@ -1,4 +1,4 @@
-"""Several processes behind the same listening sockets, on one Redis: what customers notice of their ends, which is nothing."""
+"""Several processes behind the same listening sockets, on one Redis: customers notice nothing of their ends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_reload_under_load_loses_no_call(rig: Rig) -> None:
 
 
 def test_what_cannot_be_used_changes_nothing(rig: Rig) -> None:
-    """Neither a file that is wrong, nor one that a worker cannot start with; and a replacement has the file as it was."""
+    """Neither a file that is wrong, nor one that no worker can start with; a replacement has the file as it was."""
     before, good = pids(rig), rig.gateway.config_file.read_text()
     rig.gateway.config_file.write_text(good + "\nprocesess: 1\n")
     hang_up(rig.gateway.pid)
@@ -129,7 +129,7 @@ def test_a_unix_socket_is_shared_and_one_process_takes_over_from_several(rig: Ri
             count = rig.gateway.log.read_text().count(said)
             change(rig, listen=[*config["listen"], f"unix:{folder}/s"], processes=processes)
             hang_up(before)
-            eventually(lambda said=said, count=count: rig.gateway.log.read_text().count(said) > count, said)
+            eventually(lambda said=said, count=count: rig.gateway.log.read_text().count(said) > count, said, 40)
             eventually(lambda: (folder / "s").exists() and rig.admin("/readyz").ok, "it serves")
             done = subprocess.run(
                 ["curl", "-s", "--unix-socket", str(folder / "s"), "http://x/none"], capture_output=True, timeout=20
