@@ -184,7 +184,7 @@ class GatewayService(Service):
             site.close_idle()
         for line in parts.roster.lines.values():
             line.close()
-        await parts.dispatcher.stop(0.0 if self._retired else DRAIN)
+        await parts.dispatcher.stop(FLUSH if self._retired else DRAIN)
         until = self._reactor.seconds() + FLUSH
         while parts.public.unfinished and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_AGAIN)

@@ -155,11 +155,6 @@ class Runs:
         told = self.conversations.progress if self.conversations is not None else {}
         return {"progress": told[task.id]} if task.status is TaskStatus.RUNNING and task.id in told else {}
 
-    @property
-    def count(self) -> int:
-        """How many runs there are."""
-        return len(self._running)
-
     def retire(self) -> None:
         """Another process takes over: nobody waits here for tasks any more, and what runs is left to its end."""
         self.stopping = True
@@ -171,8 +166,7 @@ class Runs:
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
         over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
-        over.addTimeout(grace, self._clock, lambda result, _: None)
-        await over
+        await over.addTimeout(grace, self._clock, lambda result, _: None)
         for running in tuple(self._running.values()):
             running.cancel()
 
