@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from processes import ROOT, find_free_port
 from redis_server import block
 from scripted_worker import script
 from several_rig import WORKSPACE, Customers, hang_up, is_alive, worker_pids
+from tls_files import write_certificate
 
 DELAYS = (0, 0, 0.05, 0.3, 1)
 
@@ -158,3 +161,54 @@ def test_a_store_that_is_not_shared_is_for_one_process(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
     assert done.returncode == 2
     assert ":1:12: processes: store sqlite is for one process" in done.stderr
+
+
+def test_sockets_of_systemd_and_tls_are_handed_on(tmp_path: Path) -> None:
+    """To workers, and to the process that takes over from them."""
+    activate = shutil.which("systemd-socket-activate")
+    if activate is None:
+        pytest.skip("systemd-socket-activate is not installed (Debian's package systemd)")
+    given, tls, admin = (find_free_port() for _ in range(3))
+    pem = write_certificate(tmp_path, "127.0.0.1", datetime.timedelta(days=1))
+    config = {
+        "listen": ["systemd:domain=INET:index=0", f"ssl:{tls}:interface=127.0.0.1:privateKey={pem}:certKey={pem}"],
+        "admin": {"listen": [f"tcp:{admin}:interface=127.0.0.1"]},
+        "store": block(),
+    }
+    file, log = tmp_path / "ngpu.yaml", tmp_path / "log"
+
+    def answers() -> bool:
+        try:
+            plain = requests.get(f"http://127.0.0.1:{given}/none", timeout=5)
+            safe = requests.get(f"https://127.0.0.1:{tls}/none", timeout=5, verify=str(pem))
+        except (requests.ConnectionError, requests.Timeout):
+            return False
+        return plain.status_code == safe.status_code == 404
+
+    file.write_text(yaml.safe_dump({**config, "processes": 2}))
+    command = [
+        activate,
+        "--fdname=web",
+        "-l",
+        f"127.0.0.1:{given}",
+        sys.executable,
+        "-m",
+        "ngpu.cli",
+        "run",
+        "-c",
+        str(file),
+    ]
+    with log.open("wb") as out:
+        gateway = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+    try:
+        eventually(answers, "it answers", 40)
+        file.write_text(yaml.safe_dump({**config, "processes": 1}))
+        hang_up(gateway.pid)
+        eventually(lambda: log.read_text().count("starting up") == 4, "one process serves", 40)
+        assert answers(), log.read_text()
+        hang_up(gateway.pid)
+        eventually(lambda: log.read_text().count("starting up") == 5, "another one serves", 40)
+        assert answers(), log.read_text()
+    finally:
+        os.killpg(gateway.pid, signal.SIGKILL)
+        gateway.wait()

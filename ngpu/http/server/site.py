@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, getChildForRequest
+from zope.interface import implementer
 
 from ngpu.http.server.channel import Channel
 from ngpu.http.server.limits import Limits
@@ -35,6 +36,7 @@ class _Full(Protocol):
         self.transport.loseConnection()
 
 
+@implementer(IProtocolNegotiationFactory)
 class Site(Factory[Any]):
     """Serves a resource (a Klein application's) over HTTP/1.1.
 
@@ -63,6 +65,10 @@ class Site(Factory[Any]):
         self._ticking: IDelayedCall | None = None
         self._second = -1
         self._date = b""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken over TLS (RFC 7301); a client that offers names, and not this one, is refused."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A connection, or a 503 to the one that is too many."""
