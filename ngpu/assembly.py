@@ -20,7 +20,7 @@ from ngpu.discovery import Plugins
 from ngpu.egress import Egress
 from ngpu.errors import ConfigError
 from ngpu.fetch import Fetcher, make_fetcher
-from ngpu.figures import Figures
+from ngpu.figures import Exposing, Figures
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.health import HealthChecks
 from ngpu.fleet.making import make_fleet
@@ -43,6 +43,7 @@ from ngpu.interfaces import ISelectionPolicy, PluginContext
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
+from ngpu.processes.worker import Worker
 from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
 from ngpu.settings import (
@@ -85,11 +86,14 @@ class Parts:
     admin: ListenerSite
 
 
-def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_log: IO[str]) -> Parts:
+def assemble(
+    loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_log: IO[str], worker: Worker | None = None
+) -> Parts:
     """Make everything, start nothing.
 
     :param token: of the admin listener.
     :param access_log: where its lines go.
+    :param worker: this process as one of several.
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
@@ -97,7 +101,8 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     context = PluginContext(reactor, Random(), str(settings.folder), fetcher)
     store: IStore = plugins.make("store", settings.store.kind, settings.store.options, context)
     roster = Roster(nodes_by_key(settings.nodes), reactor, store.slots, store.news)
-    metrics = Metrics(roster.labels)
+    process = 0 if worker is None else worker.number
+    metrics = Metrics(roster.labels, process)
     for workspace in settings.workspaces:
         roster.put(workspace, _policy(plugins, context, workspace))
     connections = Connections(reactor)
@@ -177,7 +182,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
     ]
-    admin = admin_resource(gateway, Figures(metrics, roster.lines, store), token, settings.admin.open_metrics, routes)
+    figures: Exposing = Figures(metrics, roster.lines, store)
+    if worker is not None:
+        figures = worker.share(figures)
+    admin = admin_resource(gateway, figures, token, settings.admin.open_metrics, routes)
     return Parts(
         store,
         connections,
@@ -192,8 +200,10 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
         desk,
         archives,
         fleet,
-        ListenerSite(public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids)),
-        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids)),
+        ListenerSite(
+            public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
+        ),
+        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids, process)),
     )
 
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from ngpu.interfaces import ITaskStore
 from ngpu.line import Line
 from ngpu.metrics import Metrics
+
+
+class Exposing(Protocol):
+    """Whoever answers a scrape."""
+
+    async def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
 
 
 class Figures:

@@ -84,14 +84,19 @@ class Media:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = self._key = self._key or self._make_key()
         for old in self._folder.iterdir():
-            if old.name != _KEY and old.stat().st_mtime < now - self._ttl - 1:
-                old.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process cleans up, too
+                if old.name != _KEY and old.stat().st_mtime < now - self._ttl - 1:
+                    old.unlink()
         _write(self._folder / name, data)
         return key
 
     def _make_key(self) -> bytes:
-        with suppress(FileExistsError):
-            _write(self._folder / _KEY, secrets.token_bytes(_KEY_BYTES))
+        if not (self._folder / _KEY).exists():
+            whole = self._folder / f"{_KEY}-{secrets.token_hex(_NAME_BYTES)}"
+            _write(whole, secrets.token_bytes(_KEY_BYTES))
+            with suppress(FileExistsError):  # of several processes one makes it, and none reads a part of it
+                os.link(whole, self._folder / _KEY)
+            whole.unlink(missing_ok=True)
         return self._read_key()
 
     def _read_key(self) -> bytes:

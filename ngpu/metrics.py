@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from ngpu.outbox import Backlog
 
@@ -22,9 +24,11 @@ class Metrics:
 
     :param labels: what to call each workspace, by id; an id can be a credential, and so is never shown. Read anew
         each time: workspaces come and go.
+    :param process: which of several processes this is, for the label of that name; 0 where there is but one.
     """
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], process: int = 0) -> None:
+        self._process = process
         self._labels = labels
         self._sources: list[Callable[[], None]] = []
         self.registry = CollectorRegistry()
@@ -135,4 +139,23 @@ class Metrics:
         """Everything, in Prometheus' text format."""
         for bring_up_to_date in self._sources:
             bring_up_to_date()
-        return generate_latest(self.registry)
+        if not self._process:
+            return generate_latest(self.registry)
+        labelled = CollectorRegistry()
+        labelled.register(_Labelled(self.registry, str(self._process)))
+        return generate_latest(labelled)
+
+
+class _Labelled(Collector):
+    """Everything of a registry, with the process that it is of."""
+
+    def __init__(self, registry: CollectorRegistry, process: str) -> None:
+        self._registry = registry
+        self._process = process
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector.collect`."""
+        for metric in self._registry.collect():
+            samples = [each._replace(labels={**each.labels, "process": self._process}) for each in metric.samples]
+            metric.samples = samples
+            yield metric

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.assembly import Parts
 from ngpu.errors import NgpuError
-from ngpu.http.listener import ListenerSite
+from ngpu.processes.ending import Ending
+from ngpu.processes.hangup import Hangups
+from ngpu.processes.outline import Checker
+from ngpu.processes.sockets import Sockets
+from ngpu.processes.worker import Worker
 from ngpu.settings import Settings
 
 DRAIN = 20.0
@@ -26,6 +26,9 @@ DRAIN = 20.0
 FLUSH = 5.0
 """Seconds that replies then get to go out in; a connection cut before would take its client's result with it."""
 
+IDLE = 1.0
+"""Seconds in which a client that has a connection may still send a request on it, while another process takes over."""
+
 _LOOK_AGAIN = 0.05
 
 
@@ -33,23 +36,47 @@ class GatewayService(Service):
     """Starts and stops the parts.
 
     :param reactor: the one that runs; a start that fails stops it, and the process ends with status 1.
+    :param checker: looks at the configuration when it is to be read anew.
+    :param worker: this process as one of several.
+    :param ready: called once it serves.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, parts: Parts, settings: Settings, reactor: Any) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        reactor: Any,
+        sockets: Sockets,
+        ending: Ending,
+        checker: Checker,
+        worker: Worker | None,
+        ready: Callable[[], None],
+    ) -> None:
         self._parts = parts
         self._settings = settings
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
+        self._sockets = sockets
+        self._ending = ending
+        self._checker = checker
+        self._worker = worker
+        self._ready = ready
+        self._hangups = Hangups(reactor, self._reload)
         self._starting: Deferred[None] | None = None
         self._settling: Deferred[None] | None = None
+        self._retiring: Deferred[None] | None = None
+        self._retired = self._succeeded = False
 
     def startService(self) -> None:
         """Open the store, settle what an earlier process left, check the replicas, then listen."""
         super().startService()  # type: ignore[no-untyped-call]
+        if self._worker is None:
+            self._hangups.install()
+        else:
+            self._worker.start(self._give_way)
         self._starting = Deferred.fromCoroutine(self._start())
-        self._starting.addErrback(self._failed)
+        self._starting.addErrback(self._ending.failed)
 
     async def _start(self) -> None:
         parts = self._parts
@@ -67,37 +94,73 @@ class GatewayService(Service):
         parts.webhooks.start()
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
-                self._ports.append(await self._listen(site, description))
-
-    async def _listen(self, site: ListenerSite, description: str) -> IListeningPort:
-        try:
-            port: IListeningPort = await serverFromString(self._reactor, description).listen(site)
-        except CannotListenError as error:
-            raise NgpuError(f"cannot listen on {description}: {error.socketError}") from None
-        except OSError as error:
-            raise NgpuError(f"cannot listen on {description}: {error}") from None
-        self.log.info("listening on {description}", description=description)
-        return port
+                await self._sockets.listen(description, site)
+                self.log.info("listening on {description}", description=description)
+        if self._worker is not None:
+            self._worker.ready()
+        self._ready()
+        self._hangups.ready()
 
     def _not_settled(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
             self.log.failure("removed workspaces are not settled", failure=failure)
 
-    def _failed(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
+    async def _reload(self) -> None:
+        """Become a process with the configuration, and the code, that is there now; connections wait meanwhile."""
+        plan, why = await self._checker.plan()
+        listen: tuple[str, ...] = ()
+        try:
+            for description in plan.outline.listen if plan is not None else ():
+                if description not in self._sockets:
+                    await self._sockets.hold(description)
+                listen += (description,)
+        except NgpuError as error:
+            plan, why = None, str(error)
+        if plan is None:
+            await self._sockets.close(*self._settings.listen, *self._settings.admin.listen)
+            self.log.error("nothing was changed: {why}", why=why)
             return
-        if failure.check(NgpuError):
-            print(f"ngpu: {failure.getErrorMessage()}", file=sys.stderr)
-        else:
-            self.log.failure("the gateway could not start", failure=failure)
-        # twistd has no other way to end with a status of ours
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit)
+        self.log.info("the configuration is read anew: calls end, and new ones wait")
+        self._sockets.pause()
+        await self._retire(DRAIN)
+        await self._sockets.close(*listen)
+        self._succeeded = True
+        self._ending.become_successor(self._sockets.descriptors())
+
+    def _give_way(self) -> None:
+        """Another worker has taken this one's place."""
+        if self._retiring is None:
+            self._retiring = Deferred.fromCoroutine(self._end_slowly())
+            self._retiring.addErrback(lambda failure: failure.trap(CancelledError))
+
+    async def _end_slowly(self) -> None:
+        await self._sockets.close()
+        longest = max((each.timeout for each in self._parts.roster.workspaces.values()), default=0.0)
+        await self._retire(max(DRAIN, longest))
         self._reactor.stop()
 
-    def _exit(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+    async def _retire(self, seconds: float) -> None:
+        """Let everything that has come in come to its end, for so many seconds; nothing is refused."""
+        parts = self._parts
+        sites = (parts.public, parts.admin)
+        now = self._reactor.seconds
+        started = now()
+        parts.dispatcher.retire()
+        for site in sites:
+            site.retire()
+        while sum(site.idle for site in sites) and now() < started + IDLE:
+            await deferLater(self._reactor, _LOOK_AGAIN)
+        for site in sites:
+            site.close_idle()
+        await parts.store.leadership.resign()
+        while self._busy() and now() < started + seconds:
+            await deferLater(self._reactor, _LOOK_AGAIN)
+        self._retired = True
+
+    def _busy(self) -> bool:
+        parts = self._parts
+        waiting = any(line.waiting for line in parts.roster.lines.values())
+        return bool(parts.public.connections or parts.admin.connections or parts.dispatcher.busy or waiting)
 
     def stopService(self) -> Deferred[None]:
         """Take in nothing more, let calls end, then let go of everything."""
@@ -106,13 +169,12 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         parts = self._parts
-        for pending in (self._starting, self._settling):
+        self._hangups.stop()
+        for pending in (self._starting, self._settling, self._retiring):
             if pending is not None:
                 pending.cancel()
-        for port in self._ports:
-            stopped = port.stopListening()
-            if stopped is not None:
-                await stopped
+        if not self._succeeded:
+            await self._sockets.close()
         parts.health.stop()
         parts.following.stop()
         if parts.desk is not None:
@@ -122,7 +184,7 @@ class GatewayService(Service):
             site.close_idle()
         for line in parts.roster.lines.values():
             line.close()
-        await parts.dispatcher.stop(DRAIN)
+        await parts.dispatcher.stop(FLUSH if self._retired else DRAIN)
         until = self._reactor.seconds() + FLUSH
         while parts.public.unfinished and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_AGAIN)

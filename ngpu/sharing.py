@@ -82,6 +82,9 @@ class ILeadership(Interface):
     def watch(changed: Callable[[], None]) -> None:
         """Call this when it has begun to lead, or ceased."""
 
+    async def resign() -> None:
+        """Lead no more, for good, so that another one begins at once; once more does nothing."""
+
 
 @implementer(INews)
 class _NoNews:
@@ -101,6 +104,9 @@ class _Only:
 
     def watch(self, changed: Callable[[], None]) -> None:
         """It stays so."""
+
+    async def resign(self) -> None:
+        """Nobody else would begin."""
 
 
 class Alone:

@@ -18,8 +18,14 @@ from ngpu.discovery import discover
 from ngpu.errors import ConfigError
 from ngpu.fetch import make_fetcher
 from ngpu.interfaces import PluginContext
+from ngpu.processes.ending import Ending
+from ngpu.processes.handed import Handed, Role
+from ngpu.processes.outline import Checker, Outline, Plan, tell_outline
+from ngpu.processes.parent import Parent
+from ngpu.processes.sockets import Sockets
+from ngpu.processes.worker import Worker
 from ngpu.service import GatewayService
-from ngpu.settings import CheckBlock, Loaded, load
+from ngpu.settings import CheckBlock, Loaded, loads, read_file
 
 _TOKEN_BYTES = 24
 
@@ -32,41 +38,64 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """The gateway's service; a configuration that cannot be used ends the process with a report on standard error."""
+    """The service of this process; a configuration that cannot be used ends it with a report on standard error."""
     from twisted.internet import reactor
 
+    handed = Handed.take(os.environ)
+    pid_file = "" if options.parent is None else str(options.parent["pidfile"] or "")
     try:
-        return service_of(Path(options["config"]), reactor)
+        return service_of(Path(options["config"]), reactor, handed, Ending(reactor, pid_file))
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(ConfigError.exit_status) from None
 
 
-def service_of(path: Path, reactor: Any) -> GatewayService:
+def service_of(path: Path, reactor: Any, handed: Handed | None = None, ending: Ending | None = None) -> IService:
     """Everything between a configuration file and a service that can be started.
 
+    :param handed: what this process got from the one that started it.
     :raises ConfigError: with the whole report.
     """
-    loaded = check(path, reactor)
-    for warning in loaded.warnings:
-        print(warning, file=sys.stderr)
+    handed, ending = handed or Handed(), ending or Ending(reactor)
+    text = handed.text() or read_file(path)
+    loaded = check(path, reactor, text)
+    outline = Outline.of(loaded.settings)
+    if handed.role is Role.CHECK:
+        tell_outline(handed, outline)
+        raise SystemExit
+    if handed.role is not Role.WORKER:
+        for warning in loaded.warnings:
+            print(warning, file=sys.stderr)
+    token = admin_token(loaded)  # before there are workers, so that there is one
+    out = (sys.stdout.buffer, sys.stderr.buffer)
+    worker = Worker(handed, reactor) if handed.role is Role.WORKER else None
+    sockets = Sockets(reactor, handed.sockets, shared=worker is not None)
+    if worker is None and outline.processes > 1:
+        return Parent(path, Plan(text, outline), sockets, reactor, out, ending, _ready)
     plugins = discover(loaded.settings.plugins.path)
-    parts = assemble(loaded, plugins, reactor, admin_token(loaded), sys.stdout)
-    return GatewayService(parts, loaded.settings, reactor)
+    parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker)
+    checker = Checker(path, reactor, out)
+    return GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, _ready)
 
 
-def check(path: Path, clock: Any) -> Loaded:
+def check(path: Path, clock: Any, text: str | None = None) -> Loaded:
     """Read a configuration and find everything that is wrong with it, its plugins' options included.
 
+    :param text: the file's, where that is known already.
     :raises ConfigError: with the whole report.
     """
+    folder = path.absolute().parent
 
     def find_plugins(folders: Sequence[Path]) -> CheckBlock:
         plugins = discover(folders)
-        context = PluginContext(clock, Random(), str(path.absolute().parent), make_fetcher(clock))
+        context = PluginContext(clock, Random(), str(folder), make_fetcher(clock))
         return lambda family, name, options: plugins.make(family, name, options, context)
 
-    return load(path, find_plugins=find_plugins)
+    return loads(read_file(path) if text is None else text, str(path), folder, find_plugins)
+
+
+def _ready() -> None:
+    """Called once the gateway, all of its workers where there are some, serves: for whoever is to be told."""
 
 
 def admin_token(loaded: Loaded) -> str:

@@ -59,6 +59,7 @@ ROOMS = (
     "allowance",
     "submission",
     "figures",
+    "processes",
     "raw",
     "gateway",
     "backlog",

@@ -89,7 +89,7 @@ class SharedStore:
 
     async def close(self) -> None:
         self.slots.stop()
-        await self.leadership.stop()
+        await self.leadership.resign()
         await self.desk.close()
         await self.news.stop()
         for link in self.links:

@@ -21,6 +21,7 @@ class AccessLog:
 
     :param listener: its name, `public` or `admin`.
     :param path_of: what is shown as a request's path, where that is not the path itself.
+    :param process: which of several processes this is; 0 where there is but one.
     """
 
     def __init__(
@@ -29,7 +30,9 @@ class AccessLog:
         out: IO[str],
         metrics: Metrics,
         path_of: Callable[[NgpuRequest], str] = lambda request: request.path.decode("latin-1"),
+        process: int = 0,
     ) -> None:
+        self._process = {"process": process} if process else {}
         self._path_of = path_of
         self._listener = listener
         self._out = out
@@ -61,6 +64,8 @@ class AccessLog:
 
     def _write(self, now: float, **fields: object) -> None:
         time = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"time": time, "listener": self._listener, **fields}).replace("\x7f", "\\u007f")
+        line = json.dumps({"time": time, "listener": self._listener, **self._process, **fields}).replace(
+            "\x7f", "\\u007f"
+        )
         self._out.write(line + "\n")
         self._out.flush()

@@ -10,7 +10,7 @@ from klein import Klein
 from twisted.web.resource import IResource
 
 from ngpu.errors import Unauthorized
-from ngpu.figures import Figures
+from ngpu.figures import Exposing
 from ngpu.gateway import Gateway
 from ngpu.http.reply import Reply
 from ngpu.http.routes import Route, add_route, answer_http_errors
@@ -30,7 +30,7 @@ AdminRoute = tuple[str, str, Route]
 
 
 def admin_resource(
-    gateway: Gateway, figures: Figures, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()
+    gateway: Gateway, figures: Exposing, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()
 ) -> IResource:
     """What the admin listener serves.
 

@@ -52,6 +52,14 @@ def load(path: Path, find_plugins: FindPlugins | None = None) -> Loaded:
     :param find_plugins: finds the plugins, and so lets the blocks that name them be checked with all else.
     :raises SettingsError: with everything that is wrong.
     """
+    return loads(read_file(path), str(path), path.absolute().parent, find_plugins)
+
+
+def read_file(path: Path) -> str:
+    """The text of a configuration file.
+
+    :raises SettingsError: it cannot be read, or is no text.
+    """
     name = str(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -66,11 +74,10 @@ def load(path: Path, find_plugins: FindPlugins | None = None) -> Loaded:
     if len(data) > MAX_FILE:
         raise _unusable(name, "is larger than 4 MiB, the most that a configuration may have")
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _unusable(name, f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}") from None
-    return loads(text, name, path.absolute().parent, find_plugins)
 
 
 def loads(

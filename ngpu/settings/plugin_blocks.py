@@ -68,6 +68,7 @@ def _check_engines(document: Document, check: CheckBlock) -> Iterator[Problem]:
 def _check_store(document: Document, check: CheckBlock) -> Iterator[Problem]:
     """``store`` says the name as ``kind``, and the options beside it."""
     block = document.get("store")
+    block = {} if block is None else block
     if not isinstance(block, dict) or not all(isinstance(key, str) for key in block):
         return
     options = {key: value for key, value in block.items() if key != "kind"}
@@ -75,9 +76,14 @@ def _check_store(document: Document, check: CheckBlock) -> Iterator[Problem]:
     if not isinstance(kind, str):
         return
     try:
-        check("store", kind, options)
+        store = check("store", kind, options)
     except ConfigError as error:
         yield _problem(document, ("store", *(error.path[1:] or ("kind",))), str(error))
+        return
+    processes = document.get("processes")
+    if getattr(store, "slots", None) is None and type(processes) is int and processes > 1:
+        why = f"store {kind} is for one process: set it to 1, or take a store that several share, such as redis"
+        yield _problem(document, ("processes",), why)
 
 
 def _check(

@@ -11,9 +11,6 @@ from ngpu.settings.report import Path, Problem
 
 def check_scope(document: Document) -> Iterator[Problem]:
     """What is right but cannot be served by this version."""
-    processes = document.get("processes")
-    if type(processes) is int and processes > 1:
-        yield _at(document, ("processes",), "this version runs one process: set it to 1")
     engines = any(node.get("engine") for _, node in document.blocks("nodes"))
     for path, workspace in document.blocks("workspaces"):
         if workspace.get("upstream") and workspace.get("image") is not None:

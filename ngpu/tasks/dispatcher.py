@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
 from ngpu.tasks.retrying import next_leases
 from ngpu.tasks.runs import Runs
+from ngpu.tasks.ticking import ticker
 from ngpu.waiting import echo
 
 SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
@@ -74,15 +75,14 @@ class Dispatcher:
         self._stopping = False
         self._serving: set[Deferred[Any]] = set()
         self._doubtful: set[str] = set()
-        self._tickers = [self._ticker(self._settle), self._ticker(self._purge)]
+        self._tickers = [ticker(work, clock, self.log) for work in (self._settle, self._purge)]
 
     async def start(self) -> None:
         """Settle the tasks that a dead process was running, then begin to run what waits."""
         await self._take_over()
         await self._look_for_queued()
-        for ticker, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
-            ticker.clock = self._clock
-            ticker.start(seconds)
+        for looping, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
+            looping.start(seconds)
 
     async def _take_over(self) -> None:
         """Settle what gateways that are gone were running."""
@@ -168,14 +168,24 @@ class Dispatcher:
         """What is known of the workspace's tasks that wait."""
         return self._foresight.setdefault(workspace, Foresight(self._workspaces[workspace].queue.limit))
 
-    async def stop(self, grace: float) -> None:
-        """Claim nothing more; let what runs come to its end for so many seconds."""
+    def retire(self) -> None:
+        """Claim nothing more; what runs goes on."""
         self._stopping = True
-        for ticker in self._tickers:
-            if ticker.running:
-                ticker.stop()
+        for looping in self._tickers:
+            if looping.running:
+                looping.stop()
         for pump in tuple(self._pumps.values()):
             pump.cancel()
+        self._runs.retire()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs, or is about to."""
+        return bool(self._serving or self._runs.running)
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more; let what runs come to its end for so many seconds."""
+        self.retire()
         await self._runs.stop(grace)
         await DeferredList([echo(served) for served in self._serving])
 
@@ -286,10 +296,3 @@ class Dispatcher:
         longest = now - max(kept.values(), default=RETENTION)
         while not self._stopping and await self._store.purge(retention, longest):
             pass
-
-    def _ticker(self, work: object) -> LoopingCall:
-        def tick() -> Deferred[None]:
-            done = Deferred.fromCoroutine(work())  # type: ignore[operator]
-            return done.addErrback(lambda failure: self.log.error("{error}", error=failure.getErrorMessage()))
-
-        return LoopingCall(tick)

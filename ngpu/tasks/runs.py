@@ -56,7 +56,7 @@ class Runs:
     """Takes tasks that hold a slot to their end, and records it.
 
     :param conversations: of tasks that have an app.
-    :ivar stopping: whether `stop` was called.
+    :ivar stopping: whether `retire` or `stop` was called.
     """
 
     log = Logger("ngpu.tasks")
@@ -155,15 +155,18 @@ class Runs:
         told = self.conversations.told.of(task.id) if self.conversations is not None else None
         return {"progress": told} if task.status is TaskStatus.RUNNING and told is not None else {}
 
+    def retire(self) -> None:
+        """Another process takes over: nobody waits here for tasks any more, and what runs is left to its end."""
+        self.stopping = True
+        self._watches.wake_all()  # with the id in hand, its client can ask the next process
+
     async def stop(self, grace: float) -> None:
         """Let runs come to their end for so many seconds, then cut them: the next start finds and settles them."""
-        self.stopping = True
+        self.retire()
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
-        self._watches.wake_all()  # with the id in hand, its client can ask the next process
         over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
-        over.addTimeout(grace, self._clock, lambda result, _: None)
-        await over
+        await over.addTimeout(grace, self._clock, lambda result, _: None)
         for running in tuple(self._running.values()):
             running.cancel()
 

@@ -59,6 +59,11 @@ class _Leadership:
         """See `ILeadership.watch`."""
         self.watchers.append(changed)
 
+    async def resign(self) -> None:
+        """See `ILeadership.resign`; the first of the others leads then."""
+        if self.leads():
+            self._hall.lead(next((each for each in self._hall.gateways if each is not self._gateway), None))
+
 
 @implementer(INews, ISlots)
 class SharedGateway:

@@ -52,7 +52,7 @@ TABLE = [
     ("processes: yes", "f:1:12: processes: must be a whole number, not true"),
     ("processes: 1.5", "f:1:12: processes: must be a whole number, not a fraction"),
     ("processes: 0", "f:1:12: processes: must be 1 or more"),
-    ("processes: 2", "f:1:12: processes: this version runs one process: set it to 1"),
+
     ("admin: {open_metrics: 'true'}", "f:1:23: admin.open_metrics: must be true or false, without quotes"),
     ("admin: {open_metrics: maybe}", "f:1:23: admin.open_metrics: must be true or false"),
     ("admin: {token_file: 5}", "f:1:21: admin.token_file: must be a path: put it in quotes, \"5\""),

@@ -63,7 +63,7 @@ async def test_one_leads_and_the_next_one_at_once_when_it_stops(gateways: Gatewa
         assert await leader(stores) is first, "it is renewed"
         await pause(0.02)
     began = time.monotonic()
-    await first.leadership.stop()
+    await first.leadership.resign()
     assert told == [False]
     second = await leader(stores)
     assert second is not first

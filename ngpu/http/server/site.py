@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource, getChildForRequest
+from zope.interface import implementer
 
 from ngpu.http.server.channel import Channel
 from ngpu.http.server.limits import Limits
@@ -35,6 +36,7 @@ class _Full(Protocol):
         self.transport.loseConnection()
 
 
+@implementer(IProtocolNegotiationFactory)
 class Site(Factory[Any]):
     """Serves a resource (a Klein application's) over HTTP/1.1.
 
@@ -64,6 +66,10 @@ class Site(Factory[Any]):
         self._second = -1
         self._date = b""
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken over TLS (RFC 7301); a client that offers names, and not this one, is refused."""
+        return [b"http/1.1"]
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A connection, or a 503 to the one that is too many."""
         protocol = Channel(self) if len(self._channels) < self.limits.connections else _Full(self.date())
@@ -84,6 +90,15 @@ class Site(Factory[Any]):
     def unfinished(self) -> int:
         """How many of them have one, or still send their last reply."""
         return sum(channel.phase is not Phase.HEAD for channel in self._channels)
+
+    @property
+    def idle(self) -> int:
+        """How many of them have no request of which the head is complete."""
+        return sum(channel.phase is Phase.HEAD for channel in self._channels)
+
+    def retire(self) -> None:
+        """Let every connection end with its next reply, so that its client makes another one, elsewhere."""
+        self.draining = True
 
     def close_idle(self) -> None:
         """Begin to drain: close connections that wait for a request, and let every other end with its next reply."""

@@ -100,8 +100,8 @@ class RedisLeadership:
         self._work = Deferred.fromCoroutine(self._tries())
         self._deaf = self._news.hear("leader", lambda words: self._wake())
 
-    async def stop(self) -> None:
-        """Let go of it, so that another one begins at once; before the store is closed."""
+    async def resign(self) -> None:
+        """See ``ILeadership.resign``; before the store is closed."""
         if self._work is None or self._stopped:
             return
         self._stopped = True

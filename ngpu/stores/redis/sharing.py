@@ -69,7 +69,7 @@ class Sharing:
     async def let_go(self) -> None:
         """Lead no more, and hold nothing new; what is written goes on."""
         self.slots.stop()
-        await self.leadership.stop()
+        await self.leadership.resign()
 
     async def leave(self) -> None:
         """Be none of them any more; nothing more is written."""

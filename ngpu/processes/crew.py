@@ -1,0 +1,161 @@
+"""The workers: each has a place, and a place is never empty for long."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from twisted.internet.defer import DeferredList
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from ngpu.processes.backoff import Backoff
+from ngpu.processes.child import Child, how
+from ngpu.processes.handed import Role, command
+from ngpu.processes.outline import Plan
+from ngpu.processes.sockets import Sockets
+from ngpu.waiting import echo
+
+FIGURES_WITHIN = 3.0
+"""Seconds that a worker has for its figures; one that is slower is left out of that scrape."""
+
+STOPPED_WITHIN = 40.0
+"""Seconds that workers have to end in after SIGTERM, which is longer than they take to let calls end."""
+
+
+class Crew:
+    """Starts, watches, replaces and stops workers.
+
+    :param out: where what they print goes: standard output and standard error.
+    """
+
+    log = Logger("ngpu")
+
+    def __init__(self, path: Path, sockets: Sockets, reactor: Any, out: tuple[IO[bytes], IO[bytes]]) -> None:
+        self._path = path
+        self._sockets = sockets
+        self._reactor = reactor
+        self._out = out
+        self._plan: Plan | None = None
+        self._places: dict[int, Child] = {}
+        self._backoffs: dict[int, Backoff] = {}
+        self._pending: dict[int, IDelayedCall] = {}
+        self._all: set[Child] = set()
+        self._stopping = False
+        self._registry = CollectorRegistry()
+        self._ready = Gauge("ngpu_workers", "Worker processes that serve", registry=self._registry)
+        self._ready.set_function(lambda: sum(child.is_ready for child in self._places.values()))
+        self._deaths = Counter(
+            "ngpu_worker_deaths", "Worker processes that died and were replaced", registry=self._registry
+        )
+
+    async def put(self, plan: Plan) -> int:
+        """Let as many workers as the plan has take the places of those that there are, once all of them are ready.
+
+        The first is waited for before the others are started: what it has to make is there then, and what it cannot do
+        is said once.
+
+        :returns: 0; or the status of one that has ended before it was ready: then all is as before.
+        """
+        fresh: dict[int, Child] = {}
+        for numbers in (range(1, 2), range(2, plan.outline.processes + 1)):
+            for number in numbers:
+                fresh[number] = self._start(number, plan)
+            for child in tuple(fresh.values()):
+                await child.ready
+            failed = [child for child in fresh.values() if not child.is_ready or child.ended.called]
+            if failed or self._stopping:
+                for child in fresh.values():
+                    child.signal(signal.SIGTERM)
+                return await failed[0].ended or 1 if failed else 1
+        before, self._places, self._plan = self._places, fresh, plan
+        self._backoffs = {number: Backoff() for number in fresh}
+        for pending in self._pending.values():
+            pending.cancel()
+        self._pending.clear()
+        for number, child in fresh.items():
+            child.ended.addCallback(self._died, number, child)
+        for child in before.values():
+            child.channel.tell("retire")
+        return 0
+
+    async def retire(self, seconds: float) -> None:
+        """Let all of them come to their end, for so many seconds; connections wait meanwhile."""
+        self._stopping = True
+        for child in self._all:
+            child.channel.tell("retire")
+        over = DeferredList([echo(child.ended) for child in self._all])
+        over.addTimeout(seconds, self._reactor, lambda result, _: None)
+        await over
+        await self.stop()
+
+    async def stop(self) -> None:
+        """End all of them; returns when they have."""
+        self._stopping = True
+        for pending in self._pending.values():
+            pending.cancel()
+        self._pending.clear()
+        for child in self._all:
+            child.signal(signal.SIGTERM)
+        late = self._reactor.callLater(STOPPED_WITHIN, self._kill)
+        await DeferredList([echo(child.ended) for child in self._all])
+        late.cancel()
+
+    async def figures(self) -> list[str]:
+        """The expositions of all workers, and of what is known of them here."""
+        asked = [child.channel.ask() for child in self._places.values() if child.is_ready]
+        for one in asked:
+            one.addTimeout(FIGURES_WITHIN, self._reactor)
+        answers = await DeferredList(asked, consumeErrors=True)
+        found = [text for fine, text in answers if fine and text is not None]
+        return [*found, generate_latest(self._registry).decode()]
+
+    def _start(self, number: int, plan: Plan) -> Child:
+        child = Child(number, self._reactor, self._out, self.figures)
+        descriptors: Mapping[str, int] = {
+            description: descriptor
+            for description, descriptor in self._sockets.descriptors().items()
+            if description in plan.outline.listen
+        }
+        child.start(command(self._path), Role.WORKER, descriptors, plan.text)
+        self._all.add(child)
+        child.ended.addCallback(self._over, child)
+        self.log.info("worker {number} is process {pid}", number=number, pid=child.pid)
+        return child
+
+    def _over(self, status: int, child: Child) -> int:
+        self._all.discard(child)
+        return status
+
+    def _died(self, status: int, number: int, child: Child) -> int:
+        """One that serves has ended: somebody else takes its place."""
+        if self._stopping or self._places.get(number) is not child:
+            return status
+        self._deaths.inc()
+        lived = self._reactor.seconds() - child.started
+        wait = self._backoffs[number].after(lived)
+        self.log.error(
+            "worker {number} (process {pid}) {how} after {lived:.1f} s; another one takes its place {when}{said}",
+            number=number,
+            pid=child.pid,
+            how=how(status),
+            lived=lived,
+            when=f"in {wait:g} s" if wait else "now",
+            said="".join(f"\n    {line}" for line in ("; it said last:", *child.last)) if child.last else "",
+        )
+        self._pending[number] = self._reactor.callLater(wait, self._replace, number)
+        return status
+
+    def _replace(self, number: int) -> None:
+        del self._pending[number]
+        assert self._plan is not None
+        child = self._places[number] = self._start(number, self._plan)
+        child.ended.addCallback(self._died, number, child)
+
+    def _kill(self) -> None:
+        self.log.error("{count} workers did not end in time, and are killed", count=len(self._all))
+        for child in self._all:
+            child.signal(signal.SIGKILL)

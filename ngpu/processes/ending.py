@@ -1,0 +1,67 @@
+"""How this process ends: with a status of ours, or by becoming its own successor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.errors import NgpuError
+from ngpu.processes.handed import Handed, Role
+
+
+class Ending:
+    """Stops the reactor, and does what twistd has no way for.
+
+    :param pid_file: of twistd; "" where there is none.
+    """
+
+    log = Logger("ngpu")
+
+    def __init__(self, reactor: Any, pid_file: str = "") -> None:
+        self._reactor = reactor
+        self._pid_file = pid_file
+
+    def failed(self, failure: Failure) -> None:
+        """The start failed: say why, and end with 1."""
+        if failure.check(CancelledError):
+            return
+        if failure.check(NgpuError):
+            print(f"ngpu: {failure.getErrorMessage()}", file=sys.stderr)
+        else:
+            self.log.failure("the gateway could not start", failure=failure)
+        self.leave(1)
+
+    def leave(self, status: int) -> None:
+        """End with that status, once everything is stopped."""
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, status)
+        self._reactor.stop()
+
+    def become_successor(self, sockets: Mapping[str, int]) -> None:
+        """Once everything is stopped, run the same command anew, in this very process, with these listening sockets."""
+        handed = Handed(Role.SUCCESSOR, {description: os.dup(each) for description, each in sockets.items()})
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed)
+        self._reactor.stop()
+
+    def _exit(self, status: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    def _execute(self, handed: Handed) -> None:
+        for descriptor in handed.sockets.values():
+            os.set_inheritable(descriptor, True)
+        if self._pid_file:
+            with suppress(OSError):
+                os.unlink(self._pid_file)  # else twistd finds that it runs already
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody again who takes it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], handed.environment())

@@ -1,0 +1,70 @@
+"""SIGHUP: read the configuration anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+_STDIN = 0
+
+
+class Hangups:
+    """Calls ``reload`` for each SIGHUP, one at a time; several that come during one are one more.
+
+    A terminal that was closed sends the same signal; then the process is to end.
+
+    :param reactor: the one that runs.
+    """
+
+    log = Logger("ngpu")
+
+    def __init__(self, reactor: Any, reload: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        self._reactor = reactor
+        self._reload = reload
+        self._due = False
+        self._ready = False
+        self._reloading: Deferred[None] | None = None
+        self._terminal = os.isatty(_STDIN)
+
+    def install(self) -> None:
+        """Take the signal from now on; reloads begin once the process is `ready`."""
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
+
+    def ready(self) -> None:
+        """A reload may begin."""
+        self._ready = True
+        self._next()
+
+    def stop(self) -> None:
+        """No more reloads; one that has begun is cancelled."""
+        self._ready = False
+        if self._reloading is not None:
+            self._reloading.cancel()
+
+    def _hung_up(self) -> None:
+        if self._terminal and not os.isatty(_STDIN):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        self._due = True
+        self._next()
+
+    def _next(self) -> None:
+        if self._due and self._ready and self._reloading is None:
+            self._due = False
+            self._reloading = reloading = Deferred.fromCoroutine(self._reload())
+            reloading.addErrback(self._failed)
+            reloading.addBoth(self._over)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self.log.failure("the reload failed; everything stays as it was", failure=failure)
+
+    def _over(self, _: object) -> None:
+        self._reloading = None
+        self._next()

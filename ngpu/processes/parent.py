@@ -1,0 +1,114 @@
+"""What runs where ``processes`` is more than one: it keeps the listening sockets, and the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ngpu.errors import NgpuError
+from ngpu.processes.crew import Crew
+from ngpu.processes.ending import Ending
+from ngpu.processes.hangup import Hangups
+from ngpu.processes.outline import Checker, Plan
+from ngpu.processes.sockets import Sockets
+
+RETIRED_WITHIN = 20.0
+"""Seconds that calls get to end in where nobody serves meanwhile: when one process takes the place of several."""
+
+
+class Parent(Service):
+    """Serves nothing itself.
+
+    :param plan: the configuration to begin with.
+    :param ready: called once all workers serve.
+    """
+
+    log = Logger("ngpu")
+
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan,
+        sockets: Sockets,
+        reactor: Any,
+        out: tuple[IO[bytes], IO[bytes]],
+        ending: Ending,
+        ready: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._sockets = sockets
+        self._ending = ending
+        self._ready = ready
+        self._crew = Crew(path, sockets, reactor, out)
+        self._checker = Checker(path, reactor, out)
+        self._hangups = Hangups(reactor, self._reload)
+        self._starting: Deferred[None] | None = None
+        self._succeeded = False
+
+    def startService(self) -> None:
+        """Bind the sockets, then start the workers."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._hangups.install()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._ending.failed)
+
+    async def _start(self) -> None:
+        for description in self._plan.outline.listen:
+            await self._sockets.hold(description)
+            self.log.info("listening on {description}", description=description)
+        await self._sockets.close(*self._plan.outline.listen)
+        status = await self._crew.put(self._plan)
+        if status:
+            self._ending.leave(max(1, status))
+            return
+        self.log.info("{count} workers serve", count=self._plan.outline.processes)
+        self._ready()
+        self._hangups.ready()
+
+    async def _reload(self) -> None:
+        plan, why = await self._checker.plan()
+        if plan is None:
+            self.log.error("nothing was changed: {why}", why=why)
+            return
+        new = [each for each in plan.outline.listen if each not in self._sockets]
+        kept = self._plan.outline.listen
+        try:
+            for description in new:
+                await self._sockets.hold(description)
+        except NgpuError as error:
+            await self._sockets.close(*kept)
+            self.log.error("nothing was changed: {why}", why=str(error))
+            return
+        if plan.outline.processes == 1:
+            await self._crew.retire(RETIRED_WITHIN)
+            await self._sockets.close(*plan.outline.listen)
+            self._succeeded = True
+            self._ending.become_successor(self._sockets.descriptors())
+            return
+        status = await self._crew.put(plan)
+        if status:
+            await self._sockets.close(*kept)
+            self.log.error("nothing was changed: a worker could not start with the new configuration")
+            return
+        self._plan = plan
+        await self._sockets.close(*plan.outline.listen)
+        self.log.info("reloaded: {count} workers serve", count=plan.outline.processes)
+
+    def stopService(self) -> Deferred[None]:
+        """End the workers, and then this process."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._hangups.stop()
+        if self._starting is not None:
+            self._starting.cancel()
+        stopping = Deferred.fromCoroutine(self._crew.stop())
+        if not self._succeeded:
+            await self._sockets.close()
+        await stopping

@@ -1,0 +1,214 @@
+"""Several processes behind the same listening sockets, on one Redis: customers notice nothing of their ends."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from api_rig import Rig, configuration, eventually, rig_of, workspace
+from processes import ROOT, find_free_port
+from redis_server import block
+from scripted_worker import script
+from several_rig import WORKSPACE, Customers, hang_up, is_alive, worker_pids
+from tls_files import write_certificate
+
+DELAYS = (0, 0, 0.05, 0.3, 1)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with rig_of(
+        tmp_path,
+        1,
+        lambda ports: configuration(workspace(WORKSPACE, *ports, slots=8), store=block(), processes=2),
+    ) as one:
+        one.gateway.ready_url = one.gateway.admin + "/readyz"
+        eventually(lambda: "2 workers serve" in one.gateway.log.read_text(), "all are there")
+        yield one
+
+
+def change(rig: Rig, **keys: object) -> None:
+    config = yaml.safe_load(rig.gateway.config_file.read_text())
+    rig.gateway.config_file.write_text(yaml.safe_dump({**config, **keys}))
+
+
+def pids(rig: Rig) -> dict[int, int]:
+    return worker_pids(rig.gateway.log)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused(rig: Rig) -> None:
+    """At once; one that dies again and again, ever more slowly."""
+    before = pids(rig)
+    with Customers(rig.gateway.url, *DELAYS) as customers:
+        eventually(lambda: customers.answered > 20, "calls are answered")
+        os.kill(before[1], signal.SIGKILL)
+        eventually(lambda: "ngpu_workers 2.0" in figures(rig), "it was replaced", within=10)
+        answered = customers.answered
+        eventually(lambda: customers.answered > answered + 20, "calls are answered again")
+    after = pids(rig)
+    assert after[1] != before[1] and after[2] == before[2]
+    assert len(customers.failures) <= len(DELAYS), "only the calls that it was serving"
+    assert all("Connection aborted" in each or "Connection broken" in each for each in customers.failures)
+    assert f"worker 1 (process {before[1]}) was ended by SIGKILL" in rig.gateway.log.read_text()
+    for deaths, wait in ((2, "in 1 s"), (3, "in 2 s")):
+        pid = pids(rig)[1]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda pid=pid: pids(rig)[1] != pid and "ngpu_workers 2.0" in figures(rig), "it was replaced")
+        assert f"ngpu_worker_deaths_total {deaths:.1f}" in figures(rig)
+        assert f"another one takes its place {wait}" in rig.gateway.log.read_text()
+
+
+def figures(rig: Rig) -> str:
+    reply = rig.admin("/metrics", rig.token)
+    assert reply.status_code == 200, reply.text
+    return reply.text
+
+
+def test_a_reload_under_load_loses_no_call(rig: Rig) -> None:
+    """Long calls are finished by the worker that has them, while others serve already."""
+    before = pids(rig)
+    client = rig.client(WORKSPACE)
+    queued = [client.submit(script(delay=0.5, body=b"ok")) for _ in range(8)]
+    with Customers(rig.gateway.url, *DELAYS) as customers:
+        eventually(lambda: customers.answered > 20, "calls are answered")
+        change(rig, workspaces=[workspace(each, rig.worker.port, slots=8) for each in (WORKSPACE, "4567")])
+        hang_up(rig.gateway.pid)
+        eventually(lambda: "reloaded: 2 workers serve" in rig.gateway.log.read_text(), "others serve")
+        eventually(lambda: not any(is_alive(pid) for pid in before.values()), "those before them have ended")
+    assert customers.failures == []
+    assert [client.ended(task)["data"] for task in queued] == ["ok"] * 8
+    other = rig.client("4567")
+    assert other.ended(other.submit(script(body=b"ok")))["data"] == "ok"
+    assert not set(before.values()) & set(pids(rig).values())
+
+
+def test_what_cannot_be_used_changes_nothing(rig: Rig) -> None:
+    """Neither a file that is wrong, nor one that no worker can start with; a replacement has the file as it was."""
+    before, good = pids(rig), rig.gateway.config_file.read_text()
+    rig.gateway.config_file.write_text(good + "\nprocesess: 1\n")
+    hang_up(rig.gateway.pid)
+    eventually(lambda: "nothing was changed" in rig.gateway.log.read_text(), "it says so")
+    assert pids(rig) == before
+    os.kill(before[2], signal.SIGKILL)
+    eventually(lambda: "ngpu_workers 2.0" in figures(rig) and pids(rig)[2] != before[2], "it was replaced")
+    rig.gateway.config_file.write_text(good)
+    change(rig, store={**block(), "url": f"redis://127.0.0.1:{find_free_port()}", "timeout": "1s"})
+    hang_up(rig.gateway.pid)
+    eventually(lambda: "a worker could not start" in rig.gateway.log.read_text(), "it says so")
+    assert rig.admin("/readyz").status_code == 200 and is_alive(before[1])
+
+
+def test_everybody_shows_the_figures_of_all_and_says_whose_a_line_is(rig: Rig) -> None:
+    for _ in range(40):
+        requests.get(rig.gateway.url + "/none", timeout=5)
+    lines = [each for each in rig.log_lines() if each["listener"] == "public"]
+    assert {each["process"] for each in lines} == {1, 2}
+    found = re.findall(r'ngpu_http_requests_total{listener="public",process="(\d)".*?} (\d+)', figures(rig))
+    assert {number for number, _ in found} == {"1", "2"} and sum(int(count) for _, count in found) == 40
+    assert figures(rig).count("# TYPE ngpu_http_requests_total") == 1
+    said = [line for line in rig.gateway.log.read_text().splitlines() if "listening on tcp" in line]
+    assert {line[:4] for line in said if line.startswith("[")} == {"[1] ", "[2] "}
+    os.kill(rig.gateway.pid, signal.SIGKILL)
+    eventually(lambda: not any(is_alive(pid) for pid in pids(rig).values()), "no worker outlives its parent")
+
+
+def test_a_unix_socket_is_shared_and_one_process_takes_over_from_several(rig: Rig) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="ngpu-s-"))
+    config = yaml.safe_load(rig.gateway.config_file.read_text())
+    before = rig.gateway.pid
+    with Customers(rig.gateway.url, *DELAYS) as customers:
+        for processes, said in ((1, "starting up"), (2, "2 workers serve")):
+            count = rig.gateway.log.read_text().count(said)
+            change(rig, listen=[*config["listen"], f"unix:{folder}/s"], processes=processes)
+            hang_up(before)
+            eventually(lambda said=said, count=count: rig.gateway.log.read_text().count(said) > count, said, 40)
+            eventually(lambda: (folder / "s").exists() and rig.admin("/readyz").ok, "it serves")
+            done = subprocess.run(
+                ["curl", "-s", "--unix-socket", str(folder / "s"), "http://x/none"], capture_output=True, timeout=20
+            )
+            assert b"404" in done.stdout
+    assert customers.failures == []
+    rig.gateway.stop()
+    assert not any(is_alive(pid) for pid in pids(rig).values())
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
+def test_a_start_that_fails_says_so_once_and_ends(tmp_path: Path) -> None:
+    store = {**block(), "url": f"redis://127.0.0.1:{find_free_port()}", "timeout": "1s"}
+    listen = {"listen": [f"tcp:{find_free_port()}"], "admin": {"listen": [f"tcp:{find_free_port()}"]}}
+    (tmp_path / "ngpu.yaml").write_text(yaml.safe_dump({**configuration(), **listen, "store": store, "processes": 3}))
+    command = [sys.executable, "-m", "ngpu.cli", "run", "-c", str(tmp_path / "ngpu.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert done.returncode == 1
+    assert done.stdout.count("ngpu: Redis at") == 1, done.stdout
+
+
+def test_a_store_that_is_not_shared_is_for_one_process(tmp_path: Path) -> None:
+    (tmp_path / "ngpu.yaml").write_text("processes: 2\n")
+    command = [sys.executable, "-m", "ngpu.cli", "check", "-c", str(tmp_path / "ngpu.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert done.returncode == 2
+    assert ":1:12: processes: store sqlite is for one process" in done.stderr
+
+
+def test_sockets_of_systemd_and_tls_are_handed_on(tmp_path: Path) -> None:
+    """To workers, and to the process that takes over from them."""
+    activate = shutil.which("systemd-socket-activate")
+    if activate is None:
+        pytest.skip("systemd-socket-activate is not installed (Debian's package systemd)")
+    given, tls, admin = (find_free_port() for _ in range(3))
+    pem = write_certificate(tmp_path, "127.0.0.1", datetime.timedelta(days=1))
+    config = {
+        "listen": ["systemd:domain=INET:index=0", f"ssl:{tls}:interface=127.0.0.1:privateKey={pem}:certKey={pem}"],
+        "admin": {"listen": [f"tcp:{admin}:interface=127.0.0.1"]},
+        "store": block(),
+    }
+    file, log = tmp_path / "ngpu.yaml", tmp_path / "log"
+
+    def answers() -> bool:
+        try:
+            plain = requests.get(f"http://127.0.0.1:{given}/none", timeout=5)
+            safe = requests.get(f"https://127.0.0.1:{tls}/none", timeout=5, verify=str(pem))
+        except (requests.ConnectionError, requests.Timeout):
+            return False
+        return plain.status_code == safe.status_code == 404
+
+    file.write_text(yaml.safe_dump({**config, "processes": 2}))
+    command = [
+        activate,
+        "--fdname=web",
+        "-l",
+        f"127.0.0.1:{given}",
+        sys.executable,
+        "-m",
+        "ngpu.cli",
+        "run",
+        "-c",
+        str(file),
+    ]
+    with log.open("wb") as out:
+        gateway = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+    try:
+        eventually(answers, "it answers", 40)
+        file.write_text(yaml.safe_dump({**config, "processes": 1}))
+        hang_up(gateway.pid)
+        eventually(lambda: log.read_text().count("starting up") == 4, "one process serves", 40)
+        assert answers(), log.read_text()
+        hang_up(gateway.pid)
+        eventually(lambda: log.read_text().count("starting up") == 5, "another one serves", 40)
+        assert answers(), log.read_text()
+    finally:
+        os.killpg(gateway.pid, signal.SIGKILL)
+        gateway.wait()
