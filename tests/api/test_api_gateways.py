@@ -124,6 +124,23 @@ def test_a_cancel_reaches_the_one_that_runs_it(house: House) -> None:
         one(number)
 
 
+def test_one_workspaces_backlog_is_not_anothers_wait(house: House) -> None:
+    """And tasks of one run in their order, whichever gateway took them in; a higher priority goes before."""
+    with ThreadPoolExecutor(12) as pool:
+        waiting = list(pool.map(lambda n: house.client(n % 3).submit(script(delay=0.03)), range(120)))
+    for number in range(3):
+        began = time.monotonic()
+        other = house.client(number, WIDE).submit(script(body=b"quick"))
+        assert house.client((number + 1) % 3, WIDE).ended(other)["data"] == "quick"
+        assert time.monotonic() - began < 1.5
+    urgent = house.client(2).submit(script(marker="urgent"), params={"taskPriority": "high"})
+    assert house.client(0).status(waiting[-1]) == "queued", "there is a backlog all the while"
+    house.client(1).ended(urgent)
+    assert house.client(0).status(waiting[-1]) == "queued", "it has overtaken the backlog"
+    right(house.client(0).ask("POST", "/user/purgeQueue"))
+    eventually(lambda: all(house.client(1).status(task_id) != "running" for task_id in waiting), "the last one is over")
+
+
 def submitted_to_run_on(house: House, number: int, credential: str, marker: str, delay: float) -> str:
     """A task that this gateway runs: the others are not asked to, while they are stopped."""
     others = [gateway for each, gateway in enumerate(house.gateways) if each != number]
