@@ -180,7 +180,7 @@ class Submitting:
             envelope = await self._parse(body, job.flat)
         else:
             envelope = Envelope(normal_address(raw_address), DataForm.RAW, body)
-            sent = [(name, request.requestHeaders.getRawHeaders(name, [])) for name in _RAW_FIELDS]
+            sent = [(name, request.head.named.get(name, ())) for name in _RAW_FIELDS]
             kept = tuple((name.title(), values[0]) for name, values in sent if values)
             fields = kept if kept and kept[0][0] == b"Content-Type" else fields + kept
             text = _is_text(body)

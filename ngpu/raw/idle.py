@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from ngpu.errors import CallTimeout, DialFailed, RequestTimeout
 from ngpu.interfaces import IBodySink, IForwarder
-from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.model import BytesBody, ReplyHead, UpstreamRequest
 from ngpu.passing import PassedRequest, Stream
 from ngpu.raw.websocket import SWITCHED
 from ngpu.upstream.dial import CancelledDialing
@@ -42,8 +42,9 @@ class IdleForwarder:
         :raises RequestTimeout: it was the client that stood still, and no replica is to blame.
         """
         watch = _Watch(self._clock, timeout)
-        watched, sent = _WatchedSink(sink, watch, self._idle), _WatchedBody(body, watch)
-        call = Deferred.fromCoroutine(self._inner.send(host, port, request, sent, watched, FOREVER))
+        watched = _WatchedSink(sink, watch, self._idle)
+        sent = None if isinstance(body, BytesBody) else _WatchedBody(body, watch)
+        call = Deferred.fromCoroutine(self._inner.send(host, port, request, sent or body, watched, FOREVER))
         watch.start(call)
         try:
             return await call
@@ -56,7 +57,7 @@ class IdleForwarder:
             if head is not None and head.status == SWITCHED:
                 return head  # nobody has failed: nobody had anything to say
             upgrades = isinstance(request, PassedRequest) and request.upgrade
-            if watched.waiting or (sent.waiting and not upgrades):
+            if watched.waiting or (sent is not None and sent.waiting and not upgrades):
                 raise RequestTimeout(f"The client sent, and took, nothing for {watch.patience:g} s.") from None
             where = "did not begin its reply, and nothing moved," if head is None else "stood still in its reply"
             raise CallTimeout(f"the replica {where} for {watch.patience:g} s") from None
