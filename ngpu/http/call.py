@@ -99,7 +99,9 @@ class Call:
         return self._is_trusted(self.request.peer_ip)
 
     def _is_trusted(self, address: str) -> bool:
-        return bool(self._trusted) and _is_ip(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+        if not self._trusted or not _is_ip(address):
+            return False
+        return any(ipaddress.ip_address(address) in network for network in self._trusted)
 
 
 def _is_ip(text: str) -> bool:
