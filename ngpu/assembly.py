@@ -16,6 +16,7 @@ from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import Desk, make_desk
+from ngpu.direct import DirectCalls
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress
 from ngpu.errors import ConfigError
@@ -120,9 +121,11 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store.documents, serving, archives, urls, metrics)
     gates = _gates(settings, plugins, context)
+    direct = DirectCalls(store, runs, reactor, metrics)
     gateway = Gateway(
         store=store,
         runs=runs,
+        direct=direct,
         dispatcher=dispatcher,
         lines=roster.lines,
         gates=gates,
@@ -150,7 +153,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     fleet.spare(workspaces.broken)
     desk = make_desk(settings, store.documents, Deployed(workspaces, fleet), urls, reactor)
     allowances = Allowances(store, settings.zone, reactor)
-    calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
+    calls = RawCalls(direct, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
     public = public_resource(
         settings,
         gateway=gateway,

@@ -56,6 +56,7 @@ ROOMS = (
     "allowance",
     "submission",
     "figures",
+    "direct",
     "raw",
     "gateway",
     "backlog",

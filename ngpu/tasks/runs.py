@@ -25,6 +25,7 @@ from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
+from ngpu.tasks.records import Last, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import echo
@@ -37,7 +38,7 @@ RECORD_AGAIN = 1.0
 
 _CHANGE = "/change"
 
-Last = tuple[int, bytes] | None
+
 T = TypeVar("T")
 
 
@@ -82,16 +83,24 @@ class Runs:
         self._averages: dict[str, float] = {}
 
     def run(
-        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
+        self,
+        task: Task,
+        body: Body,
+        lease: Slot,
+        workspace: Workspace,
+        next_lease: NextLease,
+        records: Records | None = None,
     ) -> Deferred[Ended | None]:
         """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
 
         Cancelling aborts the worker's call and leaves the record to the canceller.
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
+        :param records: where its record is; in the store by default.
         """
         self.changed(task.id)
-        return self._track(task.id, self._run(task, body, lease, workspace, next_lease)).addBoth(self._over, task.id)
+        work = self._run(task, body, lease, workspace, next_lease, records or self._store)
+        return self._track(task.id, work).addBoth(self._over, task.id)
 
     def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
         """Go on with a task of an earlier process; as `run`, but for the slot, which is waited for until its deadline.
@@ -171,15 +180,15 @@ class Runs:
         return done
 
     async def _run(
-        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
+        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
     ) -> Ended | None:
-        sink = ResultSink(self._store, task, workspace.result_limit)
+        sink = ResultSink(records, task, workspace.result_limit)
         body = PatientBody(body, self._clock)
 
         async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)
             if again is not None:
-                sink.task = await self.next_attempt(sink.task, again)
+                sink.task = await self.next_attempt(sink.task, again, records)
             return again
 
         last: Last = None
@@ -207,7 +216,7 @@ class Runs:
             result = None
         else:
             result = self._store.result_body(after) if sink.whole is None else BytesBody(sink.whole)
-        return Ended(after, result) if await self._record(after, outcome, last) else None
+        return Ended(after, result) if await self._record(records, after, outcome, last) else None
 
     async def _resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Ended | None:
         assert self.conversations is not None
@@ -215,16 +224,16 @@ class Runs:
             lease = await slot.addTimeout(self.conversations.time_left(task), self._clock)
         except (defer.TimeoutError, ReplicaRemoved):
             after = ended(task, unknown_outcome(task), self._clock.seconds())
-            return Ended(after, None) if await self._record(after, unknown_outcome(task), None) else None
+            return Ended(after, None) if await self._record(self._store, after, unknown_outcome(task), None) else None
         except NoReplica:
             return None  # the gateway stops, and the next start finds the task as this one did
 
         async def stay(error: UpstreamError) -> None:
             return None
 
-        return await self._run(task, body, lease, workspace, stay)
+        return await self._run(task, body, lease, workspace, stay, self._store)
 
-    async def next_attempt(self, task: Task, lease: Slot) -> Task:
+    async def next_attempt(self, task: Task, lease: Slot, records: Records) -> Task:
         """The task in another attempt, on a lease that is given back where there is none.
 
         :raises EndedElsewhere: somebody else has ended it.
@@ -232,7 +241,7 @@ class Runs:
         placement = placement_of(lease.replica)
         attempt = None
         try:
-            attempt = await self._store.reattempt(task.id, task.attempt, placement)
+            attempt = await records.reattempt(task.id, task.attempt, placement)
         finally:
             if attempt is None:
                 lease.release(CallResult.ABANDONED)
@@ -240,19 +249,19 @@ class Runs:
             raise EndedElsewhere
         return replace(task, attempt=attempt, placement=placement)
 
-    async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:
+    async def _record(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         try:
-            return await self._finish(after, outcome, last)
+            return await self._finish(records, after, outcome, last)
         except StoreUnavailable:
-            late = self.insist(after.id, "end", lambda: self._finish(after, outcome, last))
+            late = self.insist(after.id, "end", lambda: self._finish(records, after, outcome, last))
             if not after.direct or (last is not None and last[0] > 0):
                 return await late
             # The worker's answer is worth more than its record: the client that waits gets it now.
             late.addErrback(lambda failure: failure.trap(CancelledError))
             return True
 
-    async def _finish(self, after: Task, outcome: Outcome, last: Last) -> bool:
-        kept = await self._store.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
+    async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
+        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
         if kept:
             self._note(after)
             self.ended(after.workspace, after.id, after.status)

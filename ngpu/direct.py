@@ -1,0 +1,227 @@
+"""Calls whose client waits on its connection: their first slot, and their records.
+
+Such a call has no need of a record before it: a client whose connection breaks knows as much as a record that says
+"outcome unknown", and nobody runs the call a second time. So one that is over soon is written once, when it ends. One
+that is not is written as running after START_AFTER seconds, or as soon as somebody asks for it by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.calls import placement_of
+from ngpu.errors import NgpuError, QueueFull, Unavailable
+from ngpu.interfaces import ITaskStore
+from ngpu.limits import Quota
+from ngpu.line import Lease, Line
+from ngpu.member import CallResult
+from ngpu.metrics import Metrics
+from ngpu.model import CHUNK, Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
+from ngpu.settings import Workspace
+from ngpu.tasks.lifecycle import ended, failed, placed
+from ngpu.tasks.runs import Runs
+from ngpu.waiting import echo
+
+START_AFTER = 0.5
+"""Seconds after which a call that has not ended is written as a running one."""
+
+
+class LateRecord:
+    """The record of one such call: what `ngpu.tasks.runs.Records` asks of a store, for this task alone.
+
+    :param task: as it begins.
+    :param quota: is counted with the first write.
+    """
+
+    def __init__(self, calls: DirectCalls, store: ITaskStore, task: Task, body: Body, quota: Quota | None) -> None:
+        self.task = task
+        self._calls = calls
+        self._store = store
+        self._body = body
+        self._quota = quota
+        self._there = False
+        self._adding: Deferred[Any] | None = None
+        self._error: BaseException | None = None
+
+    async def begin(self) -> None:
+        """See that it is there, as that of a running call, unless it is there already.
+
+        :raises OverLimit: the quota is used up.
+        """
+        await self._add(self.task, b"")
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See `ITaskStore.reattempt`."""
+        if not await self._settled():
+            self.task = replace(self.task, attempt=attempt + 1, placement=placement)
+            return attempt + 1
+        return await self._store.reattempt(task_id, attempt, placement)
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See `ITaskStore.write_result`."""
+        if not self._there:
+            await self.begin()
+        await self._store.write_result(task_id, attempt, index, data)
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+    ) -> bool:
+        """See `ITaskStore.finish`."""
+        if await self._settled():
+            return await self._store.finish(task_id, attempt, outcome, now, last)
+        await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
+        return True
+
+    async def cancel(self, now: float) -> bool:
+        """End it, since its client has gone; false where it has ended otherwise."""
+        if await self._settled():
+            before = await self._store.cancel(self.task.id, now)
+            return before is not None and not before.ended
+        await self._add(replace(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
+        return True
+
+    async def _settled(self) -> bool:
+        """Whether it is in the store, once that is sure."""
+        if self._adding is not None:
+            await echo(self._adding)
+        return self._there
+
+    async def _add(self, task: Task, result: bytes) -> None:
+        if await self._settled():
+            return
+        self._calls.written(self.task.id)
+        adding = self._adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
+        adding.addCallbacks(self._added, self._not_added)
+        await echo(adding)  # which goes on, should this be cancelled
+        if self._error is not None:
+            raise self._error
+
+    def _added(self, task: Task) -> None:
+        self._adding, self._there, self._error = None, True, None
+        self.task = replace(self.task, number=task.number)
+
+    def _not_added(self, failure: Failure) -> None:
+        self._adding, self._error = None, failure.value
+
+
+class DirectCalls:
+    """Those of this process. Everything it works with is handed to it."""
+
+    log = Logger("ngpu.direct")
+
+    def __init__(self, store: ITaskStore, runs: Runs, clock: IReactorTime, metrics: Metrics) -> None:
+        self._store = store
+        self._runs = runs
+        self._clock = clock
+        self._metrics = metrics
+        self._late: dict[str, LateRecord] = {}
+        self._alarm: IDelayedCall | None = None
+
+    async def begin(
+        self,
+        line: Line,
+        workspace: Workspace,
+        selection: SelectionRequest,
+        task: Task,
+        body: Body,
+        quota: Quota | None,
+        patience: float,
+    ) -> tuple[Lease, LateRecord]:
+        """A slot for a call, and its record, whose ``task`` is placed there; `end` it if it is not run.
+
+        A quota is counted before the call is sent. A request of more than one piece is kept before, too, so that it
+        is not held for longer than it takes; and so is the record of an app's task, which has checkpoints.
+
+        :param patience: seconds to wait for the slot at most.
+        :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
+        :raises Unavailable: there was no slot; this is recorded.
+        """
+        lease = await self._first_slot(line, workspace, selection, task, body, patience)
+        started = placed(task, placement_of(lease.replica), self._clock.seconds())
+        record = LateRecord(self, self._store, started, body, quota)
+        if quota is None and not task.app and body.length <= CHUNK:
+            self._late[started.id] = record
+            self._set_alarm()
+            return lease, record
+        try:
+            await record.begin()
+        except BaseException as error:
+            lease.release(CallResult.ABANDONED)
+            if isinstance(error, CancelledError):
+                self.withdraw(record)
+            raise
+        return lease, record
+
+    async def settle(self, task_id: str) -> None:
+        """See that a call has its record, for somebody who asks for it."""
+        record = self._late.get(task_id)
+        if record is not None:
+            await record.begin()
+
+    def withdraw(self, record: LateRecord) -> None:
+        """Cancel a task whose client has gone."""
+        task = record.task
+
+        async def cancel() -> None:
+            if await record.cancel(self._clock.seconds()):
+                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+
+        self.quietly(self._runs.insist(task.id, "cancelling", cancel))
+
+    def written(self, task_id: str) -> None:
+        """A record is being written, and is late no more."""
+        if self._late.pop(task_id, None) is not None and not self._late and self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
+        """Let a record be written that nobody waits for."""
+        writing = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        writing.addErrback(self._not_recorded)
+
+    async def _first_slot(
+        self, line: Line, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body, patience: float
+    ) -> Lease:
+        try:
+            lease = line.try_slot(selection)
+            if lease is None and line.waiting >= workspace.queue.limit:
+                raise QueueFull(
+                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
+                )
+            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
+            return lease or await line.slot(selection, patience)
+        except Unavailable as error:
+            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
+            self.quietly(self._store.add(over, body))
+            raise
+
+    def _set_alarm(self) -> None:
+        if self._alarm is None:
+            first = next(iter(self._late.values()))
+            due = (first.task.started_at or 0.0) + START_AFTER - self._clock.seconds()
+            self._alarm = self._clock.callLater(max(due, 0.001), self._write_late)
+
+    def _write_late(self) -> None:
+        """Write what began long enough ago; they stand in the order of their beginnings."""
+        self._alarm = None
+        now = self._clock.seconds()
+        while self._late:
+            task_id, record = next(iter(self._late.items()))
+            if (record.task.started_at or 0.0) + START_AFTER > now:
+                self._set_alarm()
+                return
+            del self._late[task_id]
+            self.quietly(record.begin())
+
+    def _not_recorded(self, failure: Failure) -> None:
+        if failure.check(NgpuError):
+            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
+        elif not failure.check(CancelledError):  # which is how the gateway stops
+            self.log.failure("not recorded", failure=failure)
