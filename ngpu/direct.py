@@ -1,8 +1,9 @@
 """Calls whose client waits on its connection: their first slot, and their records.
 
-Such a call has no need of a record before it: a client whose connection breaks knows as much as a record that says
-"outcome unknown", and nobody runs the call a second time. So one that is over soon is written once, when it ends. One
-that is not is written as running after START_AFTER seconds, or as soon as somebody asks for it by its id.
+Where nothing is kept of a call but that it was made, it needs no record before it: a client whose connection breaks
+knows as much as a record that says "outcome unknown", and nobody makes the call a second time. So the record may be
+*late*: of a call that is over soon it is written once, when it ends. One that is not is written as running after
+START_AFTER seconds, or as soon as somebody asks for it by its id.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ngpu.limits import Quota
 from ngpu.line import Lease, Line
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import CHUNK, Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
+from ngpu.model import Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.lifecycle import ended, failed, placed
 from ngpu.tasks.runs import Runs
@@ -103,9 +104,8 @@ class LateRecord:
         if self._error is not None:
             raise self._error
 
-    def _added(self, task: Task) -> None:
+    def _added(self, _: Task) -> None:
         self._adding, self._there, self._error = None, True, None
-        self.task = replace(self.task, number=task.number)
 
     def _not_added(self, failure: Failure) -> None:
         self._adding, self._error = None, failure.value
@@ -133,20 +133,19 @@ class DirectCalls:
         body: Body,
         quota: Quota | None,
         patience: float,
+        late: bool = False,
     ) -> tuple[Lease, LateRecord]:
-        """A slot for a call, and its record, whose ``task`` is placed there; `end` it if it is not run.
-
-        A quota is counted before the call is sent. A request of more than one piece is kept before, too, so that it
-        is not held for longer than it takes; and so is the record of an app's task, which has checkpoints.
+        """A slot for a call, and its record, whose ``task`` is placed there.
 
         :param patience: seconds to wait for the slot at most.
+        :param late: the record may be; not where there is a quota, which counts it before the call is sent.
         :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises Unavailable: there was no slot; this is recorded.
         """
         lease = await self._first_slot(line, workspace, selection, task, body, patience)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         record = LateRecord(self, self._store, started, body, quota)
-        if quota is None and not task.app and body.length <= CHUNK:
+        if late and quota is None:
             self._late[started.id] = record
             self._set_alarm()
             return lease, record
@@ -195,7 +194,7 @@ class DirectCalls:
                 raise QueueFull(
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
                 )
-            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
+            self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)

@@ -197,7 +197,7 @@ class Gateway:
         task = await self._store.add(new, body, limit, self._quota(workspace))
         if task.id != new.id:
             return task  # its Idempotency-Key came before
-        self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
+        self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
 

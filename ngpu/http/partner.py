@@ -14,7 +14,7 @@ from ngpu.http.cloud import CloudCalls, add_cloud_routes
 from ngpu.http.queueing import Queueing
 from ngpu.http.raw import Door, Raw
 from ngpu.http.reading import Reading
-from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
+from ngpu.http.routes import Route, Routed, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
 from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
@@ -66,7 +66,7 @@ def partner_resource(
             refuse_other_methods(app, method, address)
     add_cloud_routes(app, cloud, make_call)
     answer_http_errors(app)
-    resource = _Respelled(app.resource())
+    resource = _Respelled(Routed(app))
     return resource if raw is None else Door(raw, make_call, resource)
 
 

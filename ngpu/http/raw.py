@@ -8,9 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from ngpu.allowance import Allowances
@@ -20,6 +18,7 @@ from ngpu.http.call import Call
 from ngpu.http.forwarded import added_fields
 from ngpu.http.pace import Pace
 from ngpu.http.reply import Reply, client_gone, refusal, send
+from ngpu.http.routes import serve
 from ngpu.http.server import NgpuRequest
 from ngpu.interfaces import IBodySink
 from ngpu.model import ReplyHead, Task
@@ -235,22 +234,7 @@ class Door(Resource):
         if not self._raw.takes(request):
             return self._other.render(request)
         annotate(request, route=_ROUTE)
-        serving = Deferred.fromCoroutine(self._raw.serve(self._make_call(request)))
-        if not serving.called:
-            request.notifyFinish().addErrback(lambda _: serving.cancel())
-        serving.addCallbacks(_finish, _failed, callbackArgs=(request,), errbackArgs=(request,))
-        return NOT_DONE_YET
-
-
-def _finish(body: bytes | None, request: NgpuRequest) -> None:
-    if body:
-        request.write(body)
-    request.finish()
-
-
-def _failed(failure: Failure, request: NgpuRequest) -> None:
-    if not (failure.check(CancelledError) and client_gone(request)):
-        request.processingFailed(failure)
+        return serve(request, Deferred.fromCoroutine(self._raw.serve(self._make_call(request))))
 
 
 def _routed(path: bytes, workspace: Workspace) -> tuple[bytes, int, bytes]:

@@ -15,8 +15,8 @@ from ngpu.allowance import quota_of
 from ngpu.calls import Caller
 from ngpu.direct import DirectCalls, LateRecord
 from ngpu.errors import Conflict, NgpuError, Unauthorized, Unavailable, UpstreamError
+from ngpu.forward import Forwarder
 from ngpu.gates import Gate
-from ngpu.interfaces import IForwarder
 from ngpu.line import Lease, Line
 from ngpu.metrics import Metrics
 from ngpu.model import (
@@ -109,7 +109,7 @@ class RawCalls:
         self,
         direct: DirectCalls,
         runs: Runs,
-        forwarder: IForwarder,
+        forwarder: Forwarder,
         lines: Mapping[str, Line],
         gates: Mapping[str, Gate],
         zone: ZoneInfo,
@@ -147,7 +147,9 @@ class RawCalls:
         request = call.request
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers, affinity)
         quota = quota_of(workspace, now, self._zone)
-        lease, record = await self._direct.begin(line, workspace, selection, task, BytesBody(), quota, task.timeout)
+        lease, record = await self._direct.begin(
+            line, workspace, selection, task, BytesBody(), quota, task.timeout, late=True
+        )
         reply.started(record.task)
         try:
             over = await self._runs.hold(task.id, self._pass(call, record, lease, line, selection, body, reply))

@@ -141,7 +141,7 @@ class Runs:
 
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
         """Count an end and wake whoever watches for it."""
-        self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
+        self._metrics.of(self._metrics.tasks, self._metrics.label(workspace), str(status)).inc()
         self._watches.wake(task_id)
         self.changed(task_id)
 
@@ -183,7 +183,8 @@ class Runs:
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
     ) -> Ended | None:
         sink = ResultSink(records, task, workspace.result_limit)
-        body = PatientBody(body, self._clock)
+        if not isinstance(body, BytesBody):
+            body = PatientBody(body, self._clock)
 
         async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from ngpu.errors import ConfigError
 from ngpu.stores.sqlite.commit import GroupCommit
 from ngpu.stores.sqlite.documents import SqliteDocuments
-from ngpu.stores.sqlite.ended import Ended
+from ngpu.stores.sqlite.gathered import Gathered
 from ngpu.stores.sqlite.lane import Lane
 from ngpu.stores.sqlite.lock import FileLock
 from ngpu.stores.sqlite.reading import Reading
@@ -37,7 +37,7 @@ class SqliteFile:
         self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
-        self._ended = Ended(self._write)
+        self._gathered = Gathered(self._write)
         self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:

@@ -53,8 +53,9 @@ class SqliteTaskStore(Customers, Alone):
                 if isinstance(request, BytesBody)
                 else b"".join([chunk async for chunk in request.chunks()])
             )
-            if task.status.ended and queue_limit is None and quota is None and not task.idempotency_key:
-                return await self._ended.add(task, data, result)
+            queues = task.status is TaskStatus.QUEUED or queue_limit is not None
+            if not queues and quota is None and not task.idempotency_key:
+                return await self._gathered.add(task, data, result)
             size = len(data) + len(result)
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored

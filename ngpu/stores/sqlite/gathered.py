@@ -1,4 +1,4 @@
-"""Tasks that come in when they have ended already: all that have gathered become rows with one statement."""
+"""Tasks that never wait in the queue: all that have gathered become rows with one statement."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class _Entry:
         return len(self.data) + len(self.result)
 
 
-class Ended:
+class Gathered:
     """Gathers them while the writer is busy.
 
-    A task of its own for each would cost the writer's thread several times as much, and take the interpreter from the
+    A call of its own for each would cost the writer's thread several times as much, and take the interpreter from the
     reactor's as often.
 
     :param write: has a call run in the writer's thread.
@@ -52,7 +52,7 @@ class Ended:
         self._pending_bytes = 0
 
     def add(self, task: Task, data: bytes, result: bytes) -> Deferred[Task]:
-        """Store a task that has ended, with its bodies; fires once that is durable, with the task and its number.
+        """Store a task that runs or has ended, with its bodies; fires with it, and its number, once that is durable.
 
         :raises StoreUnavailable: too much waits already, or the store is closed.
         :raises Conflict: there is a task with this id.
@@ -60,7 +60,7 @@ class Ended:
         entry = _Entry(task, data, result)
         if self._pending >= MOST_PENDING or self._pending_bytes + entry.size > MOST_PENDING_BYTES:
             raise StoreUnavailable(
-                f"the task store's writer is behind by {self._pending} ended tasks, as many as may wait; "
+                f"the task store's writer is behind by {self._pending} tasks, as many as may wait; "
                 "the disk is too slow for this load"
             )
         self._gathered.append(entry)
@@ -94,14 +94,14 @@ class Ended:
             size += taken[-1].size
         if not taken:
             return
-        db.execute("SAVEPOINT ended")
+        db.execute("SAVEPOINT gathered")
         try:
             _insert_all(db, taken)
         except sqlite3.IntegrityError:
-            db.execute("ROLLBACK TO ended")
+            db.execute("ROLLBACK TO gathered")
             for entry in taken:
                 _insert_one(db, entry)
-        db.execute("RELEASE ended")
+        db.execute("RELEASE gathered")
 
     def _fire(self, result: object, taken: Sequence[_Entry]) -> None:
         """On the reactor."""
