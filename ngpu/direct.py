@@ -3,7 +3,7 @@
 Where nothing is kept of a call but that it was made, it needs no record before it: a client whose connection breaks
 knows as much as a record that says "outcome unknown", and nobody makes the call a second time. So the record may be
 *late*: of a call that is over soon it is written once, when it ends. One that is not is written as running after
-START_AFTER seconds, or as soon as somebody asks for it by its id.
+START_AFTER seconds; and before that as soon as somebody can ask for it, or does.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LateRecord:
 
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See `ITaskStore.reattempt`."""
-        if not await self._settled():
+        if not await self.settled():
             self.task = replace(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
         return await self._store.reattempt(task_id, attempt, placement)
@@ -75,29 +75,29 @@ class LateRecord:
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
     ) -> bool:
         """See `ITaskStore.finish`."""
-        if await self._settled():
+        if await self.settled():
             return await self._store.finish(task_id, attempt, outcome, now, last)
         await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
         return True
 
     async def cancel(self, now: float) -> bool:
         """End it, since its client has gone; false where it has ended otherwise."""
-        if await self._settled():
+        if await self.settled():
             before = await self._store.cancel(self.task.id, now)
             return before is not None and not before.ended
         await self._add(replace(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
         return True
 
-    async def _settled(self) -> bool:
+    async def settled(self) -> bool:
         """Whether it is in the store, once that is sure."""
         if self._adding is not None:
             await echo(self._adding)
         return self._there
 
     async def _add(self, task: Task, result: bytes) -> None:
-        if await self._settled():
+        if await self.settled():
             return
-        self._calls.written(self.task.id)
+        self._calls.writing(self)
         adding = self._adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
         adding.addCallbacks(self._added, self._not_added)
         await echo(adding)  # which goes on, should this be cancelled
@@ -106,9 +106,11 @@ class LateRecord:
 
     def _added(self, _: Task) -> None:
         self._adding, self._there, self._error = None, True, None
+        self._calls.wrote(self.task.id)
 
     def _not_added(self, failure: Failure) -> None:
         self._adding, self._error = None, failure.value
+        self._calls.wrote(self.task.id)
 
 
 class DirectCalls:
@@ -122,6 +124,7 @@ class DirectCalls:
         self._clock = clock
         self._metrics = metrics
         self._late: dict[str, LateRecord] = {}
+        self._writing: dict[str, LateRecord] = {}
         self._alarm: IDelayedCall | None = None
 
     async def begin(
@@ -158,11 +161,17 @@ class DirectCalls:
             raise
         return lease, record
 
-    async def settle(self, task_id: str) -> None:
-        """See that a call has its record, for somebody who asks for it."""
-        record = self._late.get(task_id)
-        if record is not None:
+    async def settle_all(self) -> None:
+        """See that all calls have their records, for somebody who asks which there are."""
+        for record in (*self._late.values(), *self._writing.values()):
             await record.begin()
+
+    async def settle(self, task_id: str) -> None:
+        """The same of one call, for somebody who asks for it."""
+        if task_id in self._late:
+            await self._late[task_id].begin()
+        elif task_id in self._writing:
+            await self._writing[task_id].settled()
 
     def withdraw(self, record: LateRecord) -> None:
         """Cancel a task whose client has gone."""
@@ -174,11 +183,17 @@ class DirectCalls:
 
         self.quietly(self._runs.insist(task.id, "cancelling", cancel))
 
-    def written(self, task_id: str) -> None:
+    def writing(self, record: LateRecord) -> None:
         """A record is being written, and is late no more."""
+        task_id = record.task.id
+        self._writing[task_id] = record
         if self._late.pop(task_id, None) is not None and not self._late and self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+    def wrote(self, task_id: str) -> None:
+        """It is written, or could not be."""
+        self._writing.pop(task_id, None)
 
     def quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
         """Let a record be written that nobody waits for."""

@@ -110,7 +110,7 @@ class Forwarder:
         head = (
             ReplyHead(response.code, fields)
             if passed is None
-            else PassedHead(response.code, fields, _length_said(response.headers.fields))
+            else PassedHead(response.code, fields, _length_said(response.headers.fields), _is_whole(response))
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
@@ -130,6 +130,11 @@ def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
 def _length_said(fields: Sequence[Field]) -> int | None:
     """The Content-Length of a reply, which the connection has checked."""
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
+
+
+def _is_whole(response: Any) -> bool:
+    """Whether the end of a reply has come; treq wraps the connection's own object, which knows."""
+    return getattr(getattr(response, "original", response), "whole", False)
 
 
 class _Flow(Protocol):

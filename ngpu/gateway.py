@@ -163,6 +163,7 @@ class Gateway:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         """Ids of tasks, oldest first."""
+        await self._direct.settle_all()
         return await self._store.list(query)
 
     def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:

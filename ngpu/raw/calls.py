@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from ngpu.allowance import quota_of
 from ngpu.calls import Caller
@@ -17,6 +18,7 @@ from ngpu.direct import DirectCalls, LateRecord
 from ngpu.errors import Conflict, NgpuError, Unauthorized, Unavailable, UpstreamError
 from ngpu.forward import Forwarder
 from ngpu.gates import Gate
+from ngpu.interfaces import IBodySink
 from ngpu.line import Lease, Line
 from ngpu.metrics import Metrics
 from ngpu.model import (
@@ -29,7 +31,7 @@ from ngpu.model import (
     TaskStatus,
     UpstreamRequest,
 )
-from ngpu.passing import PassedRequest, Stream
+from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.raw.idle import IdleForwarder
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
@@ -190,7 +192,7 @@ class RawCalls:
                 reply.started(task)
             return again
 
-        sink: Any = reply  # which is an IBodySink
+        sink = _RecordedSink(reply, record)
         try:
             head = await caller.call(lease, call.request, body, sink, workspace.timeout, workspace.retry, next_lease)
         except CancelledError:
@@ -202,6 +204,8 @@ class RawCalls:
                 self.log.failure("the raw call {task_id} failed", task_id=task.id)
             self._end(record, task, failed(error))
             raise
+        finally:
+            sink.over = True
         self._end(record, task, _outcome(head))
         return task
 
@@ -214,6 +218,33 @@ class RawCalls:
                 self._runs.ended(task.workspace, task.id, outcome.status)
 
         self._direct.quietly(self._runs.insist(task.id, "end", finish))
+
+
+@implementer(IBodySink)
+class _RecordedSink:
+    """Lets no part of a reply out whose call has no record yet: its head tells the client the record's id.
+
+    A reply that is there whole is an end, and has its record with that.
+
+    :ivar over: nobody waits for the reply any more.
+    """
+
+    def __init__(self, reply: PassedReply, record: LateRecord) -> None:
+        self.over = False
+        self.write = reply.write
+        self._reply = reply
+        self._record = record
+
+    def start(self, head: ReplyHead) -> Any:
+        """See `IBodySink.start`."""
+        if isinstance(head, PassedHead) and head.whole:
+            return self._reply.start(head)
+        return Deferred.fromCoroutine(self._start(head))
+
+    async def _start(self, head: ReplyHead) -> None:
+        await self._record.begin()
+        if not self.over and (gate := self._reply.start(head)) is not None:
+            await gate
 
 
 def _cancelled() -> Conflict:
