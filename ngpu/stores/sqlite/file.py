@@ -37,7 +37,8 @@ class SqliteFile:
         self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
-        self._gathered = Gathered(self._write)
+        clock: Any = reactor
+        self._gathered = Gathered(self._write, clock)
         self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:
@@ -80,6 +81,7 @@ class SqliteFile:
 
     async def close(self) -> None:
         """See ``ITaskStore.close``; once more does nothing."""
+        self._gathered.flush()
         await self._reader.close()
         await self._writer.close()
         if self._lock is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from ngpu.errors import Conflict, StoreUnavailable
@@ -17,6 +18,9 @@ from ngpu.stores.sqlite import writes
 from ngpu.stores.sqlite.lane import BATCH_BYTES, MOST_PENDING, MOST_PENDING_BYTES
 from ngpu.stores.sqlite.rows import INSERT, row_of
 from ngpu.stores.sqlite.schema import REQUEST
+
+GATHER_FOR = 0.02
+"""Seconds that ended tasks wait for others, so that one commit serves many: nobody's reply waits for them."""
 
 MOST_AT_ONCE = 1024
 """Tasks that one statement takes in."""
@@ -44,8 +48,10 @@ class Gathered:
     :param write: has a call run in the writer's thread.
     """
 
-    def __init__(self, write: Callable[..., Deferred[Any]]) -> None:
+    def __init__(self, write: Callable[..., Deferred[Any]], clock: IReactorTime) -> None:
         self._write = write
+        self._clock = clock
+        self._timer: IDelayedCall | None = None
         self._gathered: deque[_Entry] = deque()
         self._due = False  # a call of the writer is on its way that takes what has gathered
         self._pending = 0
@@ -64,14 +70,27 @@ class Gathered:
                 "the disk is too slow for this load"
             )
         self._gathered.append(entry)
-        try:
-            self._take()
-        except BaseException:
-            self._gathered.remove(entry)
-            raise
         self._pending += 1
         self._pending_bytes += entry.size
+        if not task.status.ended:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(GATHER_FOR, self.flush)
         return entry.done
+
+    def flush(self) -> None:
+        """Have what has gathered written now."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._gathered:
+            try:
+                self._take()
+            except StoreUnavailable as error:
+                left = []
+                while self._gathered:
+                    left.append(self._gathered.popleft())
+                self._fire(Failure(error), left)
 
     def _take(self) -> None:
         if self._due:
@@ -113,12 +132,8 @@ class Gathered:
                 entry.done.callback(entry.task)
             else:
                 entry.done.errback(Failure(error))
-        if self._gathered:
-            try:
-                self._take()
-            except StoreUnavailable as error:
-                left, self._gathered = self._gathered, deque()
-                self._fire(Failure(error), left)
+        if self._gathered and self._timer is None:  # more than one statement takes in
+            self.flush()
 
 
 def _insert_all(db: sqlite3.Connection, entries: Sequence[_Entry]) -> None:
