@@ -213,7 +213,7 @@ class DirectCalls:
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self.quietly(self._store.add(over, body))
+            self.quietly(LateRecord(self, self._store, over, body, None).begin())
             raise
 
     def _set_alarm(self) -> None:
