@@ -195,10 +195,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
-        """Take the first of the workspace's QUEUED tasks that has not expired: RUNNING, ``attempt`` one higher, placed.
-
-        :returns: ``None`` when none waits.
-        """
+        """Take the first of the workspace's unexpired QUEUED tasks, if any: RUNNING, ``attempt`` one higher, placed."""
 
     async def reattempt(task_id: str, attempt: int, placement: Placement) -> int | None:
         """Begin another attempt of a RUNNING task on another replica, whose chunks so far are dropped.

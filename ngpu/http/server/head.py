@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from twisted.web.http_headers import Headers
 
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
@@ -39,6 +40,14 @@ class Head:
     length: int | None
     close: bool
     expects: bool
+
+
+def headers_of(head: Head) -> Headers:
+    """The fields as twisted.web has them."""
+    headers = Headers()
+    for name, value in head.fields:
+        headers.addRawHeader(name, value)
+    return headers
 
 
 def find_head(buffer: bytes, scanned: int, limits: Limits, raw_path: RawPath) -> int:

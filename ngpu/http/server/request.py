@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from ngpu.http.server.body import RequestBody
-from ngpu.http.server.head import Head
+from ngpu.http.server.head import Head, headers_of
 from ngpu.http.server.refusal import error_body
 from ngpu.http.server.reply import SWITCHED, Framing, check_field, frame, passed_head, reply_head
 from ngpu.http.server.target import ALLOW
@@ -47,8 +47,7 @@ class NgpuRequest(Request):
         self._headers: Headers | None = None
         self.method = head.method
         self.clientproto = head.version
-        self.uri = head.target.uri
-        self.path = head.target.path
+        self.uri, self.path = head.target.uri, head.target.path
         self.args = parse_qs(head.target.query, True) if head.target.query else {}
         self.body = body
         self.peer_ip = channel.peer_ip
@@ -65,10 +64,7 @@ class NgpuRequest(Request):
     @property
     def requestHeaders(self) -> Headers:
         """The fields as twisted.web has them; made when somebody asks, since ``head`` serves most."""
-        if self._headers is None:
-            self._headers = Headers()
-            for name, value in self.head.fields:
-                self._headers.addRawHeader(name, value)
+        self._headers = headers_of(self.head) if self._headers is None else self._headers
         return self._headers
 
     @requestHeaders.setter
@@ -78,9 +74,7 @@ class NgpuRequest(Request):
     def getHeader(self, key: Any) -> Any:
         """The last value of a field, ``None`` where there is none."""
         values = self.head.named.get((key if isinstance(key, bytes) else key.encode()).lower())
-        if values is None:
-            return None
-        return values[-1] if isinstance(key, bytes) else values[-1].decode()
+        return None if values is None else values[-1] if isinstance(key, bytes) else values[-1].decode()
 
     @property
     def bytes_in(self) -> int:
