@@ -16,6 +16,7 @@ from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import Desk, make_desk
+from ngpu.direct import DirectCalls
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress
 from ngpu.errors import ConfigError
@@ -130,9 +131,11 @@ def assemble(
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
     gates = _gates(settings, plugins, context)
+    direct = DirectCalls(store, runs, reactor, metrics)
     gateway = Gateway(
         store=store,
         runs=runs,
+        direct=direct,
         dispatcher=dispatcher,
         lines=roster.lines,
         gates=gates,
@@ -162,7 +165,7 @@ def assemble(
     following = Following(store.news, (COLLECTION,), workspaces.follow, reactor)
     desk = make_desk(settings, store, Deployed(workspaces, fleet), urls, reactor)
     allowances = Allowances(store, settings.zone, reactor)
-    calls = RawCalls(store, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
+    calls = RawCalls(direct, runs, forwarder, roster.lines, gates, settings.zone, reactor, metrics)
     public = public_resource(
         settings,
         gateway=gateway,

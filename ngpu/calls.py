@@ -129,7 +129,6 @@ class Caller:
             raise
         finally:
             lease.release(result)
-            self.metrics.calls.labels(self.metrics.label(replica.workspace), result.value).inc()
-            self.metrics.call_seconds.labels(self.metrics.label(replica.workspace)).observe(
-                self.clock.seconds() - began
-            )
+            metrics, label = self.metrics, self.metrics.label(replica.workspace)
+            metrics.of(metrics.calls, label, result.value).inc()
+            metrics.of(metrics.call_seconds, label).observe(self.clock.seconds() - began)

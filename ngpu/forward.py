@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +26,30 @@ from ngpu.upstream.headers import Field, Fields, reply_fields, request_fields
 from ngpu.upstream.origin import authority_of
 from ngpu.upstream.pool import Pool
 
+T = TypeVar("T")
+
+
+class Exchange:
+    """A call while it runs, to be cut off by whoever watches it.
+
+    :ivar was_cut: it was.
+    """
+
+    def __init__(self) -> None:
+        self.was_cut = False
+        self._waiting: Deferred[Any] | None = None
+
+    def waits_for(self, what: Deferred[T]) -> Deferred[T]:
+        """What it waits for now."""
+        self._waiting = what
+        return what
+
+    def cut(self) -> None:
+        """End it."""
+        if self._waiting is not None:
+            self.was_cut = True
+            self._waiting.cancel()
+
 
 @implementer(IForwarder)
 class Forwarder:
@@ -46,19 +70,12 @@ class Forwarder:
         self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         """See ``IForwarder``."""
-        call = Deferred.fromCoroutine(self._exchange(host, port, request, body, sink))
-        expired = False
-
-        def expire() -> None:
-            nonlocal expired
-            expired = True
-            call.cancel()
-
-        timer = self._clock.callLater(max(timeout, 0), expire)
+        exchange = Exchange()
+        timer = self._clock.callLater(max(timeout, 0), exchange.cut)
         try:
-            return await call
+            return await self.exchange(host, port, request, body, sink, exchange)
         except CancelledError as error:
-            if not expired:
+            if not exchange.was_cut:
                 raise
             where = f"the replica at {authority_of(host, port)}"
             if isinstance(error, CancelledDialing):
@@ -68,30 +85,36 @@ class Forwarder:
             if timer.active():
                 timer.cancel()
 
-    async def _exchange(
-        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink
+    async def exchange(
+        self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, exchange: Exchange
     ) -> ReplyHead:
+        """The same without a timeout; once ``exchange`` is cut, it raises CancelledError.
+
+        :raises CancelledDialing: that was before there was a connection.
+        """
         if not request.target.startswith("/"):
             raise BadRequest("The request's target has to begin with a slash.")  # else it would go on with the port
         passed = request if isinstance(request, PassedRequest) else None
         fields = request_fields(request.headers)
-        response = await self._client.request(
-            request.method,
-            f"http://{authority_of(host, port)}{request.target}",
-            headers=Fields(fields) if passed is None else _passed_fields(fields, passed),
-            data=None if body.length == 0 else self._producer(body, passed),
-            allow_redirects=False,
-            unbuffered=True,
+        response = await exchange.waits_for(
+            self._client.request(
+                request.method,
+                f"http://{authority_of(host, port)}{request.target}",
+                headers=Fields(fields) if passed is None else _passed_fields(fields, passed),
+                data=None if body.length == 0 else self._producer(body, passed),
+                allow_redirects=False,
+                unbuffered=True,
+            )
         )
         fields = reply_fields(response.headers.fields)
         head = (
             ReplyHead(response.code, fields)
             if passed is None
-            else PassedHead(response.code, fields, _length_said(response.headers.fields))
+            else PassedHead(response.code, fields, _length_said(response.headers.fields), _is_whole(response))
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
-        await flow.done
+        await exchange.waits_for(flow.done)
         return head
 
     def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
@@ -107,6 +130,11 @@ def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
 def _length_said(fields: Sequence[Field]) -> int | None:
     """The Content-Length of a reply, which the connection has checked."""
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
+
+
+def _is_whole(response: Any) -> bool:
+    """Whether the end of a reply has come; treq wraps the connection's own object, which knows."""
+    return getattr(getattr(response, "original", response), "whole", False)
 
 
 class _Flow(Protocol):

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ngpu.allowance import quota_of
-from ngpu.calls import placement_of
+from ngpu.direct import DirectCalls
 from ngpu.errors import (
     Conflict,
-    NgpuError,
     NotFound,
-    QueueFull,
     Unauthorized,
     Unavailable,
     UpstreamError,
@@ -31,17 +27,16 @@ from ngpu.leases import Lease
 from ngpu.limits import Quota
 from ngpu.line import Line
 from ngpu.listing import TaskPage, TaskQuery
-from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
-from ngpu.tasks.lifecycle import ended, failed, patience, placed, wait_estimate
+from ngpu.tasks.lifecycle import patience, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
-from ngpu.waiting import echo, shielded
+from ngpu.waiting import shielded
 from ngpu.wire.times import new_task_id
 
 
@@ -55,6 +50,7 @@ class Gateway:
         *,
         store: ITaskStore,
         runs: Runs,
+        direct: DirectCalls,
         dispatcher: Dispatcher,
         lines: Mapping[str, Line],
         gates: Mapping[str, Gate],
@@ -66,6 +62,7 @@ class Gateway:
         self.zone = zone
         self._store = store
         self._runs = runs
+        self._direct = direct
         self._dispatcher = dispatcher
         self._lines = lines
         self._gates = gates
@@ -100,16 +97,9 @@ class Gateway:
         selection = SelectionRequest(
             workspace.id, task.request.port, task.request.target, task.request.headers, self._affinity(submission)
         )
-        lease = await self._first_slot(line, workspace, selection, task, body)
-        started = placed(task, placement_of(lease.replica), self._clock.seconds())
-        adding = Deferred.fromCoroutine(self._store.add(started, body, None, self._quota(workspace)))
-        try:
-            started = await shielded(adding)
-        except BaseException as error:
-            lease.release(CallResult.ABANDONED)
-            if isinstance(error, CancelledError):
-                self._quietly(self._withdraw(started, echo(adding)))
-            raise
+        lease, record = await self._direct.begin(
+            line, workspace, selection, task, body, self._quota(workspace), patience(task, workspace.queue.ttl)
+        )
         until: float | None = None
 
         async def next_lease(error: UpstreamError) -> Lease | None:
@@ -122,9 +112,9 @@ class Gateway:
                 return None
 
         try:
-            over = await self._runs.run(started, body, lease, workspace, next_lease)
+            over = await self._runs.run(record.task, body, lease, workspace, next_lease, record)
         except CancelledError:
-            self._quietly(self._withdraw(started))
+            self._direct.withdraw(record)
             raise
         if over is None:
             raise Conflict("the task was cancelled while it ran")
@@ -136,6 +126,7 @@ class Gateway:
         :param access: what the caller showed; ``None`` where the unguessable id is all that is asked for.
         :raises NotFound: no such task, or another tenant's.
         """
+        await self._direct.settle(task_id)
         task = await self._store.get(task_id)
         if task is None or (access is not None and access.workspace.id != task.workspace):
             raise NotFound("no such task; ids are forgotten once the workspace's retention is over")
@@ -173,6 +164,7 @@ class Gateway:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         """Ids of tasks, oldest first."""
+        await self._direct.settle_all()
         return await self._store.list(query)
 
     def nodes(self, workspace: Workspace) -> list[dict[str, Any]]:
@@ -207,7 +199,7 @@ class Gateway:
         task = await self._store.add(new, body, limit, self._quota(workspace))
         if task.id != new.id:
             return task  # its Idempotency-Key came before
-        self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
+        self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
 
@@ -239,41 +231,9 @@ class Gateway:
             raise Unauthorized("this credential opens no workspace any more: it was removed")
         return line
 
-    async def _first_slot(
-        self, line: Line, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body
-    ) -> Lease:
-        try:
-            lease = await line.slot_now(selection)
-            if lease is None and line.waiting >= workspace.queue.limit:
-                raise QueueFull(
-                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
-                )
-            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
-            return lease or await line.slot(selection, patience(task, workspace.queue.ttl))
-        except Unavailable as error:
-            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self._quietly(self._store.add(over, body))
-            raise
-
-    async def _withdraw(self, task: Task, added: Deferred[None] | None = None) -> None:
-        """Cancel a task whose client has gone, once its record is there."""
-        if added is not None:
-            await added
-        await self._runs.insist(task.id, "cancelling", lambda: self._cancel(task))
-
     async def _cancel(self, task: Task) -> TaskStatus | None:
         before = await self._store.cancel(task.id, self._clock.seconds())
         if before is not None and not before.ended:
             self._runs.abort(task.id)
             self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
         return before
-
-    def _quietly(self, work: Any) -> None:
-        """Let a record be written that nobody waits for."""
-        Deferred.fromCoroutine(work).addErrback(self._not_recorded)
-
-    def _not_recorded(self, failure: Failure) -> None:
-        if failure.check(NgpuError):
-            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
-        elif not failure.check(CancelledError):  # which is how the gateway stops
-            self.log.failure("not recorded", failure=failure)

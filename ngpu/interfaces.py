@@ -177,7 +177,9 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     :raises StoreUnavailable: from each of them, when the store cannot read or write, or is closed.
     """
 
-    async def add(task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
+    async def add(
+        task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None, result: bytes = b""
+    ) -> Task:
         """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
 
         QUEUED tasks wait in the order of ``place``, of two alike the one that was added first; but never before one of
@@ -185,6 +187,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
 
         :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
         :param quota: count the task; refuse when so many were counted in its window already.
+        :param result: of a task that has ended already; no more than CHUNK bytes.
         :returns: the task with its ``number`` and ``place``; or, with nothing stored, counted or refused, the one that
             the workspace has of its ``idempotency_key`` already.
         :raises QueueFull, OverLimit: at a limit; nothing was stored.
@@ -192,10 +195,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
-        """Take the first of the workspace's QUEUED tasks that has not expired: RUNNING, ``attempt`` one higher, placed.
-
-        :returns: ``None`` when none waits.
-        """
+        """Take the first of the workspace's unexpired QUEUED tasks, if any: RUNNING, ``attempt`` one higher, placed."""
 
     async def reattempt(task_id: str, attempt: int, placement: Placement) -> int | None:
         """Begin another attempt of a RUNNING task on another replica, whose chunks so far are dropped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -12,6 +13,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from ngpu.outbox import Backlog
+
+M = TypeVar("M", Counter, Histogram)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of `Metrics.exposition`."""
@@ -31,6 +34,7 @@ class Metrics:
         self._process = process
         self._labels = labels
         self._sources: list[Callable[[], None]] = []
+        self._children: dict[tuple[Any, ...], Any] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -107,6 +111,15 @@ class Metrics:
         """What to call the workspace of that id."""
         return self._labels.get(workspace, "former")
 
+    def of(self, metric: M, *labels: str) -> M:
+        """The same as ``metric.labels``, which takes far longer to find it."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        found: M = child
+        return found
+
     def show_webhooks(self, backlogs: Mapping[str, Backlog]) -> None:
         """Show what the outbox holds, by workspace id; of workspaces that are not named there, nothing."""
         for gauge in (self.webhooks_pending, self.webhooks_dead):
@@ -128,6 +141,7 @@ class Metrics:
 
     def forget_workspace(self, label: str) -> None:
         """Show nothing more of the workspace that was called so: else each that ever was would be counted for ever."""
+        self._children.clear()
         for metric in (self.calls, self.call_seconds, self.tasks, self.accepted, self.queued, self.waiting):
             metric.remove_by_labels({"workspace": label})
         for metric in (self.webhooks, self.webhooks_pending, self.webhooks_dead):

@@ -37,6 +37,11 @@ class PassedRequest(UpstreamRequest):
 
 @dataclass(frozen=True, slots=True)
 class PassedHead(ReplyHead):
-    """A replica's head; ``length`` is what its Content-Length says, of HEAD too, ``None`` where it has none."""
+    """A replica's head.
+
+    ``length`` is what its Content-Length says, of HEAD too, ``None`` where it has none; ``whole`` says that all of the
+    reply came with it.
+    """
 
     length: int | None = None
+    whole: bool = False

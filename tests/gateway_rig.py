@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
+from ngpu.direct import DirectCalls
 from ngpu.discovery import discover
 from ngpu.errors import StoreUnavailable
 from ngpu.gates import Gate
@@ -196,6 +197,7 @@ class House:
         self.gateway = Gateway(
             store=self.store,
             runs=self.runs,
+            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics),
             dispatcher=self.dispatcher,
             lines=lines,
             gates=self.gates,

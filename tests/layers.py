@@ -60,6 +60,7 @@ ROOMS = (
     "submission",
     "figures",
     "processes",
+    "direct",
     "raw",
     "gateway",
     "backlog",

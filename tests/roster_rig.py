@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from ngpu.assembly import watch_changes
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
+from ngpu.direct import DirectCalls
 from ngpu.discovery import discover
 from ngpu.figures import Figures
 from ngpu.fleet.health import HealthChecks
@@ -78,6 +79,7 @@ class Hall:
         self.gateway = Gateway(
             store=self.store,
             runs=self.runs,
+            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics),
             dispatcher=self.dispatcher,
             lines=lines,
             gates={},

@@ -52,7 +52,7 @@ class Call:
 
         :raises BadRequest: it was sent twice.
         """
-        values: Sequence[bytes] = self.request.requestHeaders.getRawHeaders(name.encode(), [])
+        values = self.request.head.named.get(name.lower().encode(), ())
         if len(values) > 1:
             raise BadRequest(f"the header {name} was sent more than once")
         return values[0].decode("latin-1").strip() if values else None
@@ -74,14 +74,16 @@ class Call:
 
     def preferred_wait(self) -> int | None:
         """Seconds of ``Prefer: wait=<seconds>`` (RFC 7240 §4.3); ``None`` where that was not sent."""
-        values: Sequence[bytes] = self.request.requestHeaders.getRawHeaders(b"prefer", [])
+        values = self.request.head.named.get(b"prefer", ())
         found = (_WAIT.fullmatch(part.strip()) for value in values for part in value.decode("latin-1").split(","))
         return next((int(match[1]) for match in found if match is not None), None)
 
     @property
     def client_ip(self) -> str:
         """Who sent this: the connection's other end, or whom a trusted proxy names in X-Forwarded-For."""
-        forwarded = self.request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        if not self._trusted:
+            return self.request.peer_ip
+        forwarded = self.request.head.named.get(b"x-forwarded-for", ())
         hops = [hop.strip() for value in forwarded for hop in value.decode("latin-1").split(",")]
         address: str = self.request.peer_ip
         while hops and self._is_trusted(address):
@@ -97,7 +99,9 @@ class Call:
         return self._is_trusted(self.request.peer_ip)
 
     def _is_trusted(self, address: str) -> bool:
-        return _is_ip(address) and any(ipaddress.ip_address(address) in network for network in self._trusted)
+        if not self._trusted or not _is_ip(address):
+            return False
+        return any(ipaddress.ip_address(address) in network for network in self._trusted)
 
 
 def _is_ip(text: str) -> bool:

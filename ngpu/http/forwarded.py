@@ -34,4 +34,4 @@ def added_fields(call: Call, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _sent(call: Call, name: bytes) -> list[bytes]:
-    return list(call.request.requestHeaders.getRawHeaders(name, []))
+    return list(call.request.head.named.get(name, ()))

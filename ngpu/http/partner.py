@@ -12,9 +12,9 @@ from twisted.web.resource import IResource, Resource
 from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls, add_cloud_routes
 from ngpu.http.queueing import Queueing
-from ngpu.http.raw import Door, Raw, add_raw_route
+from ngpu.http.raw import Door, Raw
 from ngpu.http.reading import Reading
-from ngpu.http.routes import Route, add_route, answer_http_errors, refuse_other_methods
+from ngpu.http.routes import Route, Routed, add_route, answer_http_errors, refuse_other_methods
 from ngpu.http.server import NgpuRequest
 from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
@@ -66,10 +66,8 @@ def partner_resource(
             refuse_other_methods(app, method, address)
     add_cloud_routes(app, cloud, make_call)
     answer_http_errors(app)
-    if raw is None:
-        return _Respelled(app.resource())
-    add_raw_route(app, raw, make_call)
-    return Door(raw, app.resource(), _Respelled(app.resource()))
+    resource = _Respelled(Routed(app))
+    return resource if raw is None else Door(raw, make_call, resource)
 
 
 class _Respelled(Resource):

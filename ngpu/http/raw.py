@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from zope.interface import implementer
@@ -19,12 +18,13 @@ from ngpu.http.call import Call
 from ngpu.http.forwarded import added_fields
 from ngpu.http.pace import Pace
 from ngpu.http.reply import Reply, client_gone, refusal, send
+from ngpu.http.routes import serve
 from ngpu.http.server import NgpuRequest
 from ngpu.interfaces import IBodySink
 from ngpu.model import ReplyHead, Task
 from ngpu.passing import PassedHead, PassedRequest
-from ngpu.raw.body import SentBody, TunnelBody
-from ngpu.raw.calls import RawCall, RawCalls
+from ngpu.raw.body import ReadBody, SentBody, TunnelBody
+from ngpu.raw.calls import PassedBody, RawCall, RawCalls
 from ngpu.raw.websocket import SWITCHED, asked_for, check_accepted
 from ngpu.settings import Workspace, host_key
 from ngpu.tenancy import Access, Tenancy
@@ -32,6 +32,7 @@ from ngpu.wire.envelope import normal_address
 from ngpu.wire.replies import failure
 
 ROOT = b"/proxy"
+_ROUTE = ROOT.decode()
 STATUS, TASK = "Ngpu-Status", "Ngpu-Task"
 """Fields of every reply here: who made it (``worker`` or ``gateway``), and the id of the call's record."""
 
@@ -64,7 +65,7 @@ class Raw:
         return bool(self._hosts) and self._workspace_of_host(request) is not None
 
     async def serve(self, call: Call) -> bytes | None:
-        """Answer one; for Klein, which finishes the request afterwards."""
+        """Answer one; whoever calls this writes what it returns, and finishes the request."""
         request = call.request
         reply = PassedOn(request)
         try:
@@ -102,7 +103,9 @@ class Raw:
         if owner is None:
             prefix, port, path = _routed(path, workspace)
         target = path + (mark + left if left or not query else b"")
-        key = asked_for(request.method, request.clientproto, request.head.fields, request.body.length != 0)
+        key = None
+        if b"upgrade" in request.head.named:
+            key = asked_for(request.method, request.clientproto, request.head.fields, request.body.length != 0)
         limit = workspace.raw.body_limit
         if limit and (request.body.length or 0) > limit:
             raise PayloadTooLarge(f"The body has {request.body.length} bytes, {limit} are allowed: send less.")
@@ -125,10 +128,13 @@ class Raw:
             header=call.header,
         )
         if key is None:
-            body: SentBody | TunnelBody = SentBody(request.body.length, request.body.chunks, limit)
+            whole = None if request.head.expects else request.body.whole()
+            body: PassedBody = (
+                SentBody(request.body.length, request.body.chunks, limit) if whole is None else ReadBody(whole)
+            )
         else:
-            body = TunnelBody(lambda: request.body.chunks())
-            reply.tunnel(key, body)
+            body = tunnel = TunnelBody(lambda: request.body.chunks())
+            reply.tunnel(key, tunnel)
         await self._calls.call(raw, body, reply)
 
     def _open(self, call: Call, owner: Workspace | None, query: bytes) -> tuple[Access, bytes]:
@@ -212,34 +218,23 @@ class PassedOn:
 class Door(Resource):
     """Lets raw calls in, with the paths that they came with, and shows all others on.
 
-    :param klein: the application that `add_raw_route` was given.
+    A raw call never sees Klein, which has one address for all of them, and would decode paths and merge slashes.
     """
 
     isLeaf = True
 
-    def __init__(self, raw: Raw, klein: Resource, other: Resource) -> None:
+    def __init__(self, raw: Raw, make_call: Callable[[NgpuRequest], Call], other: Resource) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._raw = raw
-        self._klein = klein
+        self._make_call = make_call
         self._other = other
 
     def render(self, request: NgpuRequest) -> Any:
         """Serve a request."""
         if not self._raw.takes(request):
             return self._other.render(request)
-        request.postpath = [ROOT[1:]]  # what Klein is to see of it; it would merge slashes, and decode
-        return self._klein.render(request)
-
-
-def add_raw_route(app: Klein, raw: Raw, make_call: Callable[[NgpuRequest], Call]) -> None:
-    """Serve all raw calls."""
-    address = ROOT.decode()
-
-    async def endpoint(request: NgpuRequest) -> bytes | None:
-        annotate(request, route=address)
-        return await raw.serve(make_call(request))
-
-    app.route(address, methods=None, endpoint=address)(endpoint)
+        annotate(request, route=_ROUTE)
+        return serve(request, Deferred.fromCoroutine(self._raw.serve(self._make_call(request))))
 
 
 def _routed(path: bytes, workspace: Workspace) -> tuple[bytes, int, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from ngpu.http.call import Call
 from ngpu.http.reading import Reading
 from ngpu.http.reply import Reply, limit_fields
 from ngpu.http.wishing import Wishing
-from ngpu.model import Body, DataForm, Task, TaskStatus, UpstreamRequest
+from ngpu.model import CHUNK, Body, DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.runs import Ended
@@ -180,7 +181,7 @@ class Submitting:
             envelope = await self._parse(body, job.flat)
         else:
             envelope = Envelope(normal_address(raw_address), DataForm.RAW, body)
-            sent = [(name, request.requestHeaders.getRawHeaders(name, [])) for name in _RAW_FIELDS]
+            sent = [(name, request.head.named.get(name, ())) for name in _RAW_FIELDS]
             kept = tuple((name.title(), values[0]) for name, values in sent if values)
             fields = kept if kept and kept[0][0] == b"Content-Type" else fields + kept
             text = _is_text(body)
@@ -255,8 +256,12 @@ def _port(text: str | None, workspace: Workspace, app: App | None) -> int:
 
 
 def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8; looked at in pieces, since the whole of it as text would be held beside it."""
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
     try:
-        data.decode("utf-8")
+        for start in range(0, len(data), CHUNK):
+            decoder.decode(bytes(view[start : start + CHUNK]))
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

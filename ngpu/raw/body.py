@@ -8,9 +8,15 @@ from contextlib import aclosing
 from twisted.internet.defer import Deferred
 
 from ngpu.errors import CallCut, PayloadTooLarge
-from ngpu.model import CHUNK
+from ngpu.model import CHUNK, BytesBody
 
 Pieces = Callable[[], AsyncIterator[bytes]]
+
+
+class ReadBody(BytesBody):
+    """A body that has come already, all of it."""
+
+    replayable = True
 
 
 class SentBody:

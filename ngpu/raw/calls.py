@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -10,16 +10,17 @@ from zoneinfo import ZoneInfo
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ngpu.allowance import quota_of
-from ngpu.calls import Caller, placement_of
-from ngpu.errors import Conflict, NgpuError, QueueFull, Unauthorized, Unavailable, UpstreamError
+from ngpu.calls import Caller
+from ngpu.direct import DirectCalls, LateRecord
+from ngpu.errors import Conflict, NgpuError, Unauthorized, Unavailable, UpstreamError
+from ngpu.forward import Forwarder
 from ngpu.gates import Gate
-from ngpu.interfaces import IForwarder, ITaskStore
+from ngpu.interfaces import IBodySink
 from ngpu.leases import Lease
 from ngpu.line import Line
-from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import (
     BytesBody,
@@ -31,13 +32,12 @@ from ngpu.model import (
     TaskStatus,
     UpstreamRequest,
 )
-from ngpu.passing import PassedRequest, Stream
+from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.raw.idle import IdleForwarder
 from ngpu.tasks.conversation import EndedElsewhere
-from ngpu.tasks.lifecycle import ended, failed, placed
+from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
-from ngpu.waiting import echo, shielded
 from ngpu.wire.times import new_task_id
 
 NOT_KEPT = "passed through; the bodies were not kept"
@@ -110,16 +110,16 @@ class RawCalls:
 
     def __init__(
         self,
-        store: ITaskStore,
+        direct: DirectCalls,
         runs: Runs,
-        forwarder: IForwarder,
+        forwarder: Forwarder,
         lines: Mapping[str, Line],
         gates: Mapping[str, Gate],
         zone: ZoneInfo,
         clock: IReactorTime,
         metrics: Metrics,
     ) -> None:
-        self._store = store
+        self._direct = direct
         self._runs = runs
         self._forwarder = forwarder
         self._lines = lines
@@ -149,22 +149,15 @@ class RawCalls:
         affinity = line.pool.chooser.affinity(call.header, b"", now)
         request = call.request
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers, affinity)
-        lease = await self._first_slot(line, call, selection, task)
-        started = placed(task, placement_of(lease.replica), self._clock.seconds())
         quota = quota_of(workspace, now, self._zone)
-        adding = Deferred.fromCoroutine(self._store.add(started, BytesBody(), None, quota))
+        lease, record = await self._direct.begin(
+            line, workspace, selection, task, BytesBody(), quota, task.timeout, late=True
+        )
+        reply.started(record.task)
         try:
-            started = await shielded(adding)
-        except BaseException as error:
-            lease.release(CallResult.ABANDONED)
-            if isinstance(error, CancelledError):
-                self._quietly(self._withdraw(started, echo(adding)))
-            raise
-        reply.started(started)
-        try:
-            over = await self._runs.hold(started.id, self._pass(call, started, lease, line, selection, body, reply))
+            over = await self._runs.hold(task.id, self._pass(call, record, lease, line, selection, body, reply))
         except CancelledError:
-            self._quietly(self._withdraw(started))
+            self._direct.withdraw(record)
             raise
         if over is None:
             raise _cancelled()
@@ -172,14 +165,14 @@ class RawCalls:
     async def _pass(
         self,
         call: RawCall,
-        task: Task,
+        record: LateRecord,
         lease: Lease,
         line: Line,
         selection: SelectionRequest,
         body: PassedBody,
         reply: PassedReply,
     ) -> Task:
-        workspace = call.access.workspace
+        workspace, task = call.access.workspace, record.task
         caller = Caller(
             IdleForwarder(self._forwarder, self._clock, workspace.raw.idle_timeout), self._clock, self._metrics
         )
@@ -196,11 +189,11 @@ class RawCalls:
             except Unavailable:
                 return None
             if again is not None:
-                task = await self._runs.next_attempt(task, again)
+                task = await self._runs.next_attempt(task, again, record)
                 reply.started(task)
             return again
 
-        sink: Any = reply  # which is an IBodySink
+        sink = _RecordedSink(reply, record)
         try:
             head = await caller.call(lease, call.request, body, sink, workspace.timeout, workspace.retry, next_lease)
         except CancelledError:
@@ -210,58 +203,49 @@ class RawCalls:
         except Exception as error:
             if not isinstance(error, NgpuError):
                 self.log.failure("the raw call {task_id} failed", task_id=task.id)
-            self._end(task, failed(error))
+            self._end(record, task, failed(error))
             raise
-        self._end(task, _outcome(head))
+        finally:
+            sink.over = True
+        self._end(record, task, _outcome(head))
         return task
 
-    async def _first_slot(self, line: Line, call: RawCall, selection: SelectionRequest, task: Task) -> Lease:
-        workspace = call.access.workspace
-        try:
-            lease = await line.slot_now(selection)
-            if lease is None and line.waiting >= workspace.queue.limit:
-                raise QueueFull(
-                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
-                )
-            self._metrics.accepted.labels(self._metrics.label(workspace.id)).inc()
-            return lease or await line.slot(selection, task.timeout)
-        except Unavailable as error:
-            over = ended(task, failed(error), self._clock.seconds())
-            self._quietly(self._store.add(over, BytesBody()))
-            raise
-
-    def _end(self, task: Task, outcome: Outcome) -> None:
+    def _end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
         """Record the end. The client has its reply, and does not wait for that."""
         now = self._clock.seconds()
 
         async def finish() -> None:
-            if await self._store.finish(task.id, task.attempt, outcome, now, None):
+            if await record.finish(task.id, task.attempt, outcome, now, None):
                 self._runs.ended(task.workspace, task.id, outcome.status)
 
-        self._quietly(self._runs.insist(task.id, "end", finish))
+        self._direct.quietly(self._runs.insist(task.id, "end", finish))
 
-    async def _withdraw(self, task: Task, added: Deferred[None] | None = None) -> None:
-        """Cancel a task whose client has gone, once its record is there."""
 
-        async def cancel() -> None:
-            before = await self._store.cancel(task.id, self._clock.seconds())
-            if before is not None and not before.ended:
-                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+@implementer(IBodySink)
+class _RecordedSink:
+    """Lets no part of a reply out whose call has no record yet: its head tells the client the record's id.
 
-        if added is not None:
-            await added
-        await self._runs.insist(task.id, "cancelling", cancel)
+    A reply that is there whole is an end, and has its record with that.
 
-    def _quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
-        """Let a record be written that nobody waits for."""
-        writing = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
-        writing.addErrback(self._not_recorded)
+    :ivar over: nobody waits for the reply any more.
+    """
 
-    def _not_recorded(self, failure: Failure) -> None:
-        if failure.check(NgpuError):
-            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
-        elif not failure.check(CancelledError):  # which is how the gateway stops
-            self.log.failure("not recorded", failure=failure)
+    def __init__(self, reply: PassedReply, record: LateRecord) -> None:
+        self.over = False
+        self.write = reply.write
+        self._reply = reply
+        self._record = record
+
+    def start(self, head: ReplyHead) -> Any:
+        """See `IBodySink.start`."""
+        if isinstance(head, PassedHead) and head.whole:
+            return self._reply.start(head)
+        return Deferred.fromCoroutine(self._start(head))
+
+    async def _start(self, head: ReplyHead) -> None:
+        await self._record.begin()
+        if not self.over and (gate := self._reply.start(head)) is not None:
+            await gate
 
 
 def _cancelled() -> Conflict:

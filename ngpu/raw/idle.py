@@ -11,14 +11,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from ngpu.errors import CallTimeout, DialFailed, RequestTimeout
+from ngpu.forward import Exchange, Forwarder
 from ngpu.interfaces import IBodySink, IForwarder
-from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.model import BytesBody, ReplyHead, UpstreamRequest
 from ngpu.passing import PassedRequest, Stream
 from ngpu.raw.websocket import SWITCHED
 from ngpu.upstream.dial import CancelledDialing
-
-FOREVER = 10 * 365 * 86400.0
-"""Seconds; a timeout that is none."""
 
 
 @implementer(IForwarder)
@@ -29,7 +27,7 @@ class IdleForwarder:
         ``send``'s ``timeout``.
     """
 
-    def __init__(self, inner: IForwarder, clock: IReactorTime, idle: float) -> None:
+    def __init__(self, inner: Forwarder, clock: IReactorTime, idle: float) -> None:
         self._inner = inner
         self._clock = clock
         self._idle = idle
@@ -41,14 +39,14 @@ class IdleForwarder:
 
         :raises RequestTimeout: it was the client that stood still, and no replica is to blame.
         """
-        watch = _Watch(self._clock, timeout)
-        watched, sent = _WatchedSink(sink, watch, self._idle), _WatchedBody(body, watch)
-        call = Deferred.fromCoroutine(self._inner.send(host, port, request, sent, watched, FOREVER))
-        watch.start(call)
+        exchange = Exchange()
+        watch = _Watch(self._clock, timeout, exchange)
+        watched = _WatchedSink(sink, watch, self._idle)
+        sent = None if isinstance(body, BytesBody) else _WatchedBody(body, watch)
         try:
-            return await call
+            return await self._inner.exchange(host, port, request, sent or body, watched, exchange)
         except CancelledError as error:
-            if not watch.expired:
+            if not exchange.was_cut:
                 raise
             if isinstance(error, CancelledDialing):
                 raise DialFailed(f"the replica did not accept a connection within {watch.patience:g} s") from None
@@ -56,7 +54,7 @@ class IdleForwarder:
             if head is not None and head.status == SWITCHED:
                 return head  # nobody has failed: nobody had anything to say
             upgrades = isinstance(request, PassedRequest) and request.upgrade
-            if watched.waiting or (sent.waiting and not upgrades):
+            if watched.waiting or (sent is not None and sent.waiting and not upgrades):
                 raise RequestTimeout(f"The client sent, and took, nothing for {watch.patience:g} s.") from None
             where = "did not begin its reply, and nothing moved," if head is None else "stood still in its reply"
             raise CallTimeout(f"the replica {where} for {watch.patience:g} s") from None
@@ -65,46 +63,40 @@ class IdleForwarder:
 
 
 class _Watch:
-    """Cancels a call on which nothing has moved for ``patience`` seconds."""
+    """Cuts an exchange on which nothing has moved for ``patience`` seconds."""
 
-    def __init__(self, clock: IReactorTime, patience: float) -> None:
+    def __init__(self, clock: IReactorTime, patience: float, exchange: Exchange) -> None:
         self.patience = patience
-        self.expired = False
         self._clock = clock
+        self._exchange = exchange
         self._moved_at = clock.seconds()
-        self._timer: IDelayedCall | None = None
-        self._call: Deferred[Any] | None = None
-
-    def start(self, call: Deferred[Any]) -> None:
-        self._call = call
-        if not call.called:
-            self._wait()
+        self._wait()
 
     def moved(self) -> None:
         self._moved_at = self._clock.seconds()
 
     def change(self, patience: float) -> None:
         """Wait for so long from now on."""
+        sooner = patience < self.patience
         self.patience = patience
         self.moved()
-        if self._timer is not None and self._timer.active():
+        if sooner and self._timer.active():  # one that comes too soon looks, and waits on
             self._timer.cancel()
             self._wait()
 
     def stop(self) -> None:
-        if self._timer is not None and self._timer.active():
+        if self._timer.active():
             self._timer.cancel()
 
     def _wait(self) -> None:
         left = self._moved_at + self.patience - self._clock.seconds()
-        self._timer = self._clock.callLater(max(left, 0.001), self._look)
+        self._timer: IDelayedCall = self._clock.callLater(max(left, 0.001), self._look)
 
     def _look(self) -> None:
         if self._clock.seconds() < self._moved_at + self.patience:
             self._wait()
-        elif self._call is not None:
-            self.expired = True
-            self._call.cancel()
+        else:
+            self._exchange.cut()
 
 
 class _WatchedBody:

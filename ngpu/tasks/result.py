@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from ngpu.errors import ResultTooLarge
-from ngpu.interfaces import IBodySink, ITaskStore
+from ngpu.interfaces import IBodySink
 from ngpu.model import CHUNK, DataForm, Outcome, ReplyHead, Task, TaskStatus
+from ngpu.tasks.records import Records
 from ngpu.wire.grammar import TextCheck
 
 
@@ -20,7 +21,7 @@ class ResultSink:
     :param limit: bytes that a result may have; a larger one fails the call.
     """
 
-    def __init__(self, store: ITaskStore, task: Task, limit: int) -> None:
+    def __init__(self, store: Records, task: Task, limit: int) -> None:
         self.task = task
         self._store = store
         self._limit = limit

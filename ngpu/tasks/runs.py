@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,18 +24,17 @@ from ngpu.sharing import Alone, INews
 from ngpu.tasks.averages import Averages
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
+from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
+from ngpu.tasks.records import Last, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import echo
 
-RECORD_AGAIN = 1.0
-"""Seconds between tries to record an end while the store refuses."""
-
 _WRITE = "/"
 
-Last = tuple[int, bytes] | None
+
 T = TypeVar("T")
 
 
@@ -83,16 +81,24 @@ class Runs:
         self._averages = Averages()
 
     def run(
-        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
+        self,
+        task: Task,
+        body: Body,
+        lease: Slot,
+        workspace: Workspace,
+        next_lease: NextLease,
+        records: Records | None = None,
     ) -> Deferred[Ended | None]:
         """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
 
         Cancelling aborts the worker's call and leaves the record to the canceller.
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
+        :param records: where its record is; in the store by default.
         """
         self.changed(task.id)
-        return self._track(task.id, self._run(task, body, lease, workspace, next_lease)).addBoth(self._over, task.id)
+        work = self._run(task, body, lease, workspace, next_lease, records or self._store)
+        return self._track(task.id, work).addBoth(self._over, task.id)
 
     def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
         """Go on with a task of an earlier process; as `run`, but for the slot, which is waited for until its deadline.
@@ -122,7 +128,7 @@ class Runs:
 
         :param what: what is written, for the log.
         """
-        return self._track(task_id + _WRITE + what, self._until_stored(task_id, what, write))
+        return self._track(task_id + _WRITE + what, until_stored(task_id, what, write, self._clock, self._metrics))
 
     def lose(self) -> None:
         """Stop everything that runs: other gateways have taken it over, since this one was away."""
@@ -143,7 +149,7 @@ class Runs:
 
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
         """Count an end and wake whoever watches the task."""
-        self._metrics.tasks.labels(self._metrics.label(workspace), str(status)).inc()
+        self._metrics.of(self._metrics.tasks, self._metrics.label(workspace), str(status)).inc()
         self.changed(task_id)
 
     def average(self, workspace: str) -> float | None:
@@ -184,15 +190,16 @@ class Runs:
         return done
 
     async def _run(
-        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease
+        self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
     ) -> Ended | None:
-        sink = ResultSink(self._store, task, workspace.result_limit)
-        body = PatientBody(body, self._clock)
+        sink = ResultSink(records, task, workspace.result_limit)
+        if not isinstance(body, BytesBody):
+            body = PatientBody(body, self._clock)
 
         async def fenced_lease(error: UpstreamError) -> Slot | None:
             again = await next_lease(error)
             if again is not None:
-                sink.task = await self.next_attempt(sink.task, again)
+                sink.task = await self.next_attempt(sink.task, again, records)
             return again
 
         last: Last = None
@@ -220,7 +227,7 @@ class Runs:
             result = None
         else:
             result = self._store.result_body(after) if sink.whole is None else BytesBody(sink.whole)
-        return Ended(after, result) if await self._record(after, outcome, last) else None
+        return Ended(after, result) if await self._record(records, after, outcome, last) else None
 
     async def _resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Ended | None:
         assert self.conversations is not None
@@ -228,16 +235,16 @@ class Runs:
             lease = await slot.addTimeout(self.conversations.time_left(task), self._clock)
         except (defer.TimeoutError, ReplicaRemoved):
             after = ended(task, unknown_outcome(task), self._clock.seconds())
-            return Ended(after, None) if await self._record(after, unknown_outcome(task), None) else None
+            return Ended(after, None) if await self._record(self._store, after, unknown_outcome(task), None) else None
         except NoReplica:
             return None  # the gateway stops, and the next start finds the task as this one did
 
         async def stay(error: UpstreamError) -> None:
             return None
 
-        return await self._run(task, body, lease, workspace, stay)
+        return await self._run(task, body, lease, workspace, stay, self._store)
 
-    async def next_attempt(self, task: Task, lease: Slot) -> Task:
+    async def next_attempt(self, task: Task, lease: Slot, records: Records) -> Task:
         """The task in another attempt, on a lease that is given back where there is none.
 
         :raises EndedElsewhere: somebody else has ended it.
@@ -245,7 +252,7 @@ class Runs:
         placement = placement_of(lease.replica)
         attempt = None
         try:
-            attempt = await self._store.reattempt(task.id, task.attempt, placement)
+            attempt = await records.reattempt(task.id, task.attempt, placement)
         finally:
             if attempt is None:
                 lease.release(CallResult.ABANDONED)
@@ -253,40 +260,23 @@ class Runs:
             raise EndedElsewhere
         return replace(task, attempt=attempt, placement=placement)
 
-    async def _record(self, after: Task, outcome: Outcome, last: Last) -> bool:
+    async def _record(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         try:
-            return await self._finish(after, outcome, last)
+            return await self._finish(records, after, outcome, last)
         except StoreUnavailable:
-            late = self.insist(after.id, "end", lambda: self._finish(after, outcome, last))
+            late = self.insist(after.id, "end", lambda: self._finish(records, after, outcome, last))
             if not after.direct or (last is not None and last[0] > 0):
                 return await late
             # The worker's answer is worth more than its record: the client that waits gets it now.
             late.addErrback(lambda failure: failure.trap(CancelledError))
             return True
 
-    async def _finish(self, after: Task, outcome: Outcome, last: Last) -> bool:
-        kept = await self._store.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
+    async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
+        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
         if kept:
             self._averages.note(after)
             self.ended(after.workspace, after.id, after.status)
         return kept
-
-    async def _until_stored(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> T:
-        told = False
-        while True:
-            try:
-                return await write()
-            except StoreUnavailable as error:
-                if not told:
-                    self.log.error(
-                        "the {what} of {task_id} is not recorded yet: {error}",
-                        what=what,
-                        task_id=task_id,
-                        error=str(error),
-                    )
-                    self._metrics.store_errors.inc()
-                told = True
-            await deferLater(self._clock, RECORD_AGAIN)
 
     def _over(self, result: Any, task_id: str) -> Any:
         """Whoever waits for a run that was aborted is not cancelled: the task was."""

@@ -32,7 +32,14 @@ class MemoryTaskStore(Shelved):
             return record
         return None
 
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
+    async def add(
+        self,
+        task: Task,
+        request: Body,
+        queue_limit: int | None = None,
+        quota: Quota | None = None,
+        result: bytes = b"",
+    ) -> Task:
         """See ``ITaskStore.add``.
 
         :raises Conflict: there is a task with this id.
@@ -47,7 +54,7 @@ class MemoryTaskStore(Shelved):
         self._count(task.workspace, quota)
         number = self._next_turn()
         stored = replace(task, number=number, place=self._place(task.workspace, task.priority, task.place))
-        self._records()[task.id] = Record(stored, data, number)
+        self._records()[task.id] = Record(stored, data, number, {0: result} if result else {})
         if stored.status.ended:
             self._ended(stored)
         return stored

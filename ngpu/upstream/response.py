@@ -57,6 +57,11 @@ class Response:
         """The status code's usual phrase."""
         return RESPONSES.get(self.code, b"")
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is here, though perhaps not delivered."""
+        return self._source is None
+
     def setPreviousResponse(self, response: IResponse) -> None:
         """Remember what led here."""
         self.previousResponse = response
@@ -67,7 +72,8 @@ class Response:
             raise RuntimeError("the body of this reply is already being delivered")
         self._protocol = protocol
         protocol.makeConnection(self)  # type: ignore[arg-type]  # a producer that can be aborted, as Twisted's own is
-        self.resumeProducing()
+        if not self._paused:
+            self.resumeProducing()
 
     def push(self, data: bytes) -> None:
         """Some more of the body, from the connection."""

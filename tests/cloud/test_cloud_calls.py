@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 from cloud_rig import Documents, House, Workspaces, account, cloud_settings, done
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.web.http_headers import Headers
 
 from ngpu.cloud.accounts import Accounts
 from ngpu.cloud.passwords import matches, sent_for
@@ -22,7 +22,7 @@ class Request:
     """What a route reads of a request."""
 
     def __init__(self, token: str, body: Any) -> None:
-        self.requestHeaders = Headers({"Token": [token]})
+        self.head = SimpleNamespace(named={b"token": [token.encode()]})
         self.args: dict[bytes, list[bytes]] = {}
         self.method = b"POST"
         self.peer_ip = "192.0.2.1"

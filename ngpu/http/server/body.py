@@ -63,6 +63,13 @@ class RequestBody:
                 whole.write(piece)
         return whole.getvalue()
 
+    def whole(self) -> bytes | None:
+        """All of a body whose length was told, where it has come and nobody has read of it; ``None`` otherwise."""
+        if not self.complete or self.length is None or len(self._kept) != self.length:
+            return None
+        kept, self._kept = self._kept, b""
+        return kept
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; while the loop's body works, no more than BOUND and one read are taken in.
 

@@ -25,7 +25,9 @@ class Connection(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self.peer_ip = getattr(self.transport.getPeer(), "host", "")
+        self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
+        self._secure = bool(ISSLTransport.providedBy(self.transport))
+        self.peer_ip = getattr(self._peer, "host", "")
         self._out = Outgoing(self.transport, clock, write_timeout, self.drained)
 
     def drained(self) -> None:
@@ -58,12 +60,12 @@ class Connection(Protocol):
 
     def getPeer(self) -> Any:
         """The address of the other end."""
-        return self.transport.getPeer()
+        return self._peer
 
     def getHost(self) -> Any:
         """The address of this end."""
-        return self.transport.getHost()
+        return self._host
 
     def isSecure(self) -> bool:
         """Whether the connection is TLS."""
-        return bool(ISSLTransport.providedBy(self.transport))
+        return self._secure

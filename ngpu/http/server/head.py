@@ -6,9 +6,11 @@ llhttp reads the fields; everything on which two readers of the same bytes could
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from twisted.web.http_headers import Headers
 
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
@@ -25,17 +27,27 @@ _SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect")
 class Head:
     """A request's head that may be served.
 
-    ``length`` is the body's, ``None`` when it is chunked; ``close`` says that the client wants (HTTP/1.0: needs) the
-    connection closed after the reply; ``expects`` that it waits for ``100 Continue`` before it sends the body.
+    ``named`` has the values of each field by its name in lower case; ``length`` is the body's, ``None`` when it is
+    chunked; ``close`` says that the client wants (HTTP/1.0: needs) the connection closed after the reply;
+    ``expects`` that it waits for ``100 Continue`` before it sends the body.
     """
 
     method: bytes
     target: Target
     version: bytes
     fields: tuple[tuple[bytes, bytes], ...]
+    named: Mapping[bytes, Sequence[bytes]]
     length: int | None
     close: bool
     expects: bool
+
+
+def headers_of(head: Head) -> Headers:
+    """The fields as twisted.web has them."""
+    headers = Headers()
+    for name, value in head.fields:
+        headers.addRawHeader(name, value)
+    return headers
 
 
 def find_head(buffer: bytes, scanned: int, limits: Limits, raw_path: RawPath) -> int:
@@ -103,18 +115,17 @@ def parse_head(data: bytes, limits: Limits, raw_path: RawPath) -> Head:
 
 def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
     """Decide what the fields mean for the connection."""
-    single: dict[bytes, bytes] = {}
-    connection: list[bytes] = []
+    named: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         key = name.lower()
-        if key in _SINGLE:
-            if key in single:
-                raise Refused(400, f"The request has two {key.decode()} fields.")
-            single[key] = value
-        elif key == b"connection":
-            connection.extend(token.strip(b" \t").lower() for token in value.split(b","))
+        if key not in named:
+            named[key] = [value]
+        elif key in _SINGLE:
+            raise Refused(400, f"The request has two {key.decode()} fields.")
+        else:
+            named[key].append(value)
     modern = line.version == b"HTTP/1.1"
-    host = single.get(b"host")
+    host = _single(named, b"host")
     if host is not None:
         check_host(host)
     elif modern:
@@ -122,15 +133,25 @@ def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
     authority = line.target.authority
     if authority is not None:
         fields = [(b"Host", authority), *(field for field in fields if field[0].lower() != b"host")]
+        named[b"host"] = [authority]
     return Head(
         method=line.method,
         target=line.target,
         version=line.version,
         fields=tuple(fields),
-        length=_length(single.get(b"content-length"), single.get(b"transfer-encoding"), modern),
-        close=not modern or b"close" in connection,
-        expects=_expects(single.get(b"expect"), modern),
+        named=named,
+        length=_length(_single(named, b"content-length"), _single(named, b"transfer-encoding"), modern),
+        close=not modern or (b"connection" in named and b"close" in _tokens(named[b"connection"])),
+        expects=_expects(_single(named, b"expect"), modern),
     )
+
+
+def _single(named: Mapping[bytes, Sequence[bytes]], name: bytes) -> bytes | None:
+    return named[name][0] if name in named else None
+
+
+def _tokens(values: Sequence[bytes]) -> set[bytes]:
+    return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
 
 
 def _length(length: bytes | None, coding: bytes | None, modern: bool) -> int | None:

@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from ngpu.http.server.body import RequestBody
-from ngpu.http.server.head import Head
+from ngpu.http.server.head import Head, headers_of
 from ngpu.http.server.refusal import error_body
 from ngpu.http.server.reply import SWITCHED, Framing, check_field, frame, passed_head, reply_head
 from ngpu.http.server.target import ALLOW
@@ -42,15 +42,13 @@ class NgpuRequest(Request):
     channel: Any
 
     def __init__(self, channel: Channel, head: Head, body: RequestBody, head_size: int, started: float) -> None:
+        self.head = head
         super().__init__(channel, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        self._headers: Headers | None = None
         self.method = head.method
         self.clientproto = head.version
-        self.uri = head.target.uri
-        self.path = head.target.path
+        self.uri, self.path = head.target.uri, head.target.path
         self.args = parse_qs(head.target.query, True) if head.target.query else {}
-        for name, value in head.fields:
-            self.requestHeaders.addRawHeader(name, value)
-        self.head = head
         self.body = body
         self.peer_ip = channel.peer_ip
         self.started = started
@@ -62,6 +60,21 @@ class NgpuRequest(Request):
         self._flush: IDelayedCall | None = None
         self.switched = False
         self._cut = False
+
+    @property
+    def requestHeaders(self) -> Headers:
+        """The fields as twisted.web has them; made when somebody asks, since ``head`` serves most."""
+        self._headers = headers_of(self.head) if self._headers is None else self._headers
+        return self._headers
+
+    @requestHeaders.setter
+    def requestHeaders(self, headers: Headers) -> None:
+        self._headers = headers
+
+    def getHeader(self, key: Any) -> Any:
+        """The last value of a field, ``None`` where there is none."""
+        values = self.head.named.get((key if isinstance(key, bytes) else key.encode()).lower())
+        return None if values is None else values[-1] if isinstance(key, bytes) else values[-1].decode()
 
     @property
     def bytes_in(self) -> int:

@@ -8,7 +8,7 @@ ADD = changing("""
 local id, w, s, a, sent, x, b, e = unpack(ARGV, 4, 11)
 local pl, out, cp, sub, at, node, address = unpack(ARGV, 12, 18)
 local priority, p, retries, webhook, key = unpack(ARGV, 19, 23)
-local limit, quota, window, token, data = unpack(ARGV, 24, 28)
+local limit, quota, window, token, data, result = unpack(ARGV, 24, 29)
 local ours = (redis.call('HGET', P .. ':uploads', id) or '') == token
 local known = same_key(w, key)
 if known then
@@ -33,6 +33,7 @@ if token ~= '' then
 elseif data ~= '' then
     redis.call('HSET', task(id), 'q', data)
 end
+if result ~= '' then redis.call('HSET', task(id), 'r', result) end
 if key ~= '' then redis.call('HSET', P .. ':keys:' .. w, key, id) end
 if s == 'queued' then enter_queue(id, w, p, n, x)
 elseif s == 'running' then

@@ -121,12 +121,19 @@ class RedisTaskStore(Customers):
         call = Call(script, arguments, self._reactor.seconds() + self._timeout)
         return json.loads(await self._asking.answer(self._links[0], call) or b"null")
 
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
+    async def add(
+        self,
+        task: Task,
+        request: Body,
+        queue_limit: int | None = None,
+        quota: Quota | None = None,
+        result: bytes = b"",
+    ) -> Task:
         """See ``ITaskStore.add``."""
         limits = Limits(queue_limit, quota)
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
-            return await self._add(task, data, limits, "")
+            return await self._add(task, data, limits, "", result)
         token = f"{self._sharing.membership.identity.decode()}/{secrets.token_hex(8)}"
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
         answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin), task)
@@ -137,18 +144,18 @@ class RedisTaskStore(Customers):
             async for piece in pieces_of(request):
                 await self._desk.write(adding.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
                 index += 1
-            return await self._add(task, b"", limits, token)
+            return await self._add(task, b"", limits, token, result)
         except BaseException:  # cancelled too
             self._drop_upload(task.id, token)
             raise
 
-    async def _add(self, task: Task, data: bytes, limits: Limits, token: str) -> Task:
+    async def _add(self, task: Task, data: bytes, limits: Limits, token: str, result: bytes) -> Task:
         def undo(answer: Any) -> Redo | None:
             if not isinstance(answer, list):  # it was refused, or there already
                 return None
             return adding.FORGET, (task.id, answer[0], task.status.value, task.attempt, limits.window)
 
-        values, size = (*addition(task), *limits.values, token, data), len(data)
+        values, size = (*addition(task), *limits.values, token, data, result), len(data) + len(result)
         answer = await self._desk.write(adding.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
         accepted = limits.accepted(answer, task)
         if isinstance(accepted, Task):

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from ngpu.errors import ConfigError
 from ngpu.stores.sqlite.commit import GroupCommit
 from ngpu.stores.sqlite.documents import SqliteDocuments
+from ngpu.stores.sqlite.gathered import Gathered
 from ngpu.stores.sqlite.lane import Lane
 from ngpu.stores.sqlite.lock import FileLock
 from ngpu.stores.sqlite.reading import Reading
@@ -36,6 +37,8 @@ class SqliteFile:
         self._writer = Lane("task store's writer", reactor, self._open_writer, LARGEST_GROUP)
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
+        clock: Any = reactor
+        self._gathered = Gathered(self._write, clock)
         self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:
@@ -78,6 +81,7 @@ class SqliteFile:
 
     async def close(self) -> None:
         """See ``ITaskStore.close``; once more does nothing."""
+        self._gathered.flush()
         await self._reader.close()
         await self._writer.close()
         if self._lock is not None:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from ngpu.errors import StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus
+from ngpu.model import CHUNK, Body, BytesBody, Outcome, Placement, Task, TaskStatus
 from ngpu.sharing import Alone
 from ngpu.stores import cursor
 from ngpu.stores.bodies import StoredBody, pieces_of
@@ -36,15 +36,30 @@ class SqliteTaskStore(Customers, Alone):
 
     _taken_over = False  # what an earlier process ran; nobody else runs anything
 
-    async def add(self, task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None) -> Task:
+    async def add(
+        self,
+        task: Task,
+        request: Body,
+        queue_limit: int | None = None,
+        quota: Quota | None = None,
+        result: bytes = b"",
+    ) -> Task:
         """See ``ITaskStore.add``.
 
         :raises Conflict: there is a task with this id.
         """
         stored: Task
         if request.length <= CHUNK:
-            data = b"".join([chunk async for chunk in request.chunks()])
-            stored = await self._write(writes.add, task, data, queue_limit, quota, size=len(data))
+            data = (
+                request.data
+                if isinstance(request, BytesBody)
+                else b"".join([chunk async for chunk in request.chunks()])
+            )
+            queues = task.status is TaskStatus.QUEUED or queue_limit is not None
+            if not queues and quota is None and not task.idempotency_key:
+                return await self._gathered.add(task, data, result)
+            size = len(data) + len(result)
+            stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
         known: Task | None = await self._write(writes.begin_upload, task, queue_limit, quota)
         if known is not None:
@@ -54,7 +69,7 @@ class SqliteTaskStore(Customers, Alone):
             async for data in pieces_of(request):
                 await self._write(writes.upload, task.id, index, data, size=len(data))
                 index += 1
-            stored = await self._write(writes.end_upload, task, queue_limit, quota)
+            stored = await self._write(writes.end_upload, task, queue_limit, quota, result, size=len(result))
         except BaseException:  # cancelled too
             self._drop_upload(task.id)
             raise

@@ -15,6 +15,8 @@ from ngpu.stores.sqlite.reads import by_key
 from ngpu.stores.sqlite.rows import COLUMNS, INSERT, row_of, task_of
 from ngpu.stores.sqlite.schema import REQUEST
 
+INSERT_PIECE = "INSERT INTO pieces (task, attempt, piece, data) VALUES (?, ?, ?, ?)"
+
 MOST_EXPIRED = 500
 """Tasks that one ``expire`` ends."""
 
@@ -23,7 +25,12 @@ MOST_PURGED = 256
 
 
 def add(
-    db: sqlite3.Connection, task: Task, data: bytes, queue_limit: int | None = None, quota: Quota | None = None
+    db: sqlite3.Connection,
+    task: Task,
+    data: bytes,
+    queue_limit: int | None = None,
+    quota: Quota | None = None,
+    result: bytes = b"",
 ) -> Task:
     """Store a task whose request fits into one piece."""
     known = same_key(db, task)
@@ -32,6 +39,8 @@ def add(
     stored = _insert(db, task, queue_limit, quota)
     if data:
         _keep(db, task.id, REQUEST, 0, data)
+    if result:
+        _keep(db, task.id, task.attempt, 0, result)
     return stored
 
 
@@ -63,7 +72,9 @@ def upload(db: sqlite3.Connection, task_id: str, piece: int, data: bytes) -> Non
     _keep(db, task_id, REQUEST, piece, data)
 
 
-def end_upload(db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None = None) -> Task:
+def end_upload(
+    db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: Quota | None = None, result: bytes = b""
+) -> Task:
     """Store the task, now that its pieces are there; unless another one of its key was quicker."""
     known = same_key(db, task)
     if known is not None:
@@ -71,6 +82,8 @@ def end_upload(db: sqlite3.Connection, task: Task, queue_limit: int | None, quot
         return known
     stored = _insert(db, task, queue_limit, quota)
     db.execute("DELETE FROM uploads WHERE task = ?", (task.id,))
+    if result:
+        _keep(db, task.id, task.attempt, 0, result)
     return stored
 
 
@@ -251,9 +264,7 @@ def _taken(task_id: str) -> Conflict:
 
 def _keep(db: sqlite3.Connection, task_id: str, attempt: int, piece: int, data: bytes) -> None:
     try:
-        db.execute(
-            "INSERT INTO pieces (task, attempt, piece, data) VALUES (?, ?, ?, ?)", (task_id, attempt, piece, data)
-        )
+        db.execute(INSERT_PIECE, (task_id, attempt, piece, data))
     except sqlite3.IntegrityError as error:
         raise _taken(task_id) from error
 

@@ -1,0 +1,242 @@
+"""Calls whose client waits on its connection: their first slot, and their records.
+
+Where nothing is kept of a call but that it was made, it needs no record before it: a client whose connection breaks
+knows as much as a record that says "outcome unknown", and nobody makes the call a second time. So the record may be
+*late*: of a call that is over soon it is written once, when it ends. One that is not is written as running after
+START_AFTER seconds; and before that as soon as somebody can ask for it, or does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ngpu.calls import placement_of
+from ngpu.errors import NgpuError, QueueFull, Unavailable
+from ngpu.interfaces import ITaskStore
+from ngpu.leases import Lease
+from ngpu.limits import Quota
+from ngpu.line import Line
+from ngpu.member import CallResult
+from ngpu.metrics import Metrics
+from ngpu.model import Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
+from ngpu.settings import Workspace
+from ngpu.tasks.lifecycle import ended, failed, placed
+from ngpu.tasks.runs import Runs
+from ngpu.waiting import echo
+
+START_AFTER = 0.5
+"""Seconds after which a call that has not ended is written as a running one."""
+
+
+class LateRecord:
+    """The record of one such call: what `ngpu.tasks.runs.Records` asks of a store, for this task alone.
+
+    :param task: as it begins.
+    :param quota: is counted with the first write.
+    """
+
+    def __init__(self, calls: DirectCalls, store: ITaskStore, task: Task, body: Body, quota: Quota | None) -> None:
+        self.task = task
+        self._calls = calls
+        self._store = store
+        self._body = body
+        self._quota = quota
+        self._there = False
+        self._adding: Deferred[Any] | None = None
+        self._error: BaseException | None = None
+
+    async def begin(self) -> None:
+        """See that it is there, as that of a running call, unless it is there already.
+
+        :raises OverLimit: the quota is used up.
+        """
+        await self._add(self.task, b"")
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See `ITaskStore.reattempt`."""
+        if not await self.settled():
+            self.task = replace(self.task, attempt=attempt + 1, placement=placement)
+            return attempt + 1
+        return await self._store.reattempt(task_id, attempt, placement)
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See `ITaskStore.write_result`."""
+        if not self._there:
+            await self.begin()
+        await self._store.write_result(task_id, attempt, index, data)
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+    ) -> bool:
+        """See `ITaskStore.finish`."""
+        if await self.settled():
+            return await self._store.finish(task_id, attempt, outcome, now, last)
+        await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
+        return True
+
+    async def cancel(self, now: float) -> bool:
+        """End it, since its client has gone; false where it has ended otherwise."""
+        if await self.settled():
+            before = await self._store.cancel(self.task.id, now)
+            return before is not None and not before.ended
+        await self._add(replace(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
+        return True
+
+    async def settled(self) -> bool:
+        """Whether it is in the store, once that is sure."""
+        if self._adding is not None:
+            await echo(self._adding)
+        return self._there
+
+    async def _add(self, task: Task, result: bytes) -> None:
+        if await self.settled():
+            return
+        self._calls.writing(self)
+        adding = self._adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
+        adding.addCallbacks(self._added, self._not_added)
+        await echo(adding)  # which goes on, should this be cancelled
+        if self._error is not None:
+            raise self._error
+
+    def _added(self, _: Task) -> None:
+        self._adding, self._there, self._error = None, True, None
+        self._calls.wrote(self.task.id)
+
+    def _not_added(self, failure: Failure) -> None:
+        self._adding, self._error = None, failure.value
+        self._calls.wrote(self.task.id)
+
+
+class DirectCalls:
+    """Those of this process. Everything it works with is handed to it."""
+
+    log = Logger("ngpu.direct")
+
+    def __init__(self, store: ITaskStore, runs: Runs, clock: IReactorTime, metrics: Metrics) -> None:
+        self._store = store
+        self._runs = runs
+        self._clock = clock
+        self._metrics = metrics
+        self._late: dict[str, LateRecord] = {}
+        self._writing: dict[str, LateRecord] = {}
+        self._alarm: IDelayedCall | None = None
+
+    async def begin(
+        self,
+        line: Line,
+        workspace: Workspace,
+        selection: SelectionRequest,
+        task: Task,
+        body: Body,
+        quota: Quota | None,
+        patience: float,
+        late: bool = False,
+    ) -> tuple[Lease, LateRecord]:
+        """A slot for a call, and its record, whose ``task`` is placed there.
+
+        :param patience: seconds to wait for the slot at most.
+        :param late: the record may be; not where there is a quota, which counts it before the call is sent.
+        :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
+        :raises Unavailable: there was no slot; this is recorded.
+        """
+        lease = await self._first_slot(line, workspace, selection, task, body, patience)
+        started = placed(task, placement_of(lease.replica), self._clock.seconds())
+        record = LateRecord(self, self._store, started, body, quota)
+        if late and quota is None:
+            self._late[started.id] = record
+            self._set_alarm()
+            return lease, record
+        try:
+            await record.begin()
+        except BaseException as error:
+            lease.release(CallResult.ABANDONED)
+            if isinstance(error, CancelledError):
+                self.withdraw(record)
+            raise
+        return lease, record
+
+    async def settle_all(self) -> None:
+        """See that all calls have their records, for somebody who asks which there are."""
+        for record in (*self._late.values(), *self._writing.values()):
+            await record.begin()
+
+    async def settle(self, task_id: str) -> None:
+        """The same of one call, for somebody who asks for it."""
+        if task_id in self._late:
+            await self._late[task_id].begin()
+        elif task_id in self._writing:
+            await self._writing[task_id].settled()
+
+    def withdraw(self, record: LateRecord) -> None:
+        """Cancel a task whose client has gone."""
+        task = record.task
+
+        async def cancel() -> None:
+            if await record.cancel(self._clock.seconds()):
+                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+
+        self.quietly(self._runs.insist(task.id, "cancelling", cancel))
+
+    def writing(self, record: LateRecord) -> None:
+        """A record is being written, and is late no more."""
+        task_id = record.task.id
+        self._writing[task_id] = record
+        if self._late.pop(task_id, None) is not None and not self._late and self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def wrote(self, task_id: str) -> None:
+        """It is written, or could not be."""
+        self._writing.pop(task_id, None)
+
+    def quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
+        """Let a record be written that nobody waits for."""
+        writing = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
+        writing.addErrback(self._not_recorded)
+
+    async def _first_slot(
+        self, line: Line, workspace: Workspace, selection: SelectionRequest, task: Task, body: Body, patience: float
+    ) -> Lease:
+        try:
+            lease = await line.slot_now(selection)
+            if lease is None and line.waiting >= workspace.queue.limit:
+                raise QueueFull(
+                    f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
+                )
+            self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
+            return lease or await line.slot(selection, patience)
+        except Unavailable as error:
+            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
+            self.quietly(LateRecord(self, self._store, over, body, None).begin())
+            raise
+
+    def _set_alarm(self) -> None:
+        if self._alarm is None:
+            first = next(iter(self._late.values()))
+            due = (first.task.started_at or 0.0) + START_AFTER - self._clock.seconds()
+            self._alarm = self._clock.callLater(max(due, 0.001), self._write_late)
+
+    def _write_late(self) -> None:
+        """Write what began long enough ago; they stand in the order of their beginnings."""
+        self._alarm = None
+        now = self._clock.seconds()
+        while self._late:
+            task_id, record = next(iter(self._late.items()))
+            if (record.task.started_at or 0.0) + START_AFTER > now:
+                self._set_alarm()
+                return
+            del self._late[task_id]
+            self.quietly(record.begin())
+
+    def _not_recorded(self, failure: Failure) -> None:
+        if failure.check(NgpuError):
+            self.log.error("not recorded: {error}", error=failure.getErrorMessage())
+        elif not failure.check(CancelledError):  # which is how the gateway stops
+            self.log.failure("not recorded", failure=failure)

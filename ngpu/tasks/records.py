@@ -1,0 +1,23 @@
+"""What a run asks of the place where its record is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ngpu.model import Outcome, Placement
+
+Last = tuple[int, bytes] | None
+"""Index and bytes of the last piece of a result; see `ITaskStore.finish`."""
+
+
+class Records(Protocol):
+    """Where the record of a run is: a store, or what stands for one."""
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See `ITaskStore.write_result`."""
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See `ITaskStore.reattempt`."""
+
+    async def finish(self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last) -> bool:
+        """See `ITaskStore.finish`."""
