@@ -9,6 +9,7 @@ from pathlib import Path
 ROOMS = (
     "errors",
     "limits",
+    "auditing",
     "model",
     "listing",
     "outbox",
@@ -24,6 +25,7 @@ ROOMS = (
     "storing",
     "families",
     "waiting",
+    "steady",
     "following",
     "addresses",
     "egress",
@@ -60,6 +62,7 @@ ROOMS = (
     "submission",
     "figures",
     "processes",
+    "audit",
     "raw",
     "gateway",
     "backlog",
