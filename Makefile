@@ -1,4 +1,4 @@
-# make run | test | check | bench | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -10,18 +10,19 @@ export PYTHON
 CONFIG ?= config/demo.yaml
 DEMO_PORT ?= 18080
 PORTS ?= 8080 8081 $(DEMO_PORT)
-# make test, make bench: more arguments for them
+# make test, make bench, make chaos: more arguments for them
 ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 2
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check bench chaos clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
 	@echo "make test   style, types, layers, tests"
 	@echo "make check  the same without the tests"
 	@echo "make bench  measure the gateway on this machine"
+	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make clean  remove what make has made"
 
 # An installation that broke off leaves no stamp, so the next make begins it again.
@@ -50,7 +51,7 @@ run: $(VENV)/.run
 # Tests that want what could not be installed say so themselves.
 test: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
-		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl || true
+		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime || true
 	@.ci/apt docker:docker-cli || true  # which some releases have in docker.io, and others in a package of its own
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
@@ -63,6 +64,10 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/gateway.py $(ARGS)
+
+chaos: $(VENV)/.dev
+	@.ci/apt redis-server:redis-server faketime:faketime || true
+	$(BIN)/python tests/chaos/chaos_trial.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis twisted/plugins/dropin.cache

@@ -12,6 +12,7 @@ from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
 from ngpu.allowance import Allowances
 from ngpu.archives.opening import Archives
+from ngpu.audit import Auditor
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.cloud.deployed import Deployed
@@ -34,6 +35,7 @@ from ngpu.gateway import Gateway
 from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
 from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
@@ -184,6 +186,7 @@ def assemble(
     routes = [
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
+        *AdminAudit(Auditor(store, roster.lines, reactor)).routes,
     ]
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:

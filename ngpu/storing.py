@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from zope.interface import Attribute
 
+from ngpu.auditing import IAudited
 from ngpu.interfaces import IDocuments, ITaskStore
 from ngpu.sharing import ILeadership, INews, ISlots
 
 T = TypeVar("T")
 
 
-class IStore(ITaskStore):
+class IStore(ITaskStore, IAudited):
     """A task store that has to be opened. Making one does no I/O.
 
     Either one gateway has it at a time, and a second one is refused while the first is there; or several share it, each

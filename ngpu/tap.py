@@ -26,6 +26,7 @@ from ngpu.processes.sockets import Sockets
 from ngpu.processes.worker import Worker
 from ngpu.service import GatewayService
 from ngpu.settings import CheckBlock, Loaded, loads, read_file
+from ngpu.steady import steady
 
 _TOKEN_BYTES = 24
 
@@ -41,6 +42,7 @@ def makeService(options: Options) -> IService:
     """The service of this process; a configuration that cannot be used ends it with a report on standard error."""
     from twisted.internet import reactor
 
+    steady(reactor)
     handed = Handed.take(os.environ)
     pid_file = "" if options.parent is None else str(options.parent["pidfile"] or "")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOMS = (
     "errors",
     "limits",
+    "auditing",
     "model",
     "listing",
     "outbox",
@@ -24,6 +25,7 @@ ROOMS = (
     "storing",
     "families",
     "waiting",
+    "steady",
     "following",
     "addresses",
     "egress",
@@ -61,6 +63,7 @@ ROOMS = (
     "figures",
     "processes",
     "direct",
+    "audit",
     "raw",
     "gateway",
     "backlog",

@@ -104,6 +104,14 @@ class RedisServer:
         if self._popen is not None:
             self._popen.send_signal(number)
 
+    def gone(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._popen is not None and self._popen.poll() is not None
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._ended()
+
     def log(self) -> str:
         return (self.folder / "redis.log").read_text("utf-8", "replace")[-4000:]
 

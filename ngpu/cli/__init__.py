@@ -10,6 +10,7 @@ from twisted.internet import task
 
 import ngpu
 from ngpu.cli.account import account
+from ngpu.cli.audit import audit
 from ngpu.cli.deploying import deploy, undeploy
 from ngpu.cli.fleet import drain, logs, nodes, undrain
 from ngpu.cli.plugins import plugins
@@ -70,7 +71,7 @@ def check(path: Path) -> None:
     )
 
 
-for command in (account, plugins, nodes, workspaces, deploy, undeploy, drain, undrain, logs):
+for command in (account, audit, plugins, nodes, workspaces, deploy, undeploy, drain, undrain, logs):
     main.add_command(command)
 
 

@@ -12,6 +12,7 @@ from described import Described
 from processes import ROOT, Gateway, running
 
 from ngpu.http.admin import API
+from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.settings import Workspace
@@ -40,7 +41,8 @@ def test_every_example_is_what_it_is_an_example_of(described: Described) -> None
 
 def test_every_call_that_is_served_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
-    routes = [*AdminWorkspaces(nothing, {}, nothing).routes, *AdminFleet(nothing, nothing).routes]
+    parts = (AdminWorkspaces(nothing, {}, nothing), AdminFleet(nothing, nothing), AdminAudit(nothing))
+    routes = [route for part in parts for route in part.routes]
     served = {(method, API + address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == set(described.operations)
 

@@ -6,18 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ngpu.auditing import AuditPage
 from ngpu.limits import Pace, Quota, Rate
 from ngpu.model import Placement, Task, TaskStatus
 from ngpu.outbox import Backlog, Webhook
 from ngpu.stores.record import placement_json, search_key
 from ngpu.stores.redis import again, outbox, pacing, reads
 from ngpu.stores.redis.admission import Limits
+from ngpu.stores.redis.auditing import Audit
 from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.records import task_of
 
 
 class Customers:
-    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`."""
+    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`, `ngpu.auditing.IAudited`."""
 
     def __init__(self, desk: Desk, prefix: str) -> None:
         self._desk = desk
@@ -95,3 +97,7 @@ class Customers:
     async def used(self, workspace: str, window: str) -> int:
         """See ``ILimits.used``."""
         return int(await self._desk.plain("HGET", f"{self._prefix}:usage:{workspace}".encode(), window) or 0)
+
+    async def audit(self, cursor: str | None, now: float) -> AuditPage:
+        """See ``IAudited.audit``."""
+        return await Audit(self._desk.read, self._desk.plain, self._prefix, now).page(cursor)

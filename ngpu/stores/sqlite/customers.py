@@ -7,15 +7,16 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IReactorFromThreads
 
+from ngpu.auditing import AuditPage
 from ngpu.limits import Pace, Quota, Rate, paced
 from ngpu.model import Task, TaskStatus
 from ngpu.outbox import Backlog, Webhook
-from ngpu.stores.sqlite import admission, again, outbox, reads
+from ngpu.stores.sqlite import admission, again, auditing, outbox, reads
 from ngpu.stores.sqlite.file import SqliteFile
 
 
 class Customers(SqliteFile):
-    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`.
+    """See `ngpu.queue.IQueue`, `ngpu.outbox.IOutbox`, `ngpu.limits.ILimits`, `ngpu.auditing.IAudited`.
 
     Rates are counted in memory: one gateway has the file, and a burst more after a restart harms nobody.
     """
@@ -88,3 +89,8 @@ class Customers(SqliteFile):
         """See ``ILimits.used``."""
         count: int = await self._read(admission.used, workspace, window)
         return count
+
+    async def audit(self, cursor: str | None, now: float) -> AuditPage:
+        """See ``IAudited.audit``."""
+        page: AuditPage = await self._read(auditing.audit, cursor, now)
+        return page
