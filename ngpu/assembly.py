@@ -34,6 +34,7 @@ from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_fleet import AdminFleet
+from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
 from ngpu.http.public import OURS, public_resource
@@ -175,6 +176,7 @@ def assemble(loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_
     routes = [
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
+        *AdminTasks(gateway, backlog, roster.workspaces, reactor).routes,
     ]
     admin = admin_resource(gateway, Figures(metrics, roster.lines, store), token, settings.admin.open_metrics, routes)
     return Parts(
