@@ -8,8 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-from ngpu.adapter import IAppAdapter
-from ngpu.addresses import is_address
 from ngpu.allowance import Allowances
 from ngpu.archives.opening import Archives
 from ngpu.audit import Auditor
@@ -30,13 +28,13 @@ from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.serving import Serving
 from ngpu.following import Following
 from ngpu.forward import make_forwarder
-from ngpu.gates import Gate
 from ngpu.gateway import Gateway
 from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_fleet import AdminFleet
+from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
 from ngpu.http.public import OURS, public_resource
@@ -50,10 +48,8 @@ from ngpu.processes.worker import Worker
 from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
 from ngpu.settings import (
-    AppRoute,
     CheckBlock,
     Loaded,
-    Settings,
     Workspace,
     lone_workspace,
 )
@@ -65,6 +61,7 @@ from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
 from ngpu.webhooks.endpoint import vetted
+from ngpu.wiring import adapters_of, gates_of, watch_changes
 from ngpu.workspaces import COLLECTION, Workspaces
 
 
@@ -112,7 +109,7 @@ def assemble(
     forwarder = make_forwarder(reactor, connections)
     media = Media(settings.media.folder, settings.media.url, settings.media.ttl, reactor)
     caller = Caller(forwarder, reactor, metrics)
-    adapters = _adapters(settings, plugins, context)
+    adapters = adapters_of(settings, plugins, context)
     urls = Egress(settings.egress.allow, make_resolver(reactor))
     conversations = Conversations(
         adapters,
@@ -132,7 +129,7 @@ def assemble(
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
-    gates = _gates(settings, plugins, context)
+    gates = gates_of(settings, plugins, context)
     direct = DirectCalls(store, runs, reactor, metrics)
     gateway = Gateway(
         store=store,
@@ -187,6 +184,7 @@ def assemble(
         *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
         *AdminFleet(fleet, workspaces).routes,
         *AdminAudit(Auditor(store, roster.lines, reactor)).routes,
+        *AdminTasks(gateway, backlog, roster.workspaces, reactor).routes,
     ]
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:
@@ -264,36 +262,8 @@ def _workspaces(
     )
 
 
-def watch_changes(roster: Roster, health: HealthChecks, dispatcher: Dispatcher, metrics: Metrics) -> None:
-    """Let everybody who keeps something of a workspace follow its changes."""
-
-    def changed(before: Workspace | None, after: Workspace | None) -> None:
-        for workspace_id in {each.id for each in (before, after) if each is not None}:
-            health.follow(workspace_id)
-        dispatcher.follow(before, after)
-        if before is not None and (after is None or after.label != before.label):
-            metrics.forget_workspace(before.label)
-
-    roster.watch(changed)
-
-
 def _policy(plugins: Plugins, context: PluginContext, workspace: Workspace) -> ISelectionPolicy:
     policy: ISelectionPolicy = plugins.make(
         "selection", workspace.selection.policy, workspace.selection.options, context
     )
     return policy
-
-
-def _gates(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Gate]:
-    return {
-        name: Gate(gate, plugins.make("checker", gate.checker, gate.options, context), context.clock, is_address)
-        for name, gate in settings.gates.items()
-    }
-
-
-def _adapters(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, IAppAdapter]:
-    return {
-        name: plugins.make("adapter", app.adapter, app.options, context)
-        for name, app in settings.apps.items()
-        if isinstance(app, AppRoute)
-    }

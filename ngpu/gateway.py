@@ -126,11 +126,15 @@ class Gateway:
         :param access: what the caller showed; ``None`` where the unguessable id is all that is asked for.
         :raises NotFound: no such task, or another tenant's.
         """
-        await self._direct.settle(task_id)
-        task = await self._store.get(task_id)
+        task = await self.known(task_id)
         if task is None or (access is not None and access.workspace.id != task.workspace):
             raise NotFound("no such task; ids are forgotten once the workspace's retention is over")
         return task
+
+    async def known(self, task_id: str) -> Task | None:
+        """The same for those who may see every task; ``None`` where there is none."""
+        await self._direct.settle(task_id)
+        return await self._store.get(task_id)
 
     async def standing(self, task: Task) -> dict[str, Any]:
         """``queue_position`` and ``wait_estimate`` of a queued task, ``progress`` of one whose adapter tells it."""
@@ -150,7 +154,7 @@ class Gateway:
         """What the worker answered; ``None`` where it did not."""
         return self._store.result_body(task) if task.outcome is not None and task.outcome.worker_status else None
 
-    async def cancel(self, task_id: str, access: Access) -> Task:
+    async def cancel(self, task_id: str, access: Access | None) -> Task:
         """End a queued or running task; a running one's call to the worker is aborted.
 
         :raises NotFound: no such task, or another tenant's.

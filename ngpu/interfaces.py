@@ -246,7 +246,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """The record, without its bodies."""
 
     async def list(query: TaskQuery) -> TaskPage:
-        """Tasks by workspace, node, address and time of submission, oldest first.
+        """Tasks by workspace, node, address and time of submission, oldest first unless ``newest`` says otherwise.
 
         :raises BadRequest: a cursor that this store never gave.
         """

@@ -73,22 +73,25 @@ ROOMS = (
     "origin",
     "discovery",
     "authoring",
+    "wiring",
     "assembly",
     "service",
     "tap",
+    "client",
     "cli",
 )
 """Imports go down this list only: a room sees those before it."""
 
 BASE = frozenset(ROOMS[: ROOMS.index("families") + 1])
 SEES = {
+    "client": frozenset[str](),
     "plugins": BASE | {"options", "selection", "brc20", "dialects", "stores", "engines"},
     "testing": BASE,
     "sketches": BASE | {"options", "selection", "brc20", "testing"},
     "demo": frozenset[str](),
     "__init__": frozenset[str](),
 }
-"""What the rooms beside the list see; nobody imports these, but discovery the plugins."""
+"""What the rooms beside the list see; nobody imports these, but discovery the plugins and `cli` the client."""
 
 MAX_LINES = 300
 

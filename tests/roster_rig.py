@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from gateway_rig import STARTED, ScriptedStore, Watched, begun, done
 from twisted.internet.task import Clock
 
-from ngpu.assembly import watch_changes
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
 from ngpu.direct import DirectCalls
@@ -30,6 +29,7 @@ from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.testing.forwarder import Answer, FakeForwarder
 from ngpu.testing.store import Shelf
+from ngpu.wiring import watch_changes
 
 NODES = {"ab01": Node("0xAB01", "10.0.0.1"), "ab02": Node("0xAB02", "10.0.0.2")}
 

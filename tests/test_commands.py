@@ -137,3 +137,10 @@ def test_the_admin_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> 
     file.write_text("\n")
     with pytest.raises(tap.ConfigError, match="is empty"):
         tap.admin_token(loaded)
+
+
+def test_a_full_disk_at_the_output_ends_with_a_sentence_and_1() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "ngpu.cli", "plugins"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "Error: the output: No space left on device\n")

@@ -12,6 +12,7 @@ import ngpu
 from ngpu.cli.account import account
 from ngpu.cli.audit import audit
 from ngpu.cli.deploying import deploy, undeploy
+from ngpu.cli.ending import Commands
 from ngpu.cli.fleet import drain, logs, nodes, undrain
 from ngpu.cli.plugins import plugins
 from ngpu.cli.workspaces import workspaces
@@ -28,7 +29,7 @@ _CONFIG = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(ngpu.__version__, prog_name="ngpu")
 def main() -> None:
     """A reverse proxy for fleets of GPU machines."""

@@ -16,7 +16,7 @@ import requests
 from ngpu.errors import ConfigError
 from ngpu.settings import load
 
-PATIENCE = (5.0, 60.0)
+PATIENCE = (3.0, 10.0)
 """Seconds to connect, and to wait for a reply."""
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Any
 from klein import Klein
 from twisted.web.resource import IResource
 
-from ngpu.errors import Unauthorized
+from ngpu.errors import BadRequest, Unauthorized
 from ngpu.figures import Exposing
 from ngpu.gateway import Gateway
 from ngpu.http.reply import Reply
@@ -68,6 +68,30 @@ async def json_body(request: NgpuRequest) -> Mapping[str, Any]:
     """
     fields = parse_object(await request.body.read(LARGEST_BODY))
     return {name: field.value for name, field in fields.items()}
+
+
+def parameter(request: NgpuRequest, name: str) -> str | None:
+    """A query parameter; ``None`` when it is not there.
+
+    :raises BadRequest: it stands there twice.
+    """
+    values = request.args.get(name.encode(), [])
+    if len(values) > 1:
+        raise BadRequest(f"{name} stands in the query more than once")
+    return values[0].decode("utf-8", "replace") if values else None
+
+
+def whole_number(request: NgpuRequest, name: str, least: int, most: int, default: int) -> int:
+    """A query parameter that is a number.
+
+    :raises BadRequest: it is none, or not within its bounds.
+    """
+    text = parameter(request, name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise BadRequest(f"{name} must be a whole number from {least} to {most}")
+    return int(text)
 
 
 def path_without_ids(request: NgpuRequest) -> str:

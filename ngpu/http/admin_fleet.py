@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ngpu.errors import BadRequest, Conflict, EngineError
 from ngpu.http.access_log import annotate
-from ngpu.http.admin import AdminRoute, json_body
+from ngpu.http.admin import AdminRoute, json_body, parameter, whole_number
 from ngpu.http.reply import Reply
 from ngpu.http.server import NgpuRequest
 from ngpu.wire.replies import success
@@ -93,13 +93,13 @@ class AdminFleet:
 
     async def logs(self, request: NgpuRequest) -> Reply:
         """What a copy has printed, and with ``follow=1`` what it goes on to print."""
-        replica = _parameter(request, "replica")
+        replica = parameter(request, "replica")
         if not replica:
             raise BadRequest("replica is missing: add ?replica=… with the id of a copy to the address")
-        follow = _parameter(request, "follow") or "0"
+        follow = parameter(request, "follow") or "0"
         if follow not in ("0", "1"):
             raise BadRequest("follow must be 1 or 0")
-        lines = self._fleet.logs(replica, _tail(_parameter(request, "tail")), follow == "1")
+        lines = self._fleet.logs(replica, whole_number(request, "tail", 0, MOST_LINES, LINES), follow == "1")
         # what goes wrong before the first line is a status; nobody knows when that comes where it is followed
         first = await anext(lines, b"") if follow == "0" else b""
         return Reply(_told(first, lines), headers=_TEXT)
@@ -126,18 +126,3 @@ async def _told(first: bytes, lines: AsyncIterator[bytes]) -> AsyncGenerator[byt
                 yield piece
     except EngineError as error:
         yield f"ngpu: {error}\n".encode()
-
-
-def _tail(text: str | None) -> int:
-    if text is None:
-        return LINES
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST_LINES):
-        raise BadRequest(f"tail must be a whole number from 0 to {MOST_LINES}")
-    return int(text)
-
-
-def _parameter(request: NgpuRequest, name: str) -> str | None:
-    values = request.args.get(name.encode(), [])
-    if len(values) > 1:
-        raise BadRequest(f"{name} stands in the query more than once")
-    return values[0].decode("utf-8", "replace") if values else None

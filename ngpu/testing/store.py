@@ -187,8 +187,10 @@ class MemoryTaskStore(Shelved):
         found = sorted(
             (task.submitted_at, task.number, task.id)
             for task in (record.task for record in self._records().values())
-            if _matches(task, query) and (after is None or (task.submitted_at, task.number) > after)
+            if _matches(task, query) and (after is None or _follows(query, (task.submitted_at, task.number), after))
         )
+        if query.newest:
+            found.reverse()
         shown = found[: query.limit]
         more = len(found) > len(shown) > 0
         return TaskPage(tuple(row[2] for row in shown), f"{shown[-1][0]!r}~{shown[-1][1]}" if more else None)
@@ -218,6 +220,10 @@ class MemoryTaskStore(Shelved):
     async def close(self) -> None:
         """See ``ITaskStore.close``."""
         self._open = False
+
+
+def _follows(query: TaskQuery, place: tuple[float, int], after: tuple[float, int]) -> bool:
+    return place < after if query.newest else place > after
 
 
 def _matches(task: Task, query: TaskQuery) -> bool:

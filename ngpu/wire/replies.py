@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -166,6 +167,51 @@ def short_record(task: Task, request: Body, result: Body | None, zone: ZoneInfo,
     fields = record(task, request, result, zone)
     del fields["id"]
     return {**fields, "servername": server}
+
+
+def task_line(task: Task, name: str, now: float, zone: ZoneInfo) -> dict[str, Any]:
+    """What operators are told of a task: all but its bodies, its credential's owner and its webhook's address.
+
+    :param name: the workspace's, "" for none.
+    """
+    outcome = outcome_of(task)
+    begun = task.started_at if task.started_at is not None else task.ended_at
+    waited = (now if begun is None else begun) - task.submitted_at
+    ran = 0.0 if task.started_at is None else (now if task.ended_at is None else task.ended_at) - task.started_at
+    return {
+        "id": task.id,
+        "workspace": task.workspace,
+        "workspace_name": name,
+        "status": str(task.status),
+        "code": 0 if outcome is None else outcome.code,
+        "reason": "" if outcome is None else outcome.reason,
+        "worker_status": 0 if outcome is None else outcome.worker_status,
+        "submitted_at": _moment(task.submitted_at, zone),
+        "started_at": _moment(task.started_at, zone),
+        "ended_at": _moment(task.ended_at, zone),
+        "waited": round(max(0.0, waited), 3),
+        "ran": round(max(0.0, ran), 3),
+        "node": task.placement.node_address,
+        "host": task.placement.node_host,
+        "replica": task.placement.replica,
+        "attempts": task.attempt,
+        "retries": task.retries,
+        "priority": task.priority.name.lower(),
+        "waits_for_reply": task.direct,
+        "app": task.app,
+        "call": task.method,
+        "port": task.request.port,
+        "target": task.request.target.partition("?")[0],
+        "address": task.btc_address,
+        "client": task.client_ip,
+        "request_size": task.request_size,
+        "result_size": 0 if task.outcome is None else task.outcome.size,
+    }
+
+
+def _moment(seconds: float | None, zone: ZoneInfo) -> str | None:
+    """A time as ISO 8601 has it, in the configured zone and with its offset."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, zone).isoformat(timespec="milliseconds")
 
 
 def task_list(page: TaskPage) -> dict[str, Any]:

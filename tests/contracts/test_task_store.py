@@ -545,10 +545,13 @@ class TestList:
             )
         assert await self.ids(store, node="AB01", btc_address="x", start=1004.0, end=1007.0) == ("t7",)
 
+    @pytest.mark.parametrize("newest", [False, True])
     @pytest.mark.parametrize("conditions", [{}, {"node": "ab01"}, {"btc_address": "x"}, {"start": 1001.0, "end": 1005}])
     @pytest.mark.parametrize("limit", [1, 3, 100])
     @pytest_twisted.ensureDeferred
-    async def test_pages_show_each_task_once(self, store: Any, conditions: dict[str, Any], limit: int) -> None:
+    async def test_pages_show_each_task_once(
+        self, store: Any, conditions: dict[str, Any], limit: int, newest: bool
+    ) -> None:
         for number in range(12):
             await added(
                 store,
@@ -559,6 +562,8 @@ class TestList:
                 submitted_at=1000.0 + number // 2,
             )
         everything = await self.ids(store, **conditions)
+        if newest:
+            everything, conditions = everything[::-1], {**conditions, "newest": True}
         pages = [await store.list(TaskQuery("w", limit=limit, **conditions))]
         while pages[-1].next_cursor:
             cursor = pages[-1].next_cursor

@@ -8,12 +8,14 @@ from typing import Any
 import openapi_spec_validator
 import pytest
 import requests
+from asking_admin import Admin
 from described import Described
-from processes import ROOT, Gateway, running
+from processes import ROOT, running
 
 from ngpu.http.admin import API
 from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_fleet import AdminFleet
+from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.settings import Workspace
 
@@ -41,7 +43,12 @@ def test_every_example_is_what_it_is_an_example_of(described: Described) -> None
 
 def test_every_call_that_is_served_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
-    parts = (AdminWorkspaces(nothing, {}, nothing), AdminFleet(nothing, nothing), AdminAudit(nothing))
+    parts = (
+        AdminWorkspaces(nothing, {}, nothing),
+        AdminFleet(nothing, nothing),
+        AdminAudit(nothing),
+        AdminTasks(nothing, nothing, {}, nothing),
+    )
     routes = [route for part in parts for route in part.routes]
     served = {(method, API + address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
     assert served == set(described.operations)
@@ -49,24 +56,6 @@ def test_every_call_that_is_served_is_described_and_no_other(described: Describe
 
 def test_every_key_of_a_workspace_is_described_and_no_other(described: Described) -> None:
     assert set(described.document["components"]["schemas"]["Settings"]["properties"]) == set(Workspace.model_fields)
-
-
-class Admin:
-    """Calls the admin API, and lets the document judge every reply."""
-
-    def __init__(self, gateway: Gateway, described: Described) -> None:
-        self.gateway = gateway
-        self.described = described
-        self.token = (gateway.config_file.parent / "var/admin.token").read_text().strip()
-
-    def ask(self, method: str, path: str, status: int, workspace: str = "", **more: Any) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
-        url = self.gateway.admin + path.replace("{workspace}", workspace)
-        reply = requests.request(method, url, headers=headers, timeout=30, **more)
-        assert reply.status_code == status, f"{reply.status_code}: {reply.text[:500]}"
-        self.described.check(method, path, reply)
-        body: dict[str, Any] = reply.json()
-        return body
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ _TIME, _NUMBER = 16, 12
 _PAST = b"\xff"
 """Comes after every byte of UTF-8."""
 
-Look = Callable[[str, bytes, bytes, int, str], Awaitable[Any]]
-"""`reads.PAGE`: index, two bounds, how many places to look at, the node to look for."""
+Look = Callable[[str, bytes, bytes, int, str, str], Awaitable[Any]]
+"""`reads.PAGE`: index, two bounds, how many places to look at, the node to look for, "1" for downwards."""
 
 
 async def page(look: Look, query: TaskQuery) -> TaskPage:
@@ -30,11 +30,15 @@ async def page(look: Look, query: TaskQuery) -> TaskPage:
     if (query.node is not None and not node_key(query.node)) or query.btc_address == "":
         return TaskPage(())
     begin, end = _bounds(query)
+    down = "1" if query.newest else ""
+    if query.newest:
+        begin, end = end, begin
     node = "" if query.node is None else search_key(node_key(query.node))
     places: list[str] = []
     while len(places) <= query.limit:
         wanted = min(query.limit + 1 - len(places), LOOKED_AT) if query.btc_address is None or not node else LOOKED_AT
-        found, last = await look(_index(query, node), begin, end, wanted, node if query.btc_address is not None else "")
+        only = node if query.btc_address is not None else ""
+        found, last = await look(_index(query, node), begin, end, wanted, only, down)
         places += found or ()
         if not last:
             break
@@ -52,15 +56,18 @@ def _index(query: TaskQuery, node: str) -> str:
 
 
 def _bounds(query: TaskQuery) -> tuple[bytes, bytes]:
-    begins = [b"["]
+    """The lowest and the highest place."""
+    begins, ends = [b"["], [b"[" + _PAST]
     if query.start is not None:
         begins.append(b"[" + sortable(query.start).encode())
+    if query.end is not None:
+        ends.append(b"[" + sortable(query.end).encode() + _PAST)
     if query.cursor is not None:
         after = cursor.decode(query.cursor)
         number = min(after.number, 16**_NUMBER - 1)
-        begins.append(b"(" + f"{sortable(after.submitted_at)}{number:012x}".encode() + _PAST)
-    end = b"+" if query.end is None else b"[" + sortable(query.end).encode() + _PAST
-    return max(begins, key=lambda bound: bound[1:]), end
+        at = f"{sortable(after.submitted_at)}{number:012x}".encode()  # of which a task's place goes on with its id
+        (ends if query.newest else begins).append(b"(" + at + (b"" if query.newest else _PAST))
+    return max(begins, key=lambda bound: bound[1:]), min(ends, key=lambda bound: bound[1:])
 
 
 def _place(place: str) -> tuple[float, int]:

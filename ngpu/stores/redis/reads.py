@@ -29,7 +29,8 @@ return cjson.encode(found)
 """How many tasks wait, of each workspace of which some do."""
 
 PAGE = unfenced("""
-local places = redis.call('ZRANGEBYLEX', P .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+local command = ARGV[6] == '1' and 'ZREVRANGEBYLEX' or 'ZRANGEBYLEX'
+local places = redis.call(command, P .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
 local shown = {}
 for _, place in ipairs(places) do
     if ARGV[5] == '' or redis.call('HGET', task(string.sub(place, 29)), 'node') == ARGV[5] then
@@ -39,7 +40,8 @@ end
 local last = #places == tonumber(ARGV[4]) and places[#places] or ''
 return cjson.encode({#shown > 0 and shown or cjson.null, last})
 """)
-"""Places of an index between two bounds: those at a node (or all), and the last one looked at if more may follow."""
+"""Places of an index between two bounds, from the first one on: those at a node (or all), and the last one looked at if
+more may follow. ``1`` at the end of the arguments: downwards."""
 
 PIECE = unfenced("""
 local id, kind, attempt, index = unpack(ARGV)

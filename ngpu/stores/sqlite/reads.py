@@ -76,8 +76,9 @@ def queue_position(db: sqlite3.Connection, task_id: str) -> int:
 def page(db: sqlite3.Connection, query: TaskQuery, after: Place | None) -> TaskPage:
     """See ``ITaskStore.list``. One more than the page holds is asked for: it says whether another page follows."""
     where, values = _conditions(query, after)
+    order = "submitted_at DESC, number DESC" if query.newest else "submitted_at, number"
     rows = db.execute(
-        f"SELECT id, submitted_at, number FROM tasks WHERE {where} ORDER BY submitted_at, number LIMIT ?",
+        f"SELECT id, submitted_at, number FROM tasks WHERE {where} ORDER BY {order} LIMIT ?",
         (*values, query.limit + 1),
     ).fetchall()
     shown = rows[: query.limit]
@@ -103,7 +104,7 @@ def _conditions(query: TaskQuery, after: Place | None) -> tuple[str, list[Any]]:
         where.append("submitted_at >= ?")
         values.append(query.start)
     if after is not None:
-        where.append("(submitted_at, number) > (?, ?)")
+        where.append(f"(submitted_at, number) {'<' if query.newest else '>'} (?, ?)")
         values.extend(after)
     return " AND ".join(where), values
 

@@ -1,0 +1,64 @@
+"""What both clients know of sending: where to, how long, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx
+
+from ngpu.client.calls import Call, raw_path
+from ngpu.client.values import Refused, Unreachable
+
+CONNECT = 5.0
+"""Seconds to get a connection in."""
+
+FIRST_PAUSE = 0.2
+"""Seconds until a request is sent again; each further pause is twice as long."""
+
+_PASSING = (429, 502, 503, 504)
+
+
+class Sending(NamedTuple):
+    """To one gateway: its URL, seconds to wait for a reply, how often to send again."""
+
+    root: str
+    timeout: float
+    retries: int
+
+    def request(self, call: Call[Any]) -> dict[str, Any]:
+        """The arguments of httpx's request."""
+        patience = httpx.Timeout(None if call.patient else self.timeout, connect=CONNECT)
+        return {
+            "method": call.method,
+            "url": self.root + call.path,
+            "params": dict(call.params),
+            "headers": dict(call.headers),
+            "content": call.content,
+            "timeout": patience,
+        }
+
+    def raw(self, path: str, port: int | None) -> str:
+        """The URL of a worker's path."""
+        return self.root + raw_path(path, port)
+
+
+def again_after(call: Call[Any], retries: int) -> Iterator[float | None]:
+    """For each try the pause after it; ``None`` after the last one."""
+    if call.again:
+        yield from (FIRST_PAUSE * 2**number for number in range(retries))
+    yield None
+
+
+def lasting(error: Unreachable | Refused) -> bool:
+    """Whether asking again later would change nothing."""
+    return isinstance(error, Refused) and error.status not in _PASSING
+
+
+def unreachable(root: str, error: Exception) -> Unreachable:
+    """What httpx says, as a sentence."""
+    if isinstance(error, httpx.TimeoutException):
+        why = "no connection in time" if isinstance(error, httpx.ConnectTimeout) else "no reply in time"
+    else:
+        why = str(error) or type(error).__name__
+    return Unreachable(f"no gateway answers at {root}: {why}")
