@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,6 +18,7 @@ from ngpu.processes.outline import Checker
 from ngpu.processes.sockets import Sockets
 from ngpu.processes.worker import Worker
 from ngpu.settings import Settings
+from ngpu.systemd import Systemd
 
 DRAIN = 20.0
 """Seconds that running calls get to end in when the gateway stops; what is left is settled at the next start."""
@@ -38,7 +38,7 @@ class GatewayService(Service):
     :param reactor: the one that runs; a start that fails stops it, and the process ends with status 1.
     :param checker: looks at the configuration when it is to be read anew.
     :param worker: this process as one of several.
-    :param ready: called once it serves.
+    :param systemd: is told once it serves.
     """
 
     log = Logger("ngpu")
@@ -52,7 +52,7 @@ class GatewayService(Service):
         ending: Ending,
         checker: Checker,
         worker: Worker | None,
-        ready: Callable[[], None],
+        systemd: Systemd,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -61,8 +61,8 @@ class GatewayService(Service):
         self._ending = ending
         self._checker = checker
         self._worker = worker
-        self._ready = ready
-        self._hangups = Hangups(reactor, self._reload)
+        self._systemd = systemd
+        self._hangups = Hangups(reactor, self._reload, systemd)
         self._starting: Deferred[None] | None = None
         self._settling: Deferred[None] | None = None
         self._retiring: Deferred[None] | None = None
@@ -98,7 +98,7 @@ class GatewayService(Service):
                 self.log.info("listening on {description}", description=description)
         if self._worker is not None:
             self._worker.ready()
-        self._ready()
+        self._systemd.ready()
         self._hangups.ready()
 
     def _not_settled(self, failure: Failure) -> None:

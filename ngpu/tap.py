@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +27,7 @@ from ngpu.processes.worker import Worker
 from ngpu.service import GatewayService
 from ngpu.settings import CheckBlock, Loaded, loads, read_file
 from ngpu.steady import steady
+from ngpu.systemd import Systemd
 
 _TOKEN_BYTES = 24
 
@@ -46,19 +47,27 @@ def makeService(options: Options) -> IService:
     handed = Handed.take(os.environ)
     pid_file = "" if options.parent is None else str(options.parent["pidfile"] or "")
     try:
-        return service_of(Path(options["config"]), reactor, handed, Ending(reactor, pid_file))
+        return service_of(Path(options["config"]), reactor, handed, pid_file, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(ConfigError.exit_status) from None
 
 
-def service_of(path: Path, reactor: Any, handed: Handed | None = None, ending: Ending | None = None) -> IService:
+def service_of(
+    path: Path,
+    reactor: Any,
+    handed: Handed | None = None,
+    pid_file: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> IService:
     """Everything between a configuration file and a service that can be started.
 
     :param handed: what this process got from the one that started it.
+    :param pid_file: of twistd; "" where there is none.
+    :param environment: says whether systemd wants to be told how the service is.
     :raises ConfigError: with the whole report.
     """
-    handed, ending = handed or Handed(), ending or Ending(reactor)
+    handed = handed or Handed()
     text = handed.text() or read_file(path)
     loaded = check(path, reactor, text)
     outline = Outline.of(loaded.settings)
@@ -70,14 +79,17 @@ def service_of(path: Path, reactor: Any, handed: Handed | None = None, ending: E
             print(warning, file=sys.stderr)
     token = admin_token(loaded)  # before there are workers, so that there is one
     out = (sys.stdout.buffer, sys.stderr.buffer)
+    # systemd hears the process that it started, and takes nobody else's word
+    systemd = Systemd(reactor, environment or {} if handed.role is not Role.WORKER else {})
+    ending = Ending(reactor, systemd, pid_file)
     worker = Worker(handed, reactor) if handed.role is Role.WORKER else None
     sockets = Sockets(reactor, handed.sockets, shared=worker is not None)
     if worker is None and outline.processes > 1:
-        return Parent(path, Plan(text, outline), sockets, reactor, out, ending, _ready)
+        return Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd)
     plugins = discover(loaded.settings.plugins.path)
     parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker)
     checker = Checker(path, reactor, out)
-    return GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, _ready)
+    return GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd)
 
 
 def check(path: Path, clock: Any, text: str | None = None) -> Loaded:
@@ -94,10 +106,6 @@ def check(path: Path, clock: Any, text: str | None = None) -> Loaded:
         return lambda family, name, options: plugins.make(family, name, options, context)
 
     return loads(read_file(path) if text is None else text, str(path), folder, find_plugins)
-
-
-def _ready() -> None:
-    """Called once the gateway, all of its workers where there are some, serves: for whoever is to be told."""
 
 
 def admin_token(loaded: Loaded) -> str:

@@ -61,6 +61,7 @@ ROOMS = (
     "allowance",
     "submission",
     "figures",
+    "systemd",
     "processes",
     "direct",
     "audit",

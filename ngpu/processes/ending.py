@@ -15,18 +15,21 @@ from twisted.python.failure import Failure
 
 from ngpu.errors import NgpuError
 from ngpu.processes.handed import Handed, Role
+from ngpu.systemd import Systemd
 
 
 class Ending:
     """Stops the reactor, and does what twistd has no way for.
 
+    :param systemd: is not told that the service stops where a successor goes on.
     :param pid_file: of twistd; "" where there is none.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, reactor: Any, pid_file: str = "") -> None:
+    def __init__(self, reactor: Any, systemd: Systemd, pid_file: str = "") -> None:
         self._reactor = reactor
+        self._systemd = systemd
         self._pid_file = pid_file
 
     def failed(self, failure: Failure) -> None:
@@ -46,6 +49,7 @@ class Ending:
 
     def become_successor(self, sockets: Mapping[str, int]) -> None:
         """Once everything is stopped, run the same command anew, in this very process, with these listening sockets."""
+        self._systemd.handed_over()
         handed = Handed(Role.SUCCESSOR, {description: os.dup(each) for description, each in sockets.items()})
         self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed)
         self._reactor.stop()

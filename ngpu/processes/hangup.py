@@ -11,6 +11,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu.systemd import Systemd
+
 _STDIN = 0
 
 
@@ -20,12 +22,16 @@ class Hangups:
     A terminal that was closed sends the same signal; then the process is to end.
 
     :param reactor: the one that runs.
+    :param systemd: is told of it.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, reactor: Any, reload: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+    def __init__(
+        self, reactor: Any, reload: Callable[[], Coroutine[Deferred[Any], Any, None]], systemd: Systemd
+    ) -> None:
         self._reactor = reactor
+        self._systemd = systemd
         self._reload = reload
         self._due = False
         self._ready = False
@@ -57,6 +63,7 @@ class Hangups:
     def _next(self) -> None:
         if self._due and self._ready and self._reloading is None:
             self._due = False
+            self._systemd.reloading()
             self._reloading = reloading = Deferred.fromCoroutine(self._reload())
             reloading.addErrback(self._failed)
             reloading.addBoth(self._over)
@@ -67,4 +74,6 @@ class Hangups:
 
     def _over(self, _: object) -> None:
         self._reloading = None
+        if self._ready:
+            self._systemd.ready()
         self._next()

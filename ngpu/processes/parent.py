@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +15,7 @@ from ngpu.processes.ending import Ending
 from ngpu.processes.hangup import Hangups
 from ngpu.processes.outline import Checker, Plan
 from ngpu.processes.sockets import Sockets
+from ngpu.systemd import Systemd
 
 RETIRED_WITHIN = 20.0
 """Seconds that calls get to end in where nobody serves meanwhile: when one process takes the place of several."""
@@ -25,7 +25,7 @@ class Parent(Service):
     """Serves nothing itself.
 
     :param plan: the configuration to begin with.
-    :param ready: called once all workers serve.
+    :param systemd: is told once all workers serve.
     """
 
     log = Logger("ngpu")
@@ -38,15 +38,15 @@ class Parent(Service):
         reactor: Any,
         out: tuple[IO[bytes], IO[bytes]],
         ending: Ending,
-        ready: Callable[[], None],
+        systemd: Systemd,
     ) -> None:
         self._plan = plan
         self._sockets = sockets
         self._ending = ending
-        self._ready = ready
+        self._systemd = systemd
         self._crew = Crew(path, sockets, reactor, out)
         self._checker = Checker(path, reactor, out)
-        self._hangups = Hangups(reactor, self._reload)
+        self._hangups = Hangups(reactor, self._reload, systemd)
         self._starting: Deferred[None] | None = None
         self._succeeded = False
 
@@ -67,7 +67,7 @@ class Parent(Service):
             self._ending.leave(max(1, status))
             return
         self.log.info("{count} workers serve", count=self._plan.outline.processes)
-        self._ready()
+        self._systemd.ready()
         self._hangups.ready()
 
     async def _reload(self) -> None:
