@@ -27,7 +27,7 @@ FLUSH = 5.0
 """Seconds that replies then get to go out in; a connection cut before would take its client's result with it."""
 
 IDLE = 1.0
-"""Seconds in which a client that has a connection may still send a request on it, while another process takes over."""
+"""Seconds in which a client that has a connection may still send a request on it, before another process takes over."""
 
 _LOOK_AGAIN = 0.05
 
@@ -141,21 +141,24 @@ class GatewayService(Service):
 
     async def _retire(self, seconds: float) -> None:
         """Let everything that has come in come to its end, for so many seconds; nothing is refused."""
-        parts = self._parts
-        sites = (parts.public, parts.admin)
-        now = self._reactor.seconds
-        started = now()
-        parts.dispatcher.retire()
+        until = self._reactor.seconds() + seconds
+        self._parts.dispatcher.retire()
+        await self._last_requests()
+        await self._parts.store.leadership.resign()
+        while self._busy() and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _LOOK_AGAIN)
+        self._retired = True
+
+    async def _last_requests(self) -> None:
+        """Give every connection time for a request that may be on its way; it ends with the reply, or without one."""
+        sites = (self._parts.public, self._parts.admin)
+        until = self._reactor.seconds() + IDLE
         for site in sites:
             site.retire()
-        while sum(site.idle for site in sites) and now() < started + IDLE:
+        while sum(site.idle for site in sites) and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_AGAIN)
         for site in sites:
             site.close_idle()
-        await parts.store.leadership.resign()
-        while self._busy() and now() < started + seconds:
-            await deferLater(self._reactor, _LOOK_AGAIN)
-        self._retired = True
 
     def _busy(self) -> bool:
         parts = self._parts
@@ -175,6 +178,8 @@ class GatewayService(Service):
                 pending.cancel()
         if not self._succeeded:
             await self._sockets.close()
+        if not self._retired and any(each.startswith("systemd:") for each in self._settings.listen):
+            await self._last_requests()  # the socket stays, and whoever waits in it finds the next process
         parts.health.stop()
         parts.following.stop()
         if parts.desk is not None:

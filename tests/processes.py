@@ -43,6 +43,8 @@ class Process:
     """
 
     clean_exits: tuple[int, ...] = (0,)
+    passed_fds: tuple[int, ...] = ()
+    """File descriptors that it inherits."""
 
     def __init__(self, arguments: list[str], log: Path, ready_url: str, env: Mapping[str, str] | None = None) -> None:
         self.arguments = arguments
@@ -71,6 +73,7 @@ class Process:
                 env=self._env,
                 cwd=ROOT,
                 start_new_session=True,
+                pass_fds=self.passed_fds,
             )
         deadline = time.monotonic() + ready_within
         while not self._answers():
