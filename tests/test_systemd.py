@@ -1,4 +1,4 @@
-"""The unit file: systemd understands all of it, and it gives the service no more than it needs."""
+"""The unit files: systemd understands all of them, and they give the service no more than it needs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from processes import ROOT
 
 UNIT = ROOT / "systemd/ngpu.service"
+SOCKET = ROOT / "systemd/ngpu.socket"
 
 
 @pytest.fixture
@@ -29,14 +30,18 @@ def verify(analyze: str, text: str, folder: Path) -> str:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     unit = folder / "ngpu.service"
-    unit.write_text(text.replace("/usr/bin/ngpu", str(program)))
-    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60)
+    unit.write_text(text.replace("/usr/local/bin/ngpu", str(program)))
+    port = folder / SOCKET.name
+    port.write_text(SOCKET.read_text())
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", str(unit), str(port)], capture_output=True, text=True, timeout=60
+    )
     said = (done.stdout + done.stderr).splitlines()
     # other units of the machine may have faults of their own
     return "\n".join(line for line in said if "ngpu" in line) + ("" if done.returncode == 0 else f"\n{said}")
 
 
-def test_systemd_has_nothing_to_say_about_the_unit(analyze: str, tmp_path: Path) -> None:
+def test_systemd_has_nothing_to_say_about_the_units(analyze: str, tmp_path: Path) -> None:
     assert verify(analyze, UNIT.read_text(), tmp_path) == ""
 
 
@@ -51,3 +56,10 @@ def test_exposure_is_low(analyze: str, tmp_path: Path) -> None:
     command = [analyze, "security", "--offline=true", "--threshold=15", "--no-pager", str(tmp_path / "ngpu.service")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-600:] + done.stderr
+
+
+def test_the_configuration_takes_the_socket_by_the_name_that_it_has() -> None:
+    """The comment in the unit is what an operator copies; tests/api/test_api_systemd.py runs it."""
+    text = SOCKET.read_text()
+    assert 'listen: ["systemd:domain=INET:name=public"]' in text
+    assert "FileDescriptorName=public\n" in text
