@@ -1,4 +1,4 @@
-# make run | test | check | bench | chaos | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | dist | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -15,7 +15,7 @@ ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 2
 
-.PHONY: help run test check bench chaos clean
+.PHONY: help run test check bench chaos dist clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
@@ -23,6 +23,7 @@ help:
 	@echo "make check  the same without the tests"
 	@echo "make bench  measure the gateway on this machine"
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
+	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
 	@echo "make clean  remove what make has made"
 
 # An installation that broke off leaves no stamp, so the next make begins it again.
@@ -68,6 +69,9 @@ bench: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server faketime:faketime || true
 	$(BIN)/python tests/chaos/chaos_trial.py $(ARGS)
+
+dist: $(VENV)/.dev
+	@$(BIN)/python tools/dist.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis twisted/plugins/dropin.cache

@@ -67,6 +67,8 @@ setup(
             "types-PyYAML",
             "types-requests",
             "setuptools>=77",
+            "packaging>=24",
+            "shiv>=1.0.8",
         ],
     },
     entry_points={"console_scripts": ["ngpu = ngpu.cli:main"]},

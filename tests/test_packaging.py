@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from processes import ROOT, Process, find_free_port
 
 PLUGINS = sorted(file.stem for file in (ROOT / "plugins").glob("*.py") if file.stem != "__init__")
 DISCOVER = """
@@ -91,6 +92,7 @@ def test_the_source_distribution_makes_the_same_wheel(sdist: Path, wheel: Path, 
     (folder,) = tmp_path.iterdir()
     assert not (folder / "tests").exists()
     assert (folder / "systemd/ngpu.service").exists()
+    assert (folder / "systemd/ngpu.socket").exists()
     assert names(build("wheel", folder, tmp_path)) == names(wheel)
 
 
@@ -113,17 +115,32 @@ def check_installed(python: Path, cwd: Path, where: Path, more: Collection[str] 
     assert "ngpu" in twistd
 
 
-@pytest.mark.parametrize("form", ["wheel", "editable"])
-def test_an_installation_finds_its_plugins_and_is_a_twistd_command(
-    form: str, source: Path, wheel: Path, tmp_path: Path
+def check_serves(program: Path, folder: Path) -> None:
+    """The gateway of that installation starts, answers and ends as it should."""
+    admin = find_free_port()
+    (folder / "ngpu.yaml").write_text(
+        f'listen: ["unix:{folder}/s"]\nadmin: {{listen: ["tcp:{admin}:interface=127.0.0.1"]}}\n'
+    )
+    ready = f"http://127.0.0.1:{admin}/readyz"
+    process = Process([str(program), "run", "-c", str(folder / "ngpu.yaml")], folder / "log", ready)
+    process.clean_exits = (-signal.SIGTERM,)
+    try:
+        process.start().stop()
+    finally:
+        process.kill9()
+
+
+@pytest.mark.parametrize("form", ["wheel", "sdist", "editable"])
+def test_an_installation_finds_its_plugins_serves_and_is_a_twistd_command(
+    form: str, source: Path, sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
     python = environment(tmp_path / "venv")
-    what: tuple[str | Path, ...] = (wheel,) if form == "wheel" else ("--editable", source)
+    what: tuple[str | Path, ...] = {"wheel": (wheel,), "sdist": (sdist,), "editable": ("--editable", source)}[form]
     pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install")
     # the outer environment's own editable ngpu would count as installed
     run(*pip, "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", *what, cwd=tmp_path)
     check_installed(python, tmp_path, source if form == "editable" else tmp_path / "venv")
-    assert (tmp_path / "venv/bin/ngpu").exists()
+    check_serves(tmp_path / "venv/bin/ngpu", tmp_path)
     example = shutil.copytree(ROOT / "docs/examples/ngpu-example-plugin", tmp_path / "example")
     run(*pip, "--no-deps", "--no-index", "--no-build-isolation", example, cwd=tmp_path)
     check_installed(python, tmp_path, source if form == "editable" else tmp_path / "venv", {"nearest", "guest_list"})
