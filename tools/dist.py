@@ -30,6 +30,9 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 GLIBC = ("2_17", "2_28")
 """Versions of glibc that a compiled part may want; Debian 10 has 2.28."""
 
+LEFT_OUT = {"__pycache__", "test", "tests", ".."}
+"""Folders of libraries that no program needs; ``..`` leads to commands of theirs."""
+
 OF_INSTALLERS = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 EPOCH = "315532800"
 """The time that files get: the first that a zip file can say."""
@@ -111,7 +114,7 @@ def needed(version: str) -> dict[str, Distribution]:
 def copy_library(library: Distribution, stage: Path) -> None:
     """Put the files of an installed library where the one file has them, as they came and without traces of it."""
     for file in library.files or ():
-        if ".." in file.parts or "__pycache__" in file.parts:
+        if LEFT_OUT.intersection(file.parts[:-1]):
             continue
         if file.parts[0].endswith(".dist-info") and file.name in OF_INSTALLERS:
             continue
