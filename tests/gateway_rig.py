@@ -173,6 +173,7 @@ class House:
         shelf: Shelf | None = None,
         up: bool = True,
         policy: Any = None,
+        shared: Any = None,
         **fields: Any,
     ) -> None:
         self.clock = Clock()
@@ -188,7 +189,7 @@ class House:
         context = PluginContext(self.clock, Random(1), ".")
         chosen = policy or discover(()).make("selection", "round_robin", {}, context)
         self.pool = Pool(self.replicas, chosen, label=self.workspace.label)
-        self.line = Line(self.pool, self.clock, 10.0)
+        self.line = Line(self.pool, self.clock, 10.0, shared)
         self.metrics = Metrics({WORKSPACE: self.workspace.label})
         self.runs = Runs(self.store, Caller(self.forwarder, self.clock, self.metrics), self.clock, self.metrics)
         lines, workspaces = {WORKSPACE: self.line}, {WORKSPACE: self.workspace}

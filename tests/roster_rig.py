@@ -23,6 +23,7 @@ from ngpu.metrics import Metrics
 from ngpu.model import DataForm, Node, Replica, Task, UpstreamRequest
 from ngpu.roster import Roster
 from ngpu.settings import Workspace
+from ngpu.sharing import Alone
 from ngpu.submission import Submission
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
@@ -48,13 +49,14 @@ class Hall:
         answers: Mapping[int, Answer] | None = None,
         shelf: Shelf | None = None,
         adapters: Mapping[str, Any] | None = None,
+        news: Any = Alone.news,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(STARTED)
         self.shelf = shelf or Shelf()
         self.store = ScriptedStore(self.shelf)
         self.forwarder = FakeForwarder(self.clock, answers)
-        self.roster = Roster(NODES, self.clock)
+        self.roster = Roster(NODES, self.clock, news=news)
         self.metrics = Metrics(self.roster.labels)
         self.context = PluginContext(self.clock, Random(1), ".")
         self.plugins = discover(())
@@ -73,7 +75,7 @@ class Hall:
         )
         self.runs = Runs(self.store, caller, self.clock, self.metrics, conversations)
         self.dispatcher = Dispatcher(self.store, self.runs, lines, workspaces, self.clock)
-        self.health = HealthChecks(self.forwarder, lines, workspaces, self.clock, self.metrics)
+        self.health = HealthChecks(self.forwarder, lines, workspaces, self.clock, self.metrics, news)
         self.serving = Serving(lines, self.roster.leaving, self.health)
         watch_changes(self.roster, self.health, self.dispatcher, self.metrics)
         self.gateway = Gateway(

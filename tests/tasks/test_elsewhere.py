@@ -112,6 +112,22 @@ def test_whoever_watches_a_task_hears_of_it(words: str | None) -> None:
     assert house.clock.getDelayedCalls() == [] and news._listeners == []
 
 
+def test_the_queue_goes_on_once_the_store_can_tell_again_who_holds_what() -> None:
+    shared = Hall().join()
+    house = House({18080: FakeReply()}, shared=shared)
+    begun(house.dispatcher.start())
+    shared.away = True
+    task_id = house.submit()
+    call = house.call()
+    assert isinstance(call.error, StoreUnavailable)
+    house.pass_time(5.0)
+    assert house.task(task_id).status is TaskStatus.QUEUED
+    shared.away = False
+    house.pass_time(1.5)
+    assert house.task(task_id).status is TaskStatus.FINISHED
+    assert shared._hall.held["r0"].total() == 0, "nothing stays held"
+
+
 def test_how_far_a_job_is_is_told_everywhere() -> None:
     hall = Hall()
     here, there = (Told(hall.join()) for _ in "12")
