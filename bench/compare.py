@@ -48,7 +48,9 @@ def turn(name: str, worker: int, folder: Path, where: Cores, options: argparse.N
 
 def about(where: Cores) -> dict[str, Any]:
     """Machine, date, versions and load average."""
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    models = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -44,7 +44,15 @@ def generate(url: str, body: Path, connections: int, seconds: float) -> dict[str
     """Run wrk, or ``bench/load.py`` where there is none."""
     if not shutil.which("wrk"):
         return _generate_ourselves(url, body, connections, seconds)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(ROOT / "bench/post.lua"), url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "-s",
+        str(ROOT / "bench/post.lua"),
+        url,
+    ]
     env = {**os.environ, "BENCH_BODY": str(body), "BENCH_AUTHORIZATION": AUTHORIZATION}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=seconds + 60)
     line = next((one for one in done.stdout.splitlines() if one.startswith("RESULT ")), "")

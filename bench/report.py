@@ -17,7 +17,13 @@ COLUMNS |= {"c32.p50_ms": "p50 at 32", "c32.p99_ms": "p99 at 32", "c256.cpu_us":
 COLUMNS |= {"c256.p50_ms": "p50 at 256", "c256.p99_ms": "p99 at 256"}
 COLUMNS |= {"down.mb_per_cpu_second": "MB/CPU-s down", "up.mb_per_cpu_second": "MB/CPU-s up"}
 COLUMNS |= {"down.growth_mb": "MB more, down", "up.growth_mb": "MB more, up", "idle.kb_each": "KB a connection"}
-COMPARED = {"c1.cpu_us": -1, "c32.cpu_us": -1, "c256.cpu_us": -1, "down.mb_per_cpu_second": 1, "up.mb_per_cpu_second": 1}
+COMPARED = {
+    "c1.cpu_us": -1,
+    "c32.cpu_us": -1,
+    "c256.cpu_us": -1,
+    "down.mb_per_cpu_second": 1,
+    "up.mb_per_cpu_second": 1,
+}
 """What is put into ratios, and whether more of it is better (1) or worse (-1)."""
 
 

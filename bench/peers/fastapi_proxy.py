@@ -34,7 +34,8 @@ async def forward(request: Request) -> StreamingResponse:
     client: httpx.AsyncClient = request.app.state.client
     headers = [(name, value) for name, value in request.headers.items() if name not in OWN]
     body = request.stream() if request.method == "POST" else None
-    asked = client.build_request(request.method, request.url.path, headers=headers, content=body)
+    target = f"{request.url.path}?{request.url.query}"
+    asked = client.build_request(request.method, target, headers=headers, content=body)
     reply = await client.send(asked, stream=True)
     kept = {name: value for name, value in reply.headers.items() if name not in OWN}
     return StreamingResponse(reply.aiter_raw(), reply.status_code, kept, background=BackgroundTask(reply.aclose))

@@ -30,7 +30,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 async def forward(request: Request) -> StreamingResponse:
     """Both bodies stream."""
     headers = [(name, value) for name, value in request.headers.items() if name not in OWN]
-    url = f"http://127.0.0.1:{WORKER}{request.url.path}"
+    url = f"http://127.0.0.1:{WORKER}{request.url.path}?{request.url.query}"
     client: aiohttp.ClientSession = request.app.state.client
     body = request.stream() if request.method == "POST" else None
     reply = await client.request(request.method, url, headers=headers, data=body, allow_redirects=False)
@@ -40,7 +40,7 @@ async def forward(request: Request) -> StreamingResponse:
             async for piece in reply.content.iter_any():
                 yield piece
 
-    kept = {name: value for name, value in reply.headers.items() if name.lower() not in OWN }
+    kept = {name: value for name, value in reply.headers.items() if name.lower() not in OWN}
     return StreamingResponse(pieces(), reply.status, kept)
 
 
