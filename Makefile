@@ -21,9 +21,9 @@ help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
 	@echo "make test   style, types, layers, tests"
 	@echo "make check  the same without the tests"
-	@echo "make bench  measure the gateway on this machine"
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
+	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
 
 # An installation that broke off leaves no stamp, so the next make begins it again.
@@ -63,8 +63,14 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q --no-header -p no:cacheprovider tests/test_layers.py
 
-bench: $(VENV)/.dev
-	$(BIN)/python bench/gateway.py $(ARGS)
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+# Peers that could not be installed are left out, with a line that says so.
+bench: $(VENV)/.bench
+	@.ci/apt wrk:wrk nginx:nginx haproxy:haproxy || true
+	$(BIN)/python bench/compare.py $(ARGS)
 
 chaos: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server faketime:faketime || true

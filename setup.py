@@ -47,6 +47,7 @@ setup(
     package_data={"ngpu": ["py.typed"]},
     extras_require={
         "demo": ["pillow>=11"],
+        "bench": ["aiohttp>=3.10", "fastapi>=0.115", "httpx>=0.27", "starlette>=0.40", "uvicorn>=0.30"],
         "dev": [
             "pillow>=11",
             "pytest>=8",

@@ -1,6 +1,6 @@
 """How much the gateway costs: the same load straight at a worker and through the gateway, in turns.
 
-``make bench`` or ``python bench/gateway.py [--repeats 5] [--seconds 5] [--json FILE]``. Three kinds of load:
+``python bench/gateway.py [--repeats 5] [--seconds 5] [--json FILE]``. Three kinds of load:
 
 - ``straight``: at the worker, which is also the ceiling of the load generator;
 - ``sync``: the app ``POST /user/img2img``, which waits for the worker;
