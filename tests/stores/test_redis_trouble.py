@@ -44,7 +44,7 @@ async def test_redis_is_killed_under_a_gateway_that_works(start: Start, fsync: s
 
         said = work_and_be_killed(server.url, 1.0, kill_and_restart)
         steps.update(line[0] for line in said)
-        store = await opened(server.url)
+        store = await opened(server.url, lease=0.5)
         ids, orphans = await check(store, said)
         statuses = Counter([(await store.get(task_id)).status for task_id in ids])
         assert await store.queued("w") == statuses[TaskStatus.QUEUED]
