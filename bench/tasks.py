@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", default="", metavar="PYTHON")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="what has one of these in its name")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     kinds: dict[str, Callable[[Path], Figures]] = {
@@ -167,6 +168,7 @@ def main() -> None:
                 fsync,
                 lambda server, folder, name=name: peer(name, options.peers, server, options.seconds),  # type: ignore[misc]
             )
+    kinds = {kind: work for kind, work in kinds.items() if any(word in kind for word in options.only)}
     results: dict[str, list[Figures]] = {kind: [] for kind in kinds}
     for _ in range(options.repeats):
         for kind, measure in kinds.items():

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import arq
@@ -67,11 +68,9 @@ def _threads(produce: Any, until: float, many: int = 8) -> int:
             produce()
             counts[index] += 1
 
-    threads = [threading.Thread(target=loop, args=(index,)) for index in range(many)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(many) as pool:
+        for each in [pool.submit(loop, index) for index in range(many)]:
+            each.result()
     return sum(counts)
 
 
