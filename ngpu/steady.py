@@ -17,6 +17,10 @@ An hour's jump is made up for in ten hours; a wait of ten seconds takes nine to 
 """
 
 
+LOOK = 0.001
+"""Seconds between two looks at the wall clock; a call reads the time a dozen times."""
+
+
 class SteadyClock:
     """Seconds since the epoch: the wall clock's at the start, then real time, drawn slowly towards the wall clock.
 
@@ -29,15 +33,23 @@ class SteadyClock:
         self._steady = steady
         self._at = steady()
         self._now = wall()
+        self._pace = 1.0  # until LOOK seconds after the last look; then that of real time
 
     def __call__(self) -> float:
         """The time now."""
-        at = self._steady()
-        passed = at - self._at
-        straight = self._now + passed
-        most = passed * SLEW
-        self._at = at
-        self._now = straight + min(max(self._wall() - straight, -most), most)
+        passed = self._steady() - self._at
+        if passed < LOOK:
+            return self._now + passed * self._pace
+        return self._look(passed)
+
+    def _look(self, passed: float) -> float:
+        """The time, so many seconds after the last look, with a look at the wall clock."""
+        straight = self._now + LOOK * self._pace + passed - LOOK
+        off = self._wall() - straight
+        drawn = min(max(off, (LOOK - passed) * SLEW), (passed - LOOK) * SLEW)
+        self._at += passed
+        self._now = straight + drawn
+        self._pace = 1.0 + min(max((off - drawn) / LOOK, -SLEW), SLEW)
         return self._now
 
 

@@ -32,6 +32,8 @@ class Fastest:
 
     def select(self, replicas: Sequence[Candidate], request: SelectionRequest) -> Candidate | None:
         """See `ISelectionPolicy.select`."""
+        if len(replicas) == 1:
+            return replicas[0]
         count = min(self._sample, len(replicas))
         drawn = [replicas[index] for index in self._rng.sample(range(len(replicas)), count)]
         limit = sorted(map(_share, drawn))[(count - 1) * self._cold // 100]

@@ -51,6 +51,18 @@ def test_it_neither_jumps_nor_stands_still(hands: Hands, clock: SteadyClock, jum
         before = now
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0, -0.0001, 0.0001])
+@pytest.mark.parametrize("step", [0.00001, 0.0007, 0.0013])
+def test_nor_between_two_looks_at_the_wall_clock(hands: Hands, clock: SteadyClock, jump: float, step: float) -> None:
+    hands.wall += jump
+    before = clock()
+    for _ in range(500):
+        hands.pass_by(step)
+        now = clock()
+        assert (1 - SLEW - 1e-3) * step <= now - before <= (1 + SLEW + 1e-3) * step
+        before = now
+
+
 def test_it_comes_back_to_the_wall_clock(hands: Hands, clock: SteadyClock) -> None:
     hands.wall -= 3600
     for _ in range(11 * 60):

@@ -179,12 +179,16 @@ class Connection(TransportProtocol):
             self._finish(reader, response)
         elif self._upload is not None and reader.status >= 300:
             self._upload.stop()  # it does not want the rest (RFC 9112 §9.3); what it left unread keeps us from reuse
+        if waiting is None or reader.complete:  # whoever waited for a reply that is there whole gets it whole
+            if body:
+                response.push(body)
+            if reader.complete:
+                response.end(_DONE)
+            body = b""
         if waiting is not None:
             waiting.callback(response)
-        if body:
-            response.push(body)
-        if reader.complete:
-            response.end(_DONE)
+            if body:
+                response.push(body)
 
     def _finish(self, reader: ReplyReader, response: Response) -> None:
         """The reply is complete: rest, or close. Whoever gets the reply may already use the connection again."""
