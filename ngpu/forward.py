@@ -14,12 +14,14 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
+from ngpu.deadlines import Deadlines
 from ngpu.errors import BadRequest, CallTimeout, DialFailed
 from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import ReplyHead, UpstreamRequest
 from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.upstream.agent import UpstreamAgent
 from ngpu.upstream.client import UpstreamClient, body_producer
+from ngpu.upstream.connection import DONE
 from ngpu.upstream.dial import CancelledDialing
 from ngpu.upstream.expecting import ExpectingProducer
 from ngpu.upstream.headers import Field, Fields, reply_fields, request_fields
@@ -30,12 +32,13 @@ T = TypeVar("T")
 
 
 class Exchange:
-    """A call while it runs, to be cut off by whoever watches it.
+    """A call while it runs, to be cut off once it is due; see `ngpu.deadlines.Bounded`.
 
     :ivar was_cut: it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, due: float) -> None:
+        self.due = due
         self.was_cut = False
         self._waiting: Deferred[Any] | None = None
 
@@ -60,9 +63,11 @@ class Forwarder:
 
     :param client: one that follows, decodes and keeps nothing; see ``ngpu.upstream.client``.
     :param clock: for the timeout of a call.
+    :ivar deadlines: of the calls that run.
     """
 
     def __init__(self, client: HTTPClient, clock: IReactorTime) -> None:
+        self.deadlines = Deadlines(clock)
         self._client = client
         self._clock = clock
 
@@ -70,8 +75,8 @@ class Forwarder:
         self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, timeout: float
     ) -> ReplyHead:
         """See ``IForwarder``."""
-        exchange = Exchange()
-        timer = self._clock.callLater(max(timeout, 0), exchange.cut)
+        exchange = Exchange(self._clock.seconds() + timeout)
+        self.deadlines.watch(exchange)
         try:
             return await self.exchange(host, port, request, body, sink, exchange)
         except CancelledError as error:
@@ -82,8 +87,7 @@ class Forwarder:
                 raise DialFailed(f"{where} did not accept a connection within {timeout:g} s") from None
             raise CallTimeout(f"{where} did not finish its reply within {timeout:g} s") from None
         finally:
-            if timer.active():
-                timer.cancel()
+            self.deadlines.forget(exchange)
 
     async def exchange(
         self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, exchange: Exchange
@@ -163,7 +167,7 @@ class _Flow(Protocol):
         """The body's end, or the connection's before it."""
         if self.done.called:
             return
-        if reason.check(ResponseDone, PotentialDataLoss):
+        if reason is DONE or reason.check(ResponseDone, PotentialDataLoss):
             self.done.callback(None)
         else:
             self.done.errback(reason)

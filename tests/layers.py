@@ -25,6 +25,7 @@ ROOMS = (
     "storing",
     "families",
     "waiting",
+    "deadlines",
     "steady",
     "following",
     "addresses",

@@ -241,7 +241,7 @@ def _routed(path: bytes, workspace: Workspace) -> tuple[bytes, int, bytes]:
     """What of a path below ROOT is ours, which port it names, and what is the worker's."""
     rest = path[len(ROOT) :]
     first, slash, after = rest[1:].partition(b"/")
-    if first in {b"%d" % port for port in workspace.ports}:
+    if first.isdigit() and len(first) <= 5 and first[:1] != b"0" and int(first) in workspace.ports:
         return ROOT + b"/" + first, int(first), slash + after or b"/"
     return ROOT, next(iter(workspace.ports)), rest or b"/"
 

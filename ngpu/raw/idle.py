@@ -7,9 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ngpu.deadlines import Deadlines
 from ngpu.errors import CallTimeout, DialFailed, RequestTimeout
 from ngpu.forward import Exchange, Forwarder
 from ngpu.interfaces import IBodySink, IForwarder
@@ -39,8 +40,9 @@ class IdleForwarder:
 
         :raises RequestTimeout: it was the client that stood still, and no replica is to blame.
         """
-        exchange = Exchange()
-        watch = _Watch(self._clock, timeout, exchange)
+        deadlines = self._inner.deadlines
+        watch = _Watch(self._clock, deadlines, timeout)
+        exchange = watch.exchange
         watched = _WatchedSink(sink, watch, self._idle)
         sent = None if isinstance(body, BytesBody) else _WatchedBody(body, watch)
         try:
@@ -59,44 +61,29 @@ class IdleForwarder:
             where = "did not begin its reply, and nothing moved," if head is None else "stood still in its reply"
             raise CallTimeout(f"the replica {where} for {watch.patience:g} s") from None
         finally:
-            watch.stop()
+            deadlines.forget(watch)
 
 
 class _Watch:
-    """Cuts an exchange on which nothing has moved for ``patience`` seconds."""
+    """Cuts an exchange on which nothing has moved for ``patience`` seconds; see `ngpu.deadlines.Bounded`."""
 
-    def __init__(self, clock: IReactorTime, patience: float, exchange: Exchange) -> None:
+    def __init__(self, clock: IReactorTime, deadlines: Deadlines, patience: float) -> None:
         self.patience = patience
+        self.due = clock.seconds() + patience
+        self.exchange = Exchange(self.due)
+        self.cut = self.exchange.cut
         self._clock = clock
-        self._exchange = exchange
-        self._moved_at = clock.seconds()
-        self._wait()
+        self._deadlines = deadlines
+        deadlines.watch(self)
 
     def moved(self) -> None:
-        self._moved_at = self._clock.seconds()
+        self.due = self._clock.seconds() + self.patience
 
     def change(self, patience: float) -> None:
         """Wait for so long from now on."""
-        sooner = patience < self.patience
         self.patience = patience
         self.moved()
-        if sooner and self._timer.active():  # one that comes too soon looks, and waits on
-            self._timer.cancel()
-            self._wait()
-
-    def stop(self) -> None:
-        if self._timer.active():
-            self._timer.cancel()
-
-    def _wait(self) -> None:
-        left = self._moved_at + self.patience - self._clock.seconds()
-        self._timer: IDelayedCall = self._clock.callLater(max(left, 0.001), self._look)
-
-    def _look(self) -> None:
-        if self._clock.seconds() < self._moved_at + self.patience:
-            self._wait()
-        else:
-            self._exchange.cut()
+        self._deadlines.watch(self)
 
 
 class _WatchedBody:

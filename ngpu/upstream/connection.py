@@ -22,7 +22,9 @@ from ngpu.upstream.reader import SWITCHED, ReplyReader
 from ngpu.upstream.response import Response
 from ngpu.upstream.upload import Upload
 
-_DONE = Failure(ResponseDone())
+DONE = Failure(ResponseDone())
+"""How a reply ends that is whole."""
+
 _CLOSED = Failure(PotentialDataLoss())
 
 
@@ -183,7 +185,7 @@ class Connection(TransportProtocol):
             if body:
                 response.push(body)
             if reader.complete:
-                response.end(_DONE)
+                response.end(DONE)
             body = b""
         if waiting is not None:
             waiting.callback(response)
