@@ -24,6 +24,7 @@ ROOMS = (
     "sharing",
     "storing",
     "families",
+    "memo",
     "waiting",
     "deadlines",
     "steady",

@@ -16,21 +16,28 @@ def added_fields(call: Call, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
     :param prefix: what was taken off the path.
     """
     request = call.request
-    told = call.from_trusted_proxy
-    chain = [hop for value in _sent(call, b"x-forwarded-for") for hop in value.split(b",")] if told else []
-    hops = [*(hop.strip() for hop in chain), request.peer_ip.encode("ascii", "replace")]
-    protocols = _sent(call, b"x-forwarded-proto") if told else []
-    hosts = _sent(call, b"x-forwarded-host") if told else []
-    protocol = protocols[0] if len(protocols) == 1 and protocols[0] in _PROTOCOLS else None
-    if protocol is None:
-        protocol = b"https" if request.channel.isSecure() else b"http"
-    host = hosts[0] if len(hosts) == 1 else request.getHeader(b"host")
-    fields = [(b"X-Forwarded-For", b", ".join(hop for hop in hops if hop)), (b"X-Forwarded-Proto", protocol)]
-    if host:
-        fields.append((b"X-Forwarded-Host", host))
-    if prefix:
-        fields.append((b"X-Forwarded-Prefix", prefix))
-    return tuple(field for field in fields if field[1])
+    protocol = b"https" if request.channel.isSecure() else b"http"
+    host = request.getHeader(b"host") or b""
+    peer = request.peer_ip.encode("ascii", "replace")
+    if not call.from_trusted_proxy:
+        return _fields(peer, protocol, host, prefix)
+    hops = [hop.strip() for value in _sent(call, b"x-forwarded-for") for hop in value.split(b",")]
+    protocols, hosts = _sent(call, b"x-forwarded-proto"), _sent(call, b"x-forwarded-host")
+    if len(protocols) == 1 and protocols[0] in _PROTOCOLS:
+        protocol = protocols[0]
+    if len(hosts) == 1:
+        host = hosts[0]
+    return _fields(b", ".join([hop for hop in (*hops, peer) if hop]), protocol, host, prefix)
+
+
+def _fields(path: bytes, protocol: bytes, host: bytes, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    fields = (
+        (b"X-Forwarded-For", path),
+        (b"X-Forwarded-Proto", protocol),
+        (b"X-Forwarded-Host", host),
+        (b"X-Forwarded-Prefix", prefix),
+    )
+    return tuple([field for field in fields if field[1]])
 
 
 def _sent(call: Call, name: bytes) -> list[bytes]:

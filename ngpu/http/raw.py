@@ -194,18 +194,20 @@ class PassedOn:
     def start(self, head: ReplyHead) -> Any:
         """See `IBodySink.start`."""
         request = self._request
-        fields = [field for field in head.headers if not field[0].lower().startswith(b"ngpu-")]
-        fields += [(name.encode(), value.encode()) for name, value in self.marks("worker").items()]
+        fields = (*head.headers, *((name.encode(), value.encode()) for name, value in self.marks("worker").items()))
         try:
             if head.status == SWITCHED and self._tunnel is not None:
                 check_accepted(head, self._key)
                 request.switch(fields)
                 self._tunnel.open()
             else:
-                request.pass_on(head.status, fields, head.length if isinstance(head, PassedHead) else None)
+                length, whole = (head.length, head.whole) if isinstance(head, PassedHead) else (None, False)
+                request.pass_on(head.status, fields, length, whole)
         except ValueError:
             raise BadReply("the replica's reply has header fields that cannot be passed on") from None
         self.begun = True
+        if isinstance(head, PassedHead) and head.whole:
+            return None
         request.registerProducer(self._pace, True)
         return self._pace.gate
 

@@ -41,7 +41,7 @@ def add_route(app: Klein, method: str | None, address: str, route: Route, view: 
 def serve(request: NgpuRequest, work: Deferred[bytes | None]) -> Any:
     """Finish a request with what serving it gives, or cancel that once its client goes; for ``IResource.render``."""
     if not work.called:
-        request.notifyFinish().addErrback(lambda _: work.cancel())
+        request.when_gone(work.cancel)
     work.addCallbacks(_finish, _failed, callbackArgs=(request,), errbackArgs=(request,))
     return NOT_DONE_YET
 

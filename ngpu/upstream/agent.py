@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -17,6 +18,9 @@ from ngpu.upstream.pool import Pool
 from ngpu.upstream.upload import BodyProducer
 
 _SCHEME = b"http://"
+_KEPT = 256
+"""Bytes of a URI at most for what was read of it to be kept: most calls of a workspace go to one."""
+
 _EXPECT_A_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -69,14 +73,22 @@ class UpstreamAgent:
 
 def _head(method: bytes, uri: bytes, headers: Headers | None, producer: Any) -> tuple[Origin, bytes]:
     """Whom to ask, and the head of the request."""
+    parse = _parsed if len(uri) <= _KEPT else _parsed.__wrapped__
+    origin, authority, line = parse(method, uri)
+    if isinstance(headers, Fields):
+        fields = block(((b"Host", headers.host or authority), *headers.fields))
+        return origin, b"".join((line, fields, _framing(method, producer, headers.upgrade)))
+    return origin, b"".join((line, block(((b"Host", authority), *pairs(headers))), _framing(method, producer, False)))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(method: bytes, uri: bytes) -> tuple[Origin, bytes, bytes]:
+    """Whom to ask, as it stands in Host, and the request line."""
     if not uri.startswith(_SCHEME):
         raise SchemeNotSupported(f"replicas are asked over http, not {uri[:16]!r}")
     slash = uri.find(b"/", len(_SCHEME))
     authority = uri[len(_SCHEME) :] if slash < 0 else uri[len(_SCHEME) : slash]
-    line = request_line(method, b"/" if slash < 0 else uri[slash:])
-    host = (isinstance(headers, Fields) and headers.host) or authority
-    framing = _framing(method, producer, isinstance(headers, Fields) and headers.upgrade)
-    return origin_of(authority), b"".join((line, block(((b"Host", host), *pairs(headers))), framing))
+    return origin_of(authority), authority, request_line(method, b"/" if slash < 0 else uri[slash:])
 
 
 def _framing(method: bytes, producer: Any, upgrade: bool) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, AnyStr
 
 from twisted.web.http_headers import Headers
 
 from ngpu.errors import BadRequest
+from ngpu.memo import Memo
 
 Field = tuple[bytes, bytes]
 
@@ -38,32 +38,58 @@ OURS = frozenset({b"authorization", b"btcaddress", b"forwarded", b"token", b"x-r
 ``X-Forwarded-*`` goes with the latter. ``Cookie`` does not: it belongs to the conversation with the worker.
 """
 
-_NEVER_SENT = HOP_BY_HOP | PER_MESSAGE | OURS
-_NEVER_RETURNED = HOP_BY_HOP | PER_MESSAGE
-
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_IS_TOKEN = Memo(lambda name: _TOKEN.fullmatch(name) is not None)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /[\x21\x22\x24-\x7e]* HTTP/1\.1\r\n")
 
 
+_CROSSES, _STAYS, _CONNECTION = range(3)
+
+
+def _sent(name: bytes) -> int:
+    """Whether a field of a request goes on to the worker."""
+    key = name.lower()
+    if key == b"connection":
+        return _CONNECTION
+    stays = key in HOP_BY_HOP or key in PER_MESSAGE or key in OURS or key.startswith(b"x-forwarded-")
+    return _STAYS if stays else _CROSSES
+
+
+def _returned(name: bytes) -> int:
+    """Whether a field of a reply goes on to the customer; those that are named after the gateway are its own."""
+    key = name.lower()
+    if key == b"connection":
+        return _CONNECTION
+    return _STAYS if key in HOP_BY_HOP or key in PER_MESSAGE or key.startswith(b"ngpu-") else _CROSSES
+
+
+_SENT, _RETURNED = Memo(_sent), Memo(_returned)
+
+
 def request_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
     """The fields of a customer's request that a worker gets to see, in their order and case."""
-    return tuple(
-        (name, value) for name, value, key in _crossing(fields, _NEVER_SENT) if not key.startswith(b"x-forwarded-")
-    )
+    return _crossing(fields, _SENT)
 
 
 def reply_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
     """The fields of a worker's reply that a customer gets to see, in their order and case."""
-    return tuple((name, value) for name, value, _ in _crossing(fields, _NEVER_RETURNED))
+    return _crossing(fields, _RETURNED)
 
 
-def _crossing(fields: Sequence[Field], never: frozenset[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Name, value and lower-case name of the fields that are neither in ``never`` nor named in Connection."""
-    keyed = [(name, value, name.lower()) for name, value in fields]
-    named = {option.strip().lower() for _, value, key in keyed if key == b"connection" for option in value.split(b",")}
-    stays = never | named if named else never
-    return (field for field in keyed if field[2] not in stays)
+def _crossing(fields: Sequence[Field], kinds: Memo[int]) -> tuple[Field, ...]:
+    """The fields that go on, without those that are named in Connection."""
+    kept, connection = [], b""
+    for field in fields:
+        what = kinds[field[0]]
+        if what == _CROSSES:
+            kept.append(field)
+        elif what == _CONNECTION:
+            connection += b"," + field[1]
+    if connection:
+        named = {option.strip().lower() for option in connection.split(b",")}
+        kept = [field for field in kept if field[0].lower() not in named]
+    return tuple(kept)
 
 
 def block(fields: Sequence[Field]) -> bytes:
@@ -71,14 +97,13 @@ def block(fields: Sequence[Field]) -> bytes:
 
     :raises BadRequest: a name that is no token, or a value with a control character (RFC 9110 §5.1, §5.5).
     """
-    if not all(_is_token(name) for name, _ in fields) or _CONTROL.search(b"".join([value for _, value in fields])):
-        raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
-    return b"".join([b"%b: %b\r\n" % field for field in fields])
-
-
-@lru_cache(maxsize=1024)
-def _is_token(name: bytes) -> bool:
-    return _TOKEN.fullmatch(name) is not None
+    for name, _ in fields:
+        if not _IS_TOKEN[name]:
+            break
+    else:
+        if _CONTROL.search(b"".join([value for _, value in fields])) is None:
+            return b"".join([b"%b: %b\r\n" % field for field in fields])
+    raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
 
 
 def request_line(method: bytes, target: bytes) -> bytes:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ngpu.http.server.refusal import reason_phrase
+from ngpu.memo import Memo
 
 _OURS = frozenset((b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"))
 """The server writes these by itself, whatever the application has set."""
 
 _FRAMING = _OURS - {b"date", b"server"}
 
+_WRITES_ITSELF = Memo(lambda name: name.lower() in _FRAMING)
+_IS_DATE = Memo(lambda name: name.lower() == b"date")
+
 _BODILESS = (204, 304)
 
 SWITCHED = 101
 """Switching Protocols (RFC 9110 §15.2.2)."""
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
 
 
@@ -79,15 +85,12 @@ def passed_head(
     """
     if not 200 <= status <= 599 and status != SWITCHED:
         raise ValueError(f"{status} is no status of a final reply")
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status))]
-    dated = False
-    for name, value in fields:
-        key = name.lower()
-        dated = dated or key == b"date"
-        if key not in _FRAMING:
-            check_field(name, value)
-            lines.append(b"%b: %b\r\n" % (name, value))
-    if not dated:
+    kept = [field for field in fields if not _WRITES_ITSELF[field[0]]]
+    if _CONTROL.search(b"".join([part for field in kept for part in field])) is not None:
+        for field in kept:
+            check_field(*field)
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status)), *[b"%b: %b\r\n" % field for field in kept]]
+    if True not in [_IS_DATE[name] for name, _ in kept]:
         lines.append(b"Date: %b\r\n" % date)
     lines += [framing.field, b"Connection: close\r\n\r\n" if close else b"\r\n"]
     return b"".join(lines)
