@@ -48,7 +48,7 @@ class Requirement:
         """Whether the node has all of it. Types and labels compare as they are written."""
         if (self.gpu and node.gpus.type != self.gpu) or node.gpus.memory < self.memory:
             return False
-        return all(node.labels.get(name) == value for name, value in self.labels.items())
+        return not self.labels or all(node.labels.get(name) == value for name, value in self.labels.items())
 
 
 def node_key(address: str) -> str:

@@ -44,7 +44,7 @@ class Pool:
         self.members: dict[str, Member] = {replica.id: Member(replica) for replica in replicas}
         self._label = label
         self.chooser = Chooser(policy, label)
-        self._require = require
+        self._require, self._anywhere = require, require == ANY
         self._trusted, self._suspects = Tier(), Tier()
         self._typical = Median()
         self._resting: list[tuple[float, str]] = []
@@ -105,7 +105,7 @@ class Pool:
     def use(self, policy: ISelectionPolicy, require: Requirement, now: float) -> None:
         """Choose by another policy, and of other nodes, from now on."""
         self.chooser = Chooser(policy, self._label)
-        self._require = require
+        self._require, self._anywhere = require, require == ANY
         for member in self.members.values():
             if member.tier is not None:
                 member.tier.drop(member)
@@ -206,7 +206,7 @@ class Pool:
         return member is not None and member.resting_until == until
 
     def _takes(self, member: Member) -> bool:
-        return self._require.met_by(member.replica.node)
+        return self._anywhere or self._require.met_by(member.replica.node)
 
     def serves(self, member: Member) -> bool:
         """Whether a replica takes new calls, busy or not."""

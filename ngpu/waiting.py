@@ -10,6 +10,19 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
+class Handle:
+    """What a coroutine can be cancelled by that has only begun, so that its Deferred is not there yet.
+
+    :ivar work: its Deferred, once there is something to be cancelled.
+    """
+
+    work: Deferred[Any]
+
+    def cancel(self) -> None:
+        """Cancel it."""
+        self.work.cancel()
+
+
 def shielded(source: Deferred[T]) -> Deferred[T]:
     """Fires as the source does, and takes its result; cancelling it leaves the source at its work.
 

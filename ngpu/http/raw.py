@@ -28,6 +28,7 @@ from ngpu.raw.calls import PassedBody, RawCall, RawCalls
 from ngpu.raw.websocket import SWITCHED, asked_for, check_accepted
 from ngpu.settings import Workspace, host_key
 from ngpu.tenancy import Access, Tenancy
+from ngpu.waiting import Handle
 from ngpu.wire.envelope import normal_address
 from ngpu.wire.replies import failure
 
@@ -64,12 +65,17 @@ class Raw:
             return True
         return bool(self._hosts) and self._workspace_of_host(request) is not None
 
-    async def serve(self, call: Call) -> bytes | None:
-        """Answer one; whoever calls this writes what it returns, and finishes the request."""
+    def serve(self, call: Call) -> Deferred[bytes | None]:
+        """Answer one; whoever calls this writes what it fires with, and finishes the request."""
+        handle = Handle()
+        work = handle.work = Deferred.fromCoroutine(self._serve(call, handle))
+        return work
+
+    async def _serve(self, call: Call, handle: Handle) -> bytes | None:
         request = call.request
         reply = PassedOn(request)
         try:
-            await self._pass(call, reply)
+            await self._pass(call, reply, handle)
             return None
         except CancelledError:
             if client_gone(request):
@@ -91,7 +97,7 @@ class Raw:
             told = Reply(failure(500, "the gateway failed at this request; its log says why"), 500)
         return await send(request, Reply(told.document, told.status, {**told.headers, **reply.marks("gateway")}))
 
-    async def _pass(self, call: Call, reply: PassedOn) -> None:
+    async def _pass(self, call: Call, reply: PassedOn, handle: Handle) -> None:
         request = call.request
         path, mark, query = request.uri.partition(b"?")
         owner = self._workspace_of_host(request)
@@ -135,7 +141,7 @@ class Raw:
         else:
             body = tunnel = TunnelBody(lambda: request.body.chunks())
             reply.tunnel(key, tunnel)
-        await self._calls.call(raw, body, reply)
+        await self._calls.call(raw, body, reply, handle)
 
     def _open(self, call: Call, owner: Workspace | None, query: bytes) -> tuple[Access, bytes]:
         """Who calls, and the query without what said so."""
@@ -236,7 +242,7 @@ class Door(Resource):
         if not self._raw.takes(request):
             return self._other.render(request)
         annotate(request, route=_ROUTE)
-        return serve(request, Deferred.fromCoroutine(self._raw.serve(self._make_call(request))))
+        return serve(request, self._raw.serve(self._make_call(request)))
 
 
 def _routed(path: bytes, workspace: Workspace) -> tuple[bytes, int, bytes]:

@@ -38,6 +38,7 @@ from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
+from ngpu.waiting import Handle
 from ngpu.wire.times import new_task_id
 
 NOT_KEPT = "passed through; the bodies were not kept"
@@ -128,9 +129,10 @@ class RawCalls:
         self._clock = clock
         self._metrics = metrics
 
-    async def call(self, call: RawCall, body: PassedBody, reply: PassedReply) -> None:
+    async def call(self, call: RawCall, body: PassedBody, reply: PassedReply, work: Handle) -> None:
         """Pass a call through; returns once the reply is complete. Cancelling aborts it at the worker.
 
+        :param work: by which it can be cancelled.
         :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises Unavailable: no replica became free within the workspace's ``timeout``, or none is up.
         :raises UpstreamError: the last try's failure; where ``reply.begun``, the client has a part of the reply.
@@ -154,13 +156,19 @@ class RawCalls:
             line, workspace, selection, task, BytesBody(), quota, task.timeout, late=True
         )
         reply.started(record.task)
+        self._runs.hold(task.id, work)
+        why: NgpuError | None = None
         try:
-            over = await self._runs.hold(task.id, self._pass(call, record, lease, line, selection, body, reply))
+            await self._pass(call, record, lease, line, selection, body, reply)
         except CancelledError:
-            self._direct.withdraw(record)
-            raise
-        if over is None:
-            raise _cancelled()
+            why = self._runs.let_go(task.id)
+            if why is None:
+                self._direct.withdraw(record)
+                raise
+        finally:
+            self._runs.let_go(task.id)
+        if why is not None:
+            raise _cancelled() if isinstance(why, EndedElsewhere) else why
 
     async def _pass(
         self,
@@ -171,7 +179,7 @@ class RawCalls:
         selection: SelectionRequest,
         body: PassedBody,
         reply: PassedReply,
-    ) -> Task:
+    ) -> None:
         workspace, task = call.access.workspace, record.task
         caller = Caller(
             IdleForwarder(self._forwarder, self._clock, workspace.raw.idle_timeout), self._clock, self._metrics
@@ -208,7 +216,6 @@ class RawCalls:
         finally:
             sink.over = True
         self._end(record, task, _outcome(head))
-        return task
 
     def _end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
         """Record the end. The client has its reply, and does not wait for that."""

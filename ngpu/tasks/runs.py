@@ -30,7 +30,7 @@ from ngpu.tasks.patience import PatientBody
 from ngpu.tasks.records import Last, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
-from ngpu.waiting import echo
+from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
 
@@ -74,7 +74,7 @@ class Runs:
         self._caller = caller
         self._clock = clock
         self._metrics = metrics
-        self._running: dict[str, Deferred[Any]] = {}
+        self._running: dict[str, Deferred[Any] | Handle] = {}
         self._aborted: set[str] = set()
         self._lost: set[str] = set()
         self._watches = Watches(clock, news)
@@ -107,9 +107,22 @@ class Runs:
         """
         return self._track(task.id, self._resume(task, body, slot, workspace)).addBoth(self._over, task.id)
 
-    def hold(self, task_id: str, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T | None]:
-        """Let work that records its own end be a task's run: `abort` ends it with ``None``, and `stop` waits for it."""
-        return self._track(task_id, work).addBoth(self._over, task_id)
+    def hold(self, task_id: str, work: Handle) -> None:
+        """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
+        self._running[task_id] = work
+
+    def let_go(self, task_id: str) -> NgpuError | None:
+        """The end of `hold`: why it was cancelled, where that was here.
+
+        :returns: EndedElsewhere where the task has ended otherwise; StoreUnavailable where others have taken it over.
+        """
+        self._running.pop(task_id, None)
+        aborted, lost = task_id in self._aborted, task_id in self._lost
+        self._aborted.discard(task_id)
+        self._lost.discard(task_id)
+        if lost:
+            return StoreUnavailable("this gateway was away, and others have taken over what it ran")
+        return EndedElsewhere() if aborted else None
 
     @property
     def running(self) -> Sequence[str]:
@@ -171,7 +184,8 @@ class Runs:
         self.retire()
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
-        over = DeferredList([echo(run) for run in self._running.values()], consumeErrors=True)
+        works = [run.work if isinstance(run, Handle) else run for run in self._running.values()]
+        over = DeferredList([echo(work) for work in works], consumeErrors=True)
         await over.addTimeout(grace, self._clock, lambda result, _: None)
         for running in tuple(self._running.values()):
             running.cancel()
@@ -280,11 +294,7 @@ class Runs:
 
     def _over(self, result: Any, task_id: str) -> Any:
         """Whoever waits for a run that was aborted is not cancelled: the task was."""
-        aborted, lost = task_id in self._aborted, task_id in self._lost
-        self._aborted.discard(task_id)
-        self._lost.discard(task_id)
-        if isinstance(result, Failure) and result.check(CancelledError):
-            if lost:
-                return Failure(StoreUnavailable("this gateway was away, and others have taken over what it ran"))
-            return None if aborted else result
-        return result
+        why = self.let_go(task_id)
+        if why is None or not isinstance(result, Failure) or not result.check(CancelledError):
+            return result
+        return None if isinstance(why, EndedElsewhere) else Failure(why)

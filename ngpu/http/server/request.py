@@ -89,7 +89,8 @@ class NgpuRequest(Replying):
             if self.path == b"*":
                 self._answer_star()
             else:
-                self.render(site.getResourceFor(self))  # type: ignore[no-untyped-call]
+                leaf = site.resource.isLeaf
+                self.render(site.resource if leaf else site.getResourceFor(self))  # type: ignore[no-untyped-call]
         except Exception:
             self.processingFailed(Failure())
 
