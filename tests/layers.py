@@ -65,6 +65,7 @@ ROOMS = (
     "figures",
     "series",
     "systemd",
+    "log_lines",
     "processes",
     "direct",
     "audit",
