@@ -33,7 +33,10 @@ from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
 from ngpu.http.admin import admin_resource, path_without_ids
 from ngpu.http.admin_audit import AdminAudit
+from ngpu.http.admin_events import AdminEvents, Telling
 from ngpu.http.admin_fleet import AdminFleet
+from ngpu.http.admin_live import AdminLive, state_of
+from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
@@ -41,18 +44,15 @@ from ngpu.http.public import OURS, public_resource
 from ngpu.http.raw import Raw
 from ngpu.http.server import Limits
 from ngpu.interfaces import ISelectionPolicy, PluginContext
+from ngpu.journal import Journal, this_process
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.processes.worker import Worker
 from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
-from ngpu.settings import (
-    CheckBlock,
-    Loaded,
-    Workspace,
-    lone_workspace,
-)
+from ngpu.series import Series
+from ngpu.settings import CheckBlock, Loaded, Workspace, lone_workspace
 from ngpu.storing import IStore
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
@@ -82,6 +82,9 @@ class Parts:
     desk: Desk | None
     archives: Archives
     fleet: Fleet
+    journal: Journal
+    live: AdminLive
+    series: Series
     public: ListenerSite
     admin: ListenerSite
 
@@ -180,9 +183,20 @@ def assemble(
         metrics=metrics,
         reactor=reactor,
     )
+    journal = Journal(this_process(), reactor, store.news)
+    series = Series(metrics, roster.lines, store, reactor)
+    of_workspaces, of_fleet = (
+        AdminWorkspaces(workspaces, roster.lines, store.queued, fleet),
+        AdminFleet(fleet, workspaces),
+    )
+    telling = Telling(roster.labels, nodes_by_key(settings.nodes))
+    live = AdminLive(state_of(of_fleet, of_workspaces), journal, telling, reactor)
     routes = [
-        *AdminWorkspaces(workspaces, roster.lines, store.queued, fleet).routes,
-        *AdminFleet(fleet, workspaces).routes,
+        *of_workspaces.routes,
+        *of_fleet.routes,
+        *AdminEvents(journal, telling).routes,
+        *live.routes,
+        *AdminSeries(series.own if worker is None else worker.share_series(series), workspaces, reactor).routes,
         *AdminAudit(Auditor(store, roster.lines, reactor)).routes,
         *AdminTasks(gateway, backlog, roster.workspaces, reactor).routes,
     ]
@@ -204,6 +218,9 @@ def assemble(
         desk,
         archives,
         fleet,
+        journal,
+        live,
+        series,
         ListenerSite(
             public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from ngpu.outbox import Backlog
 
@@ -19,7 +20,7 @@ M = TypeVar("M", Counter, Histogram)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of `Metrics.exposition`."""
 
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
@@ -45,7 +46,7 @@ class Metrics:
             "ngpu_http_request_seconds",
             "Seconds from a request's head to its end",
             ["listener", "route"],
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self.calls = Counter(
@@ -58,7 +59,7 @@ class Metrics:
             "ngpu_upstream_call_seconds",
             "Seconds of a call to a replica",
             ["workspace"],
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self.tasks = Counter(
@@ -119,6 +120,11 @@ class Metrics:
             child = self._children[key] = metric.labels(*labels)
         found: M = child
         return found
+
+    def counted(self, metric: M, *labels: str) -> Sequence[Sample]:
+        """What a metric has for these labels by now; nothing where nobody has counted for them with `of`."""
+        child = self._children.get((metric, *labels))
+        return () if child is None else [sample for each in child.collect() for sample in each.samples]
 
     def show_webhooks(self, backlogs: Mapping[str, Backlog]) -> None:
         """Show what the outbox holds, by workspace id; of workspaces that are not named there, nothing."""

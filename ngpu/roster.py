@@ -12,6 +12,7 @@ from functools import partial
 from types import MappingProxyType
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from ngpu.errors import ReplicaRemoved
 from ngpu.fleet.replicas import requirement, upstream_replicas
@@ -41,6 +42,8 @@ class Roster:
     :ivar hosts: by virtual host.
     :ivar tenancy: which credential opens which of them.
     """
+
+    log = Logger("ngpu.roster")
 
     def __init__(
         self, nodes: Mapping[str, Node], clock: IReactorTime, slots: ISlots | None = None, news: INews = Alone.news
@@ -129,6 +132,14 @@ class Roster:
     def _say_rest(self, workspace_id: str, member: Member, seconds: float) -> None:
         words = {"workspace": workspace_id, "replica": member.replica.id, "seconds": seconds, "rests": member.rests}
         self._news.say(RESTS, json.dumps(words))
+        self.log.warn(
+            "replica {replica} failed calls, and rests for {seconds:.1f} s",
+            journal="replica_rests",
+            workspace=self._labels.get(workspace_id, ""),
+            node=member.replica.node.address,
+            replica=member.replica.id,
+            seconds=seconds,
+        )
 
     def _rest_too(self, words: str | None) -> None:
         told = json.loads(words) if words is not None else {}

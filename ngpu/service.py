@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ngpu import __version__
 from ngpu.assembly import Parts
 from ngpu.errors import NgpuError
 from ngpu.processes.ending import Ending
@@ -80,6 +81,7 @@ class GatewayService(Service):
 
     async def _start(self) -> None:
         parts = self._parts
+        parts.journal.start()
         await parts.store.open()
         await parts.workspaces.load()
         if parts.desk is not None:
@@ -92,12 +94,14 @@ class GatewayService(Service):
         self._settling = Deferred.fromCoroutine(parts.workspaces.settle())
         self._settling.addErrback(self._not_settled)
         parts.webhooks.start()
+        parts.series.start()
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 await self._sockets.listen(description, site)
                 self.log.info("listening on {description}", description=description)
         if self._worker is not None:
             self._worker.ready()
+        self.log.info("ngpu {version} serves", journal="gateway_started", version=__version__)
         self._systemd.ready()
         self._hangups.ready()
 
@@ -118,9 +122,9 @@ class GatewayService(Service):
             plan, why = None, str(error)
         if plan is None:
             await self._sockets.close(*self._settings.listen, *self._settings.admin.listen)
-            self.log.error("nothing was changed: {why}", why=why)
+            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
             return
-        self.log.info("the configuration is read anew: calls end, and new ones wait")
+        self.log.info("the configuration is read anew: calls end, and new ones wait", journal="reload_begun")
         self._sockets.pause()
         await self._retire(DRAIN)
         await self._sockets.close(*listen)
@@ -143,6 +147,7 @@ class GatewayService(Service):
         """Let everything that has come in come to its end, for so many seconds; nothing is refused."""
         until = self._reactor.seconds() + seconds
         self._parts.dispatcher.retire()
+        self._parts.live.close()
         await self._last_requests()
         await self._parts.store.leadership.resign()
         while self._busy() and self._reactor.seconds() < until:
@@ -180,6 +185,8 @@ class GatewayService(Service):
             await self._sockets.close()
         if not self._retired and any(each.startswith("systemd:") for each in self._settings.listen):
             await self._last_requests()  # the socket stays, and whoever waits in it finds the next process
+        parts.live.close()
+        parts.series.stop()
         parts.health.stop()
         parts.following.stop()
         if parts.desk is not None:
@@ -201,3 +208,4 @@ class GatewayService(Service):
         parts.archives.close()
         await parts.receivers.close()
         await parts.store.close()
+        parts.journal.stop()

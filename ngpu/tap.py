@@ -18,6 +18,7 @@ from ngpu.discovery import discover
 from ngpu.errors import ConfigError
 from ngpu.fetch import make_fetcher
 from ngpu.interfaces import PluginContext
+from ngpu.log_lines import InJson, JsonLines
 from ngpu.processes.ending import Ending
 from ngpu.processes.handed import Handed, Role
 from ngpu.processes.outline import Checker, Outline, Plan, tell_outline
@@ -85,11 +86,17 @@ def service_of(
     worker = Worker(handed, reactor) if handed.role is Role.WORKER else None
     sockets = Sockets(reactor, handed.sockets, shared=worker is not None)
     if worker is None and outline.processes > 1:
-        return Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd)
+        return _logged(loaded, Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd))
     plugins = discover(loaded.settings.plugins.path)
     parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker)
     checker = Checker(path, reactor, out)
-    return GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd)
+    service = GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd)
+    return _logged(loaded, service, handed.number if worker is not None else 0)
+
+
+def _logged(loaded: Loaded, service: IService, process: int = 0) -> IService:
+    """The service, with the log that its configuration wants."""
+    return InJson(service, JsonLines(sys.stdout, process)) if loaded.settings.log.format == "json" else service
 
 
 def check(path: Path, clock: Any, text: str | None = None) -> Loaded:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -178,7 +178,16 @@ class HealthChecks:
         line = self._lines[watch.workspace.id]
         if line.pool.checked(replica.id, not reason, reason, self._clock.seconds()):
             word = "down" if reason else "up"
-            self.log.info("replica {replica} is {word} {reason}", replica=replica.id, word=word, reason=reason)
+            self.log.emit(
+                LogLevel.warn if reason else LogLevel.info,
+                "replica {replica} is {word} {reason}",
+                journal=f"replica_{word}",
+                workspace=watch.workspace.label,
+                node=replica.node.address,
+                replica=replica.id,
+                word=word,
+                reason=reason,
+            )
             said = {"workspace": watch.workspace.id, "replica": replica.id, "up": not reason}
             self._news.say(HEALTH, json.dumps(said))
         self._metrics.up.labels(watch.workspace.label, replica.id).set(0 if reason else 1)

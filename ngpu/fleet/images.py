@@ -170,15 +170,15 @@ class Images:
         elif result.check(CancelledError):
             return
         else:
-            self._failed(result, job)
+            self._failed(result, key[0], job)
         self._nudge()
 
-    def _failed(self, failure: Failure, job: Job) -> None:
+    def _failed(self, failure: Failure, node: str, job: Job) -> None:
         known = failure.check(NgpuError) is not None
         error = failure.value
         reason = str(error) if known else f"the engine's plugin failed: {type(error).__name__}: {error}"
         if reason != job.reason:
-            self.log.warn("an image is not there yet: {reason}", reason=reason)
+            self.log.warn("an image is not there yet: {reason}", journal="image_failed", node=node, reason=reason)
         job.reason = reason
         job.rests_until = self._clock.seconds() + min(FIRST_REST * 2**job.tries, LONGEST_REST)
         job.tries = min(job.tries + 1, 16)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from ngpu.errors import Conflict, NotFound
 from ngpu.fleet.asks import Ask
@@ -22,6 +23,8 @@ ANEW = 2.0
 
 class Orders:
     """This part of the fleet."""
+
+    log = Logger("ngpu.fleet")
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Orders:
             awake = [key for key, station in self._stations.items() if station.up]
             image = await self._images.digest_of(source, awake)
         await self._ask(Ask(deployment.digest, self._clock.seconds(), source=source.key if fresh else "", image=image))
+        self.log.info("it was asked to deploy {workspace}", journal="deploy_begun", workspace=deployment.label)
 
     async def undeploy(self, workspace_id: str) -> None:
         """Drain and remove a workspace's copies; its settings stay, and so do its waiting tasks.
@@ -63,6 +67,7 @@ class Orders:
         """
         deployment = self._deployment(workspace_id)
         await self._ask(Ask(deployment.digest, self._clock.seconds(), suspended=True))
+        self.log.info("it was asked to undeploy {workspace}", journal="undeployed", workspace=deployment.label)
 
     async def _ask(self, ask: Ask) -> None:
         await self._state.ask(ask)
@@ -77,6 +82,7 @@ class Orders:
         :raises StoreUnavailable: it cannot be kept; nothing has changed.
         """
         await self._state.drain(self._node(address))
+        self.log.info("it was asked to drain {node}", journal="node_drained", node=address)
         self._nudge()
 
     async def undrain(self, address: str) -> None:
@@ -87,6 +93,7 @@ class Orders:
         :raises StoreUnavailable: it cannot be kept; nothing has changed.
         """
         await self._state.undrain(self._node(address))
+        self.log.info("it was asked to undrain {node}", journal="node_undrained", node=address)
         self._nudge()
 
     def _deployment(self, workspace_id: str) -> Deployment:

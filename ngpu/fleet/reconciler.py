@@ -30,6 +30,7 @@ from ngpu.fleet.situation import Sight, Situation
 from ngpu.fleet.state import FleetState
 from ngpu.fleet.station import Station
 from ngpu.fleet.steps import Actions, Launch, Step
+from ngpu.fleet.telling import tell
 from ngpu.fleet.upkeep import upkeep, wake
 from ngpu.fleet.vitals import Vitals
 from ngpu.fleet.wanted import Deployment
@@ -193,6 +194,7 @@ class Reconciler:
         self.refused = changes.refused
         if not changes.documents or not await self._state.keep(changes):
             return False
+        tell(changes, before)
         self.forgotten({key: before.copies[key] for key in changes.forget - self._state.copies.keys()})
         self.nudge()
         return True
@@ -248,8 +250,16 @@ class Reconciler:
 
     def _tried(self, key: str, step: Step, error: Exception | None) -> None:
         if error is not None:
-            self._failed(self._stations[key].post.node.address)
-            self.log.warn("{kind} failed: {error}", kind=type(step).__name__, error=str(error), copy=step.copy)
+            address = self._stations[key].post.node.address
+            self._failed(address)
+            self.log.warn(
+                "{kind} failed: {error}",
+                journal="step_failed",
+                node=address,
+                replica=step.copy,
+                kind=type(step).__name__,
+                error=str(error),
+            )
         if isinstance(step, Launch) and isinstance(error, EngineRefused):
             self._images.doubt(key, step.spec.image)
         if step.copy in self._state.copies:

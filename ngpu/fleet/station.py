@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ngpu.containers import Container, IContainerEngine
@@ -220,8 +220,13 @@ class Station:
             self.stale = self._working is not None
         if before[0] is not self.up:
             word = "answers" if self.up else "does not answer"
-            self.log.info(
-                "the engine of {node} {word} {reason}", node=self.post.node.address, word=word, reason=self.reason
+            self.log.emit(
+                LogLevel.info if self.up else LogLevel.error,
+                "the engine of {node} {word} {reason}",
+                journal="node_back" if self.up else "node_away",
+                node=self.post.node.address,
+                word=word,
+                reason=self.reason,
             )
         if before != (self.up, self.containers, self.reason, self.busy):
             self._changed()

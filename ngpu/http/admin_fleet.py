@@ -63,7 +63,11 @@ class AdminFleet:
 
     async def nodes(self, request: NgpuRequest) -> Reply:
         """A line for each node."""
-        return Reply({**success(), "nodes": self._fleet.nodes()})
+        return Reply({**success(), "nodes": self.all_nodes()})
+
+    def all_nodes(self) -> list[dict[str, Any]]:
+        """The same, without a request."""
+        return self._fleet.nodes()
 
     async def drain(self, request: NgpuRequest, address: str) -> Reply:
         """Place nothing more on a node, and move what is there."""

@@ -51,9 +51,16 @@ class AdminWorkspaces:
             ("DELETE", "/workspaces/<workspace>", self.delete),
         )
 
+    async def all_workspaces(self) -> list[dict[str, Any]]:
+        """The same, without a request.
+
+        :raises StoreUnavailable: nobody knows how much waits.
+        """
+        return [await self._line(each) for each in self._workspaces.entries()]
+
     async def list(self, request: NgpuRequest) -> Reply:
         """A line for each workspace."""
-        return Reply({**success(), "workspaces": [await self._line(each) for each in self._workspaces.entries()]})
+        return Reply({**success(), "workspaces": await self.all_workspaces()})
 
     async def show(self, request: NgpuRequest, workspace: str) -> Reply:
         """All that is known of one, but its secrets."""

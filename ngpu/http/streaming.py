@@ -33,11 +33,13 @@ COME_BACK = 2000
 ENDED = "ended"
 """The id of the last event: a client that comes back with it is told to stay away."""
 
-_FIELDS = {
+FIELDS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # for nginx, which would keep events back
 }
+"""Header fields of a stream of events."""
+
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")  # in JSON line breaks stand between tokens only
 
 
@@ -63,10 +65,10 @@ class Streaming:
         if call.header("Last-Event-ID") == ENDED and task.status.ended:
             return Reply(b"", 204)  # which ends an EventSource
         if call.request.method == b"HEAD":
-            return Reply(b"", headers=_FIELDS)
+            return Reply(b"", headers=FIELDS)
         if self._open >= self._most:
             raise Unavailable("as many tasks are streamed as may be at once; ask queryTask now and then instead", 30)
-        return Reply(self._events(task, access), headers=_FIELDS)
+        return Reply(self._events(task, access), headers=FIELDS)
 
     async def _events(self, task: Task, access: Access | None) -> AsyncGenerator[bytes, None]:
         self._count(1)

@@ -20,7 +20,7 @@ class Channel(Int32StringReceiver):
 
     :param told: called with each word that the other end says; words that are not known are to be ignored, since the
         other end may be of another version.
-    :param answer: what this end answers when it is asked for its figures.
+    :param answer: what this end answers when it is asked for its figures, and for which: "" are its metrics.
     :param lost: called when the other end is gone.
     :ivar there: whether it is not.
     """
@@ -28,7 +28,7 @@ class Channel(Int32StringReceiver):
     MAX_LENGTH = 256 * 1024 * 1024
 
     def __init__(
-        self, told: Callable[[str], None], answer: Callable[[], Awaitable[Any]], lost: Callable[[], None]
+        self, told: Callable[[str], None], answer: Callable[[str], Awaitable[Any]], lost: Callable[[], None]
     ) -> None:
         self._told = told
         self._answer = answer
@@ -41,13 +41,13 @@ class Channel(Int32StringReceiver):
         """Say a word; nothing where the other end is gone."""
         self._send(tell=word)
 
-    def ask(self) -> Deferred[Any]:
+    def ask(self, which: str = "") -> Deferred[Any]:
         """The other end's figures; fails where it is gone. Cancelling forgets the question."""
         number = next(self._numbers)
         asked: Deferred[Any] = Deferred(lambda _: self._forget(number))
         if self.there:
             self._asked[number] = asked
-            self._send(ask=number)
+            self._send(ask=number, which=which)
         else:
             asked.errback(ConnectionDone("the process has gone"))
         return asked
@@ -61,7 +61,7 @@ class Channel(Int32StringReceiver):
         if "tell" in said:
             self._told(said["tell"])
         elif "ask" in said:
-            Deferred.fromCoroutine(self._reply(said["ask"]))
+            Deferred.fromCoroutine(self._reply(said["ask"], said.get("which", "")))
         elif "figures" in said and said["to"] in self._asked:
             self._asked.pop(said["to"]).callback(said["figures"])
 
@@ -73,9 +73,9 @@ class Channel(Int32StringReceiver):
             one.errback(reason)
         self._lost()
 
-    async def _reply(self, number: int) -> None:
+    async def _reply(self, number: int, which: str) -> None:
         try:
-            figures = await self._answer()
+            figures = await self._answer(which)
         except Exception:  # whoever asked does without them
             figures = None
         self._send(to=number, figures=figures)

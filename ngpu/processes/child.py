@@ -76,7 +76,9 @@ class Child(ProcessProtocol):
     :ivar ended: fires with its exit status when it has ended; a negative one is a signal.
     """
 
-    def __init__(self, number: int, reactor: Any, out: tuple[IO[bytes], IO[bytes]], asked: Callable[[], Any]) -> None:
+    def __init__(
+        self, number: int, reactor: Any, out: tuple[IO[bytes], IO[bytes]], asked: Callable[[str], Any]
+    ) -> None:
         self.number = number
         self.started = reactor.seconds()
         self.pid = 0

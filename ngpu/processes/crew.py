@@ -104,14 +104,14 @@ class Crew:
         await DeferredList([echo(child.ended) for child in self._all])
         late.cancel()
 
-    async def figures(self) -> list[str]:
-        """The expositions of all workers, and of what is known of them here."""
-        asked = [child.channel.ask() for child in self._places.values() if child.is_ready]
+    async def figures(self, which: str = "") -> list[str]:
+        """The figures of all workers; where those are the metrics, of what is known of them here, too."""
+        asked = [child.channel.ask(which) for child in self._places.values() if child.is_ready]
         for one in asked:
             one.addTimeout(FIGURES_WITHIN, self._reactor)
         answers = await DeferredList(asked, consumeErrors=True)
         found = [text for fine, text in answers if fine and text is not None]
-        return [*found, generate_latest(self._registry).decode()]
+        return found if which else [*found, generate_latest(self._registry).decode()]
 
     def _start(self, number: int, plan: Plan) -> Child:
         child = Child(number, self._reactor, self._out, self.figures)

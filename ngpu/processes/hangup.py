@@ -70,7 +70,7 @@ class Hangups:
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
-            self.log.failure("the reload failed; everything stays as it was", failure=failure)
+            self.log.failure("the reload failed; everything stays as it was", failure=failure, journal="reload_refused")
 
     def _over(self, _: object) -> None:
         self._reloading = None

@@ -92,7 +92,7 @@ class _Check(Child):
         self._heard.append(word)
 
 
-async def _nothing() -> None:
+async def _nothing(which: str) -> None:
     raise ConnectionDone
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,14 @@ from ngpu.figures import Exposing
 from ngpu.processes.channel import Channel, open_channel
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
+from ngpu.series import Rows, Series
+from ngpu.series import together as all_together
 
 ANSWER_WITHIN = 5.0
 """Seconds in which the parent has to tell what the others count; then it is this process's figures alone."""
+
+
+_SERIES = "series:"
 
 
 class Worker:
@@ -33,6 +39,7 @@ class Worker:
         self._reactor = reactor
         self._channel: Channel | None = None
         self._own: Exposing | None = None
+        self._series: Series | None = None
         self._retire: Callable[[], None] = lambda: None
         # a terminal sends these to every process; the parent says what is to be done
         for number in (signal.SIGHUP, signal.SIGINT):
@@ -42,6 +49,11 @@ class Worker:
         """Show everybody's figures in place of this process's own."""
         self._own = figures
         return self
+
+    def share_series(self, series: Series) -> Rows:
+        """Show everybody's series in place of this process's own."""
+        self._series = series
+        return self._rows
 
     def start(self, retire: Callable[[], None]) -> None:
         """Begin to listen to the parent; where it is gone, this process ends, too.
@@ -59,17 +71,29 @@ class Worker:
 
     async def exposition(self) -> bytes:
         """The figures of all workers, in Prometheus' text format."""
+        return together(await self._of_all(""))
+
+    async def _rows(self, workspace_id: str, seconds: float) -> list[list[int]]:
+        which = _SERIES + json.dumps([workspace_id, seconds])
+        texts = await self._of_all(which)
+        if any(not text.startswith("[") for text in texts):  # the parent is of a version that knows metrics only
+            texts = [await self._figures(which)]
+        return all_together(json.loads(text) for text in texts)
+
+    async def _of_all(self, which: str) -> list[str]:
         assert self._channel is not None
-        asked = self._channel.ask()
+        asked = self._channel.ask(which)
         asked.addTimeout(ANSWER_WITHIN, self._reactor)
         try:
-            found = await asked
+            found: list[str] | None = await asked
         except (DeferredTimeout, ConnectionClosed):
             found = None
-        return together(found or [await self._figures()])
+        return found or [await self._figures(which)]
 
-    async def _figures(self) -> str:
-        assert self._own is not None
+    async def _figures(self, which: str) -> str:
+        assert self._own is not None and self._series is not None
+        if which.startswith(_SERIES):
+            return json.dumps(self._series.rows(*json.loads(which.removeprefix(_SERIES))))
         return (await self._own.exposition()).decode()
 
     def _told(self, word: str) -> None:

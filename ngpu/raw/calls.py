@@ -224,6 +224,7 @@ class RawCalls:
         async def finish() -> None:
             if await record.finish(task.id, task.attempt, outcome, now, None):
                 self._runs.ended(task.workspace, task.id, outcome.status)
+                self._runs.failures.note(task, outcome)
 
         self._direct.quietly(self._runs.insist(task.id, "end", finish))
 

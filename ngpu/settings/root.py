@@ -15,7 +15,7 @@ from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
 from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, matching
-from ngpu.settings.service import Admin, Egress, Limits, Media, Plugins, Store
+from ngpu.settings.service import Admin, Egress, Limits, Log, Media, Plugins, Store
 from ngpu.settings.workspace import Workspace
 
 
@@ -44,6 +44,7 @@ class Settings(Block):
     timezone: Annotated[Text, AfterValidator(_zone_name)] = "UTC"
     store: Store = written({})
     admin: Admin = written({})
+    log: Log = written({})
     plugins: Plugins = written({})
     egress: Egress = written({})
     media: Media = written({})

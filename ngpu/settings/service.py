@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict
 
@@ -50,6 +50,12 @@ class Admin(Block):
     listen: tuple[Endpoint, ...] = ("tcp:8081:interface=127.0.0.1",)
     token_file: FilePath = written("var/admin.token")
     open_metrics: Truth = False
+
+
+class Log(Block):
+    """The application's log, on standard output beside the access log: lines of text, or of JSON."""
+
+    format: Literal["text", "json"] = "text"
 
 
 class Limits(Block):

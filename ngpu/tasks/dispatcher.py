@@ -103,7 +103,8 @@ class Dispatcher:
         else:
             await self._runs.insist(task.id, "end", partial(self._end, task, unknown_outcome(task)))
             what = "has an unknown outcome"
-        self.log.warn("{task_id} was running when its gateway stopped; it {what}", task_id=task.id, what=what)
+        about = {"journal": "task_interrupted", "workspace": self._label(task.workspace), "task_id": task.id}
+        self.log.warn("{task_id} was running when its gateway stopped; it {what}", what=what, **about)
 
     async def _look_for_queued(self) -> None:
         """Raise the counts to what the store says."""

@@ -33,7 +33,11 @@ async def until_stored(
         except StoreUnavailable as error:
             if not told:
                 log.error(
-                    "the {what} of {task_id} is not recorded yet: {error}", what=what, task_id=task_id, error=str(error)
+                    "the {what} of {task_id} is not recorded yet: {error}",
+                    journal="store_unavailable",
+                    what=what,
+                    task_id=task_id,
+                    error=str(error),
                 )
                 metrics.store_errors.inc()
             told = True

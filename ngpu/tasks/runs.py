@@ -24,6 +24,7 @@ from ngpu.sharing import Alone, INews
 from ngpu.tasks.averages import Averages
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
+from ngpu.tasks.failures import Failures
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
@@ -79,6 +80,7 @@ class Runs:
         self._lost: set[str] = set()
         self._watches = Watches(clock, news)
         self._averages = Averages()
+        self.failures = Failures(clock, metrics.label)
 
     def run(
         self,
@@ -289,6 +291,7 @@ class Runs:
         kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
         if kept:
             self._averages.note(after)
+            self.failures.note(after, outcome)
             self.ended(after.workspace, after.id, after.status)
         return kept
 

@@ -152,7 +152,12 @@ class Webhooks:
         told = {"task_id": task.id, "host": urlsplit(task.webhook).hostname, "tries": webhook.tries, "why": why}
         if due_at is None:
             self._note(webhook, "dead")
-            self.log.error("the webhook of {task_id} to {host} is given up after {tries} tries: {why}", **told)
+            self.log.error(
+                "the webhook of {task_id} to {host} is given up after {tries} tries: {why}",
+                journal="webhook_dead",
+                workspace=self._metrics.label(webhook.workspace),
+                **told,
+            )
         else:
             self._note(webhook, "failed")
             self.log.warn("the webhook of {task_id} to {host} failed, try {tries}: {why}", **told)

@@ -196,18 +196,20 @@ class Workspaces:
         if workspace.id in self._unsettled:
             await self._clear(workspace.id)  # those tasks were another one's
             del self._unsettled[workspace.id]
-        return await self._keep(workspace, settings)
+        return await self._keep(workspace, settings, "made")
 
     async def _replace(self, workspace_id: str, settings: Settings) -> Entry:
         self._own(workspace_id)
         settings = {"id": workspace_id, **settings}
         if settings["id"] != workspace_id:
             raise BadSettings((("id", "must be the id in the address, or be left out: ids do not change"),))
-        return await self._keep(self._checks.settings(settings), settings)
+        return await self._keep(self._checks.settings(settings), settings, "changed")
 
     async def _mark_removed(self, workspace_id: str) -> None:
         self._own(workspace_id)
+        label = self._roster.labels.get(workspace_id, "")
         await self._documents.put(COLLECTION, workspace_id, {"removed": True})
+        self._tell("deleted", label)
         self._let_go(workspace_id)
 
     def _let_go(self, workspace_id: str) -> None:
@@ -232,12 +234,16 @@ class Workspaces:
         if kept is not None and _settings(kept) is None:  # else there is another one of this id by now
             await self._documents.delete(COLLECTION, workspace_id)
 
-    async def _keep(self, workspace: Workspace, settings: Settings) -> Entry:
+    async def _keep(self, workspace: Workspace, settings: Settings, what: str) -> Entry:
         policy = self._checks.policy(workspace)
         await self._documents.put(COLLECTION, workspace.id, {"settings": settings})
         self._roster.put(workspace, policy)
         entry = self._entries[workspace.id] = Entry(workspace.id, Source.API, settings, workspace)
+        self._tell(what, workspace.label)
         return entry
+
+    def _tell(self, what: str, label: str) -> None:
+        self.log.info("workspace {workspace} was {what}", journal=f"workspace_{what}", workspace=label, what=what)
 
     def _own(self, workspace_id: str) -> None:
         """See that a workspace may be changed here."""
@@ -276,6 +282,7 @@ class Workspaces:
             if self._entries.get(key) != unfit:
                 self.log.error(
                     "a workspace made at run time does not fit the configuration any more, and is not served: {error}",
+                    journal="workspace_unfit",
                     error=str(error),
                 )
             self._entries[key] = unfit

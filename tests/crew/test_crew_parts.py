@@ -77,10 +77,10 @@ def test_how_it_ended(status: int, words: str) -> None:
 def test_both_ends_ask_and_tell() -> None:
     heard: list[str] = []
 
-    async def seven() -> int:
-        return 7
+    async def seven(which: str) -> str:
+        return which + "7"
 
-    async def broken() -> int:
+    async def broken(which: str) -> str:
         raise ValueError
 
     one, other = Channel(heard.append, broken, lambda: heard.append("lost")), Channel(heard.append, seven, lambda: None)
@@ -94,12 +94,12 @@ def test_both_ends_ask_and_tell() -> None:
             transports[sender].clear()
 
     answers: list[object] = []
-    asked: list[Deferred[object]] = [one.ask(), other.ask()]
+    asked: list[Deferred[object]] = [one.ask("of "), other.ask()]
     for each in asked:
         each.addCallback(answers.append)
     one.tell("ready")
     carry()
-    assert heard == ["ready"] and sorted(map(str, answers)) == ["7", "None"]
+    assert heard == ["ready"] and sorted(map(str, answers)) == ["None", "of 7"]
     unanswered = one.ask()
     one.connectionLost()
     failed: list[object] = []

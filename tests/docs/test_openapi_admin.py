@@ -14,10 +14,15 @@ from processes import ROOT, running
 
 from ngpu.http.admin import API
 from ngpu.http.admin_audit import AdminAudit
+from ngpu.http.admin_events import AdminEvents
 from ngpu.http.admin_fleet import AdminFleet
+from ngpu.http.admin_live import AdminLive
+from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
+from ngpu.journal import Journal
 from ngpu.settings import Workspace
+from ngpu.sharing import Alone
 
 ID, NODE = "367614711220405248", "0x732637A3A3E0D335Dc00d9F8fba8a1033831Bf13"
 
@@ -48,6 +53,9 @@ def test_every_call_that_is_served_is_described_and_no_other(described: Describe
         AdminFleet(nothing, nothing),
         AdminAudit(nothing),
         AdminTasks(nothing, nothing, {}, nothing),
+        AdminEvents(nothing, nothing),
+        AdminLive(nothing, Journal("", nothing, Alone.news), nothing, nothing),
+        AdminSeries(nothing, nothing, nothing),
     )
     routes = [route for part in parts for route in part.routes]
     served = {(method, API + address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}

@@ -160,7 +160,10 @@ class RedisLeadership:
             self._ends = self._reactor.callLater(left, self._ended)
         if leads is not self._told:
             self._told = leads
-            self.log.info("this gateway leads" if leads else "this gateway leads no more")
+            if leads:
+                self.log.info("this gateway leads", journal="gateway_leads")
+            else:
+                self.log.info("this gateway leads no more", journal="gateway_leads_no_more")
             for changed in tuple(self._watchers):
                 try:
                     changed()

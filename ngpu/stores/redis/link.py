@@ -106,7 +106,7 @@ class Link:
         await self._greet(wire)
         wire.gone.addCallback(self._down, wire)
         if self._told:
-            self.log.info("Redis is there again")
+            self.log.info("Redis is there again", journal="store_back")
         self.wire, self.failure, self._told, self._unfit = wire, None, False, 0
         self._wake()
 
@@ -119,7 +119,8 @@ class Link:
             return
         self.failure = failure.value
         if not self._told:
-            self.log.error("Redis cannot be used: {reason}", reason=reason_of(failure.value))
+            reason = reason_of(failure.value)
+            self.log.error("Redis cannot be used: {reason}", journal="store_unavailable", reason=reason)
         self._told = True
         self._wake()
 

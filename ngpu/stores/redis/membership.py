@@ -63,6 +63,7 @@ class Membership:
             if await self._ask(JOIN, identity, self._holder, self._heard):
                 break
         self.identity = identity
+        self.log.info("this gateway shares the store from now on", journal="gateway_joined")
         if not self._renewing.running:
             self._renewing.start(self._every, now=False)
 
@@ -91,7 +92,9 @@ class Membership:
 
     async def _come_back(self) -> None:
         await self.join()
-        self.log.critical("this gateway was away for so long that others have taken over what it ran")
+        self.log.critical(
+            "this gateway was away for so long that others have taken over what it ran", journal="gateway_lost"
+        )
         for lost in self._watchers:
             lost()
 
