@@ -9,7 +9,6 @@ START_AFTER seconds; and before that as soon as somebody can ask for it, or does
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import placement_of
+from ngpu.changing import changed
 from ngpu.errors import NgpuError, QueueFull, Unavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.leases import Lease
@@ -62,7 +62,7 @@ class LateRecord:
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See `ITaskStore.reattempt`."""
         if not await self.settled():
-            self.task = replace(self.task, attempt=attempt + 1, placement=placement)
+            self.task = changed(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
         return await self._store.reattempt(task_id, attempt, placement)
 
@@ -86,7 +86,7 @@ class LateRecord:
         if await self.settled():
             before = await self._store.cancel(self.task.id, now)
             return before is not None and not before.ended
-        await self._add(replace(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
+        await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
         return True
 
     async def settled(self) -> bool:
@@ -213,7 +213,7 @@ class DirectCalls:
             self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
-            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
+            over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)
             self.quietly(LateRecord(self, self._store, over, body, None).begin())
             raise
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ngpu.changing import changed
 from ngpu.model import DataForm, Priority, Task, UpstreamRequest
 from ngpu.tasks.lifecycle import place_of
 from ngpu.tenancy import Access
@@ -78,7 +79,7 @@ class Submission:
 def wished(task: Task, submission: Submission) -> Task:
     """A new task with what its submission wishes."""
     wishes, workspace = submission.wishes, submission.access.workspace
-    return replace(
+    return changed(
         task,
         expires_at=task.submitted_at + (workspace.queue.ttl if wishes.ttl is None else wishes.ttl),
         timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,

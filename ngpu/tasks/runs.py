@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet import defer
@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import Caller, NextLease, Slot, placement_of
+from ngpu.changing import changed
 from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore
 from ngpu.leases import Lease
@@ -272,7 +273,7 @@ class Runs:
                 lease.release(CallResult.ABANDONED)
         if attempt is None:
             raise EndedElsewhere
-        return replace(task, attempt=attempt, placement=placement)
+        return changed(task, attempt=attempt, placement=placement)
 
     async def _record(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ngpu.changing import changed
 from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
@@ -161,7 +162,7 @@ class RedisTaskStore(Customers):
         if isinstance(accepted, Task):
             return accepted
         number, place = accepted
-        return replace(task, number=number, place=float(place))
+        return changed(task, number=number, place=float(place))
 
     def _drop_upload(self, task_id: str, token: str) -> None:
         def stays(reason: object) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from ngpu.changing import changed
 from ngpu.errors import Conflict, StoreUnavailable
 from ngpu.model import Task
 from ngpu.stores.sqlite import writes
@@ -145,7 +146,7 @@ def _insert_all(db: sqlite3.Connection, entries: Sequence[_Entry]) -> None:
         db.executemany(writes.INSERT_PIECE, pieces)
     first = last - len(entries) + 1
     for number, entry in enumerate(entries, first):
-        entry.task, entry.error = replace(entry.task, number=number), None
+        entry.task, entry.error = changed(entry.task, number=number), None
 
 
 def _insert_one(db: sqlite3.Connection, entry: _Entry) -> None:
