@@ -11,11 +11,14 @@ from ngpu.model import Outcome, Placement, Priority, Task, TaskStatus
 from ngpu.wire.codes import status_of
 
 
+def begun(task: Task, placement: Placement, now: float) -> Task:
+    """A new task in its first attempt."""
+    return changed(task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now)
+
+
 def placed(task: Task, placement: Placement, now: float) -> Task:
-    """A new task in its first attempt: for a call whose client waits, which never was in the queue."""
-    return changed(
-        task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now, ended_at=None, direct=True
-    )
+    """The same for a call whose client waits, which never comes into the queue."""
+    return changed(begun(task, placement, now), direct=True)
 
 
 def failed(error: Exception) -> Outcome:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ngpu.errors import StoreUnavailable
 from ngpu.model import Outcome, Placement
 
 Last = tuple[int, bytes] | None
 """Index and bytes of the last piece of a result; see `ITaskStore.finish`."""
+
+
+class NotThere(StoreUnavailable):
+    """The store has nothing of the task yet, not even that it runs."""
 
 
 class Records(Protocol):

@@ -28,7 +28,7 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
-from ngpu.tasks.records import Last, Records
+from ngpu.tasks.records import Last, NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import Handle, echo
@@ -278,9 +278,9 @@ class Runs:
     async def _record(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         try:
             return await self._finish(records, after, outcome, last)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             late = self.insist(after.id, "end", lambda: self._finish(records, after, outcome, last))
-            if not after.direct or (last is not None and last[0] > 0):
+            if not after.direct or (last is not None and last[0] > 0) or isinstance(error, NotThere):
                 return await late
             # The worker's answer is worth more than its record: the client that waits gets it now.
             late.addErrback(lambda failure: failure.trap(CancelledError))

@@ -39,6 +39,7 @@ class MemoryTaskStore(Shelved):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 

@@ -129,6 +129,7 @@ class RedisTaskStore(Customers):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``."""
         limits = Limits(queue_limit, quota)

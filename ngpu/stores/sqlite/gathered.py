@@ -1,4 +1,4 @@
-"""Tasks that never wait in the queue: all that have gathered become rows with one statement."""
+"""New tasks: all that have gathered become rows with one statement."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from ngpu.changing import changed
-from ngpu.errors import Conflict, StoreUnavailable
-from ngpu.model import Task
+from ngpu.errors import Conflict, QueueFull, StoreUnavailable
+from ngpu.model import Task, TaskStatus
 from ngpu.stores.sqlite import writes
+from ngpu.stores.sqlite.admission import behind_its_own, check_limit
 from ngpu.stores.sqlite.lane import BATCH_BYTES, MOST_PENDING, MOST_PENDING_BYTES
+from ngpu.stores.sqlite.reads import queued
 from ngpu.stores.sqlite.rows import INSERT, row_of
 from ngpu.stores.sqlite.schema import REQUEST
 
 GATHER_FOR = 0.02
-"""Seconds that ended tasks wait for others, so that one commit serves many: nobody's reply waits for them."""
+"""Seconds that tasks of which nobody waits wait for others, so that one commit serves many."""
 
 MOST_AT_ONCE = 1024
 """Tasks that one statement takes in."""
@@ -31,6 +33,7 @@ MOST_AT_ONCE = 1024
 class _Entry:
     task: Task
     data: bytes
+    queue_limit: int | None
     result: bytes
     done: Deferred[Task] = field(default_factory=Deferred)
     error: Exception | None = None
@@ -58,13 +61,15 @@ class Gathered:
         self._pending = 0
         self._pending_bytes = 0
 
-    def add(self, task: Task, data: bytes, result: bytes) -> Deferred[Task]:
-        """Store a task that runs or has ended, with its bodies; fires with it, and its number, once that is durable.
+    def add(self, task: Task, data: bytes, queue_limit: int | None, result: bytes, hurry: bool) -> Deferred[Task]:
+        """Store a task, with its bodies; fires with it, and its number and place, once that is durable.
 
+        :param hurry: false: it may wait for others.
         :raises StoreUnavailable: too much waits already, or the store is closed.
+        :raises QueueFull: so many tasks wait already.
         :raises Conflict: there is a task with this id.
         """
-        entry = _Entry(task, data, result)
+        entry = _Entry(task, data, queue_limit, result)
         if self._pending >= MOST_PENDING or self._pending_bytes + entry.size > MOST_PENDING_BYTES:
             raise StoreUnavailable(
                 f"the task store's writer is behind by {self._pending} tasks, as many as may wait; "
@@ -73,7 +78,7 @@ class Gathered:
         self._gathered.append(entry)
         self._pending += 1
         self._pending_bytes += entry.size
-        if not task.status.ended:
+        if hurry:
             self.flush()
         elif self._timer is None:
             self._timer = self._clock.callLater(GATHER_FOR, self.flush)
@@ -137,7 +142,10 @@ class Gathered:
             self.flush()
 
 
-def _insert_all(db: sqlite3.Connection, entries: Sequence[_Entry]) -> None:
+def _insert_all(db: sqlite3.Connection, taken: Sequence[_Entry]) -> None:
+    entries = _admitted(db, taken)
+    if not entries:
+        return
     db.executemany(INSERT, [row_of(entry.task, entry.task.place) for entry in entries])
     ((last,),) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'").fetchall()
     pieces = [(entry.task.id, REQUEST, 0, entry.data) for entry in entries if entry.data]
@@ -146,14 +154,42 @@ def _insert_all(db: sqlite3.Connection, entries: Sequence[_Entry]) -> None:
         db.executemany(writes.INSERT_PIECE, pieces)
     first = last - len(entries) + 1
     for number, entry in enumerate(entries, first):
-        entry.task, entry.error = changed(entry.task, number=number), None
+        entry.task = changed(entry.task, number=number)
+
+
+def _admitted(db: sqlite3.Connection, taken: Sequence[_Entry]) -> list[_Entry]:
+    """Those that no limit refuses, each behind the live ones of its priority; the same as `writes.add` for all."""
+    waiting: dict[str, int] = {}
+    last: dict[tuple[str, int], float] = {}
+    admitted = []
+    for entry in taken:
+        task = entry.task
+        try:
+            if entry.queue_limit is not None:
+                if task.workspace not in waiting:
+                    waiting[task.workspace] = queued(db, task.workspace)
+                check_limit(waiting[task.workspace], entry.queue_limit)
+                waiting[task.workspace] += task.status is TaskStatus.QUEUED
+        except QueueFull as error:
+            entry.error = error
+            continue
+        if not task.direct and not task.status.ended:  # only these ever wait in the queue
+            key = task.workspace, int(task.priority)
+            place = max(task.place, last[key]) if key in last else behind_its_own(db, *key, task.place)
+            last[key] = place
+            if place != task.place:
+                entry.task = changed(task, place=place)
+        entry.error = None
+        admitted.append(entry)
+    return admitted
 
 
 def _insert_one(db: sqlite3.Connection, entry: _Entry) -> None:
     db.execute("SAVEPOINT one")
     try:
-        entry.task, entry.error = writes.add(db, entry.task, entry.data, result=entry.result), None
-    except Conflict as error:
+        entry.task = writes.add(db, entry.task, entry.data, entry.queue_limit, result=entry.result)
+        entry.error = None
+    except (Conflict, QueueFull) as error:
         db.execute("ROLLBACK TO one")
         entry.error = error
     db.execute("RELEASE one")

@@ -43,6 +43,7 @@ class SqliteTaskStore(Customers, Alone):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 
@@ -55,9 +56,8 @@ class SqliteTaskStore(Customers, Alone):
                 if isinstance(request, BytesBody)
                 else b"".join([chunk async for chunk in request.chunks()])
             )
-            queues = task.status is TaskStatus.QUEUED or queue_limit is not None
-            if not queues and quota is None and not task.idempotency_key:
-                return await self._gathered.add(task, data, result)
+            if quota is None and not task.idempotency_key:
+                return await self._gathered.add(task, data, queue_limit, result, hurry)
             size = len(data) + len(result)
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
