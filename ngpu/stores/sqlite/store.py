@@ -19,6 +19,7 @@ from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.customers import Customers
 from ngpu.stores.sqlite.schema import REQUEST
+from ngpu.stores.sqlite.together import End, New
 from ngpu.storing import IStore
 
 log = Logger()
@@ -56,9 +57,10 @@ class SqliteTaskStore(Customers, Alone):
                 if isinstance(request, BytesBody)
                 else b"".join([chunk async for chunk in request.chunks()])
             )
-            if quota is None and not task.idempotency_key:
-                return await self._gathered.add(task, data, queue_limit, result, hurry)
             size = len(data) + len(result)
+            if quota is None and not task.idempotency_key:
+                stored = await self._new.add(New(task, data, queue_limit, result), size, hurry)
+                return stored
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
         known: Task | None = await self._write(writes.begin_upload, task, queue_limit, quota)
@@ -117,7 +119,7 @@ class SqliteTaskStore(Customers, Alone):
     ) -> bool:
         """See ``ITaskStore.finish``."""
         size = len(last[1]) if last else 0
-        done: bool = await self._write(writes.finish, task_id, attempt, outcome, now, last, size=size)
+        done: bool = await self._ends.add(End(task_id, attempt, outcome, now, last), size)
         return done
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
