@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from ngpu.calls import placement_of
 from ngpu.changing import changed
 from ngpu.errors import NgpuError, QueueFull, StoreUnavailable, Unavailable
-from ngpu.interfaces import ITaskStore
+from ngpu.interfaces import ITaskStore, Last
 from ngpu.leases import Lease
 from ngpu.limits import Quota
 from ngpu.line import Line
@@ -79,11 +79,11 @@ class LateRecord:
         await self._store.write_result(task_id, attempt, index, data)
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See `ITaskStore.finish`."""
         if await self.settled():
-            return await self._store.finish(task_id, attempt, outcome, now, last)
+            return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
         try:
             await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
         except StoreUnavailable as error:

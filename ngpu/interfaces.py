@@ -170,6 +170,10 @@ class IForwarder(Interface):
         """
 
 
+Last = tuple[int, bytes] | None
+"""Index and bytes of a body's last piece, not yet written."""
+
+
 class ITaskStore(IQueue, IOutbox, ILimits):
     """Where task records live. Every method is durable when its Deferred fires, and atomic.
 
@@ -220,10 +224,11 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     async def write_result(task_id: str, attempt: int, index: int, data: bytes) -> None:
         """Keep piece ``index`` (from 0, all but the last of CHUNK bytes) of a result on its way; seen after finish."""
 
-    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None) -> bool:
+    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True) -> bool:
         """End a RUNNING task.
 
-        :param last: index and bytes of the result's last piece, not yet written; ``None`` where there is no result.
+        :param last: of the result; ``None`` where there is no result.
+        :param hurry: as for `add`.
         :returns: false, and nothing changed, when it is not RUNNING or ``attempt`` is not the current one.
         """
 

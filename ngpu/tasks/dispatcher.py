@@ -25,7 +25,7 @@ from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import workspace_gone
 from ngpu.tasks.orphans import Orphans
 from ngpu.tasks.retrying import next_leases
-from ngpu.tasks.runs import Runs
+from ngpu.tasks.runs import Ended, Runs
 from ngpu.tasks.ticking import ticker
 from ngpu.waiting import echo
 
@@ -218,8 +218,7 @@ class Dispatcher:
 
     def begin(self, workspace: Workspace, task: Task, body: Body, lease: Lease, affinity: str) -> None:
         """Run a task that was added as running, on the slot that it got."""
-        work = self._run(workspace, self._lines.get(workspace.id), lease, task, body, affinity)
-        self._under_way(Deferred.fromCoroutine(work), workspace.id)
+        self._under_way(self._run(workspace, self._lines.get(workspace.id), lease, task, body, affinity), workspace.id)
 
     async def _serve(self, workspace: Workspace, line: Line, lease: Lease, foresight: Foresight, guess: Guess) -> None:
         """Claim the oldest task for the slot and run it."""
@@ -236,17 +235,18 @@ class Dispatcher:
             return
         await self._run(workspace, line, lease, task, self._store.request_body(task), affinity)
 
-    async def _run(
+    def _run(
         self, workspace: Workspace, line: Line | None, lease: Lease, task: Task, body: Body, affinity: str
-    ) -> None:
+    ) -> Deferred[Any]:
         if self._stopping or line is None:
             lease.release(CallResult.ABANDONED)
-            await self._store.requeue(task.id, task.attempt)
             self._doubtful.add(workspace.id)
-            return
+            return Deferred.fromCoroutine(self._store.requeue(task.id, task.attempt))
         next_lease = next_leases(line, task, affinity, workspace.timeout, self._clock)
-        if await self._runs.run(task, body, lease, workspace, next_lease) is None:
-            await self._recount(workspace.id)
+        return self._runs.run(task, body, lease, workspace, next_lease).addCallback(self._ran, workspace.id)
+
+    def _ran(self, ended: Ended | None, workspace: str) -> Deferred[None] | None:
+        return None if ended is not None else Deferred.fromCoroutine(self._recount(workspace))
 
     def _go_on(self, workspace: Workspace, task: Task) -> None:
         """Take a conversation further on the replica that has its job."""

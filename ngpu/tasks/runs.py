@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from ngpu.calls import Caller, NextLease, Slot, placement_of
 from ngpu.changing import changed
 from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
-from ngpu.interfaces import ITaskStore
+from ngpu.interfaces import ITaskStore, Last
 from ngpu.leases import Lease
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
@@ -28,7 +28,7 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
-from ngpu.tasks.records import Last, NotThere, Records
+from ngpu.tasks.records import NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import Handle, echo
@@ -287,7 +287,8 @@ class Runs:
             return True
 
     async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
-        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
+        hurry = after.direct or self._watches.watched(after.id)
+        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last, hurry)
         if kept:
             self._averages.note(after)
             self.ended(after.workspace, after.id, after.status)

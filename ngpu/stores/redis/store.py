@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ngpu.changing import changed
 from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
@@ -206,7 +207,7 @@ class RedisTaskStore(Customers):
         await self._desk.write(writes.WRITE_RESULT, task_id, attempt, index, data, size=len(data), bulk=True)
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
 

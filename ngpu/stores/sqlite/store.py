@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ngpu.errors import StoreUnavailable
+from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, BytesBody, Outcome, Placement, Task, TaskStatus
@@ -115,11 +116,11 @@ class SqliteTaskStore(Customers, Alone):
         await self._write(writes.write_result, task_id, attempt, index, data, size=len(data))
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See ``ITaskStore.finish``."""
         size = len(last[1]) if last else 0
-        done: bool = await self._ends.add(End(task_id, attempt, outcome, now, last), size)
+        done: bool = await self._ends.add(End(task_id, attempt, outcome, now, last), size, hurry)
         return done
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
