@@ -1,15 +1,15 @@
 """Calls whose client waits on its connection: their first slot, and their records.
 
-Where nothing is kept of a call but that it was made, it needs no record before it: a client whose connection breaks
-knows as much as a record that says "outcome unknown", and nobody makes the call a second time. So the record may be
-*late*: of a call that is over soon it is written once, when it ends. One that is not is written as running after
-START_AFTER seconds; and before that as soon as somebody can ask for it, or does.
+Such a call needs no record before it: a client whose connection breaks knows as much as a record that says "outcome
+unknown", and nobody makes the call a second time. So the record is *late*: of a call that is over soon it is written
+once, when it ends. One that is not is written as running after START_AFTER seconds; and before that as soon as somebody
+can ask for it, or does. Who is told its id waits for the record of the end; and once the store has refused one, such
+calls are recorded before they are made, until it takes one again: what it refuses is not made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,8 +18,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import placement_of
-from ngpu.errors import NgpuError, QueueFull, Unavailable
-from ngpu.interfaces import ITaskStore
+from ngpu.changing import changed
+from ngpu.errors import NgpuError, QueueFull, StoreUnavailable, Unavailable
+from ngpu.interfaces import ITaskStore, Last
 from ngpu.leases import Lease
 from ngpu.limits import Quota
 from ngpu.line import Line
@@ -28,6 +29,7 @@ from ngpu.metrics import Metrics
 from ngpu.model import Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.lifecycle import ended, failed, placed
+from ngpu.tasks.records import NotThere
 from ngpu.tasks.runs import Runs
 from ngpu.waiting import echo
 
@@ -40,10 +42,14 @@ class LateRecord:
 
     :param task: as it begins.
     :param quota: is counted with the first write.
+    :param waited: whether the client's reply waits for the record of the end.
     """
 
-    def __init__(self, calls: DirectCalls, store: ITaskStore, task: Task, body: Body, quota: Quota | None) -> None:
+    def __init__(
+        self, calls: DirectCalls, store: ITaskStore, task: Task, body: Body, quota: Quota | None, waited: bool
+    ) -> None:
         self.task = task
+        self._waited = waited
         self._calls = calls
         self._store = store
         self._body = body
@@ -62,7 +68,7 @@ class LateRecord:
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See `ITaskStore.reattempt`."""
         if not await self.settled():
-            self.task = replace(self.task, attempt=attempt + 1, placement=placement)
+            self.task = changed(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
         return await self._store.reattempt(task_id, attempt, placement)
 
@@ -73,12 +79,15 @@ class LateRecord:
         await self._store.write_result(task_id, attempt, index, data)
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See `ITaskStore.finish`."""
         if await self.settled():
-            return await self._store.finish(task_id, attempt, outcome, now, last)
-        await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
+            return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
+        try:
+            await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
+        except StoreUnavailable as error:
+            raise NotThere(str(error)) from error
         return True
 
     async def cancel(self, now: float) -> bool:
@@ -86,7 +95,7 @@ class LateRecord:
         if await self.settled():
             before = await self._store.cancel(self.task.id, now)
             return before is not None and not before.ended
-        await self._add(replace(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
+        await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
         return True
 
     async def settled(self) -> bool:
@@ -99,7 +108,10 @@ class LateRecord:
         if await self.settled():
             return
         self._calls.writing(self)
-        adding = self._adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
+        hurry = self._waited or not task.status.ended
+        adding = self._adding = Deferred.fromCoroutine(
+            self._store.add(task, self._body, None, self._quota, result, hurry)
+        )
         adding.addCallbacks(self._added, self._not_added)
         await echo(adding)  # which goes on, should this be cancelled
         if self._error is not None:
@@ -107,11 +119,11 @@ class LateRecord:
 
     def _added(self, _: Task) -> None:
         self._adding, self._there, self._error = None, True, None
-        self._calls.wrote(self.task.id)
+        self._calls.wrote(self.task.id, True)
 
     def _not_added(self, failure: Failure) -> None:
         self._adding, self._error = None, failure.value
-        self._calls.wrote(self.task.id)
+        self._calls.wrote(self.task.id, failure.check(StoreUnavailable) is None)
 
 
 class DirectCalls:
@@ -127,6 +139,7 @@ class DirectCalls:
         self._late: dict[str, LateRecord] = {}
         self._writing: dict[str, LateRecord] = {}
         self._alarm: IDelayedCall | None = None
+        self._store_works = True
 
     async def begin(
         self,
@@ -137,19 +150,20 @@ class DirectCalls:
         body: Body,
         quota: Quota | None,
         patience: float,
-        late: bool = False,
+        waited: bool = True,
     ) -> tuple[Lease, LateRecord]:
         """A slot for a call, and its record, whose ``task`` is placed there.
 
         :param patience: seconds to wait for the slot at most.
-        :param late: the record may be; not where there is a quota, which counts it before the call is sent.
+        :param quota: counts it before the call is sent, so that its record is not late.
+        :param waited: whether the client's reply waits for the record of the end.
         :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises Unavailable: there was no slot; this is recorded.
         """
         lease = await self._first_slot(line, workspace, selection, task, body, patience)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
-        record = LateRecord(self, self._store, started, body, quota)
-        if late and quota is None:
+        record = LateRecord(self, self._store, started, body, quota, waited)
+        if quota is None and (self._store_works or not waited):
             self._late[started.id] = record
             self._set_alarm()
             return lease, record
@@ -192,9 +206,13 @@ class DirectCalls:
             self._alarm.cancel()
             self._alarm = None
 
-    def wrote(self, task_id: str) -> None:
-        """It is written, or could not be."""
+    def wrote(self, task_id: str, works: bool) -> None:
+        """It is written, or could not be.
+
+        :param works: whether the store does.
+        """
         self._writing.pop(task_id, None)
+        self._store_works = works
 
     def quietly(self, work: Coroutine[Deferred[Any], Any, Any] | Deferred[Any]) -> None:
         """Let a record be written that nobody waits for."""
@@ -213,8 +231,8 @@ class DirectCalls:
             self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
-            over = replace(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self.quietly(LateRecord(self, self._store, over, body, None).begin())
+            over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)
+            self.quietly(LateRecord(self, self._store, over, body, None, False).begin())
             raise
 
     def _set_alarm(self) -> None:

@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ngpu.allowance import quota_of
+from ngpu.calls import placement_of
+from ngpu.changing import changed
 from ngpu.direct import DirectCalls
 from ngpu.errors import (
     Conflict,
@@ -27,13 +29,14 @@ from ngpu.leases import Lease
 from ngpu.limits import Quota
 from ngpu.line import Line
 from ngpu.listing import TaskPage, TaskQuery
+from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
+from ngpu.model import CHUNK, Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
-from ngpu.tasks.lifecycle import patience, wait_estimate
+from ngpu.tasks.lifecycle import begun, patience, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
 from ngpu.waiting import shielded
@@ -94,9 +97,7 @@ class Gateway:
         await self._admit(submission)
         line = self._line(workspace)
         task, body = self._new_task(submission), BytesBody(submission.data)
-        selection = SelectionRequest(
-            workspace.id, task.request.port, task.request.target, task.request.headers, self._affinity(submission)
-        )
+        selection = _selection(task, self._affinity(submission))
         lease, record = await self._direct.begin(
             line, workspace, selection, task, body, self._quota(workspace), patience(task, workspace.queue.ttl)
         )
@@ -199,13 +200,35 @@ class Gateway:
         self._line(workspace)
         affinity = self._affinity(submission)
         new = self._new_task(submission)
-        body, limit = BytesBody(submission.data), workspace.queue.limit
-        task = await self._store.add(new, body, limit, self._quota(workspace))
+        body = BytesBody(submission.data)
+        lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
+        if lease is not None:
+            return await self._start(workspace, new, body, lease, affinity)
+        task = await self._store.add(new, body, workspace.queue.limit, self._quota(workspace))
         if task.id != new.id:
             return task  # its Idempotency-Key came before
         self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
+
+    async def _start(self, workspace: Workspace, new: Task, body: BytesBody, lease: Lease, affinity: str) -> Task:
+        """Take in a task that finds a slot free: as a running one, which saves the store its way through the queue.
+
+        :returns: it as it came, since what follows is another moment.
+        """
+        running = begun(new, placement_of(lease.replica), new.submitted_at)
+        try:
+            task = await self._store.add(running, body, None, self._quota(workspace))
+        except BaseException:
+            lease.release(CallResult.ABANDONED)
+            raise
+        if task.id != new.id:
+            lease.release(CallResult.ABANDONED)
+            return task
+        self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
+        kept = body if body.length <= CHUNK else self._store.request_body(task)
+        self._dispatcher.begin(workspace, task, kept, lease, affinity)
+        return changed(new, number=task.number, place=task.place)
 
     def _quota(self, workspace: Workspace) -> Quota | None:
         return quota_of(workspace, self._clock.seconds(), self.zone)
@@ -241,3 +264,8 @@ class Gateway:
             self._runs.abort(task.id)
             self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
         return before
+
+
+def _selection(task: Task, affinity: str) -> SelectionRequest:
+    request = task.request
+    return SelectionRequest(task.workspace, request.port, request.target, request.headers, affinity)

@@ -16,7 +16,6 @@ from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import (
     Body,
     Candidate,
-    DataForm,
     Holdings,
     Outcome,
     Placement,
@@ -171,6 +170,10 @@ class IForwarder(Interface):
         """
 
 
+Last = tuple[int, bytes] | None
+"""Index and bytes of a body's last piece, not yet written."""
+
+
 class ITaskStore(IQueue, IOutbox, ILimits):
     """Where task records live. Every method is durable when its Deferred fires, and atomic.
 
@@ -178,7 +181,12 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     """
 
     async def add(
-        task: Task, request: Body, queue_limit: int | None = None, quota: Quota | None = None, result: bytes = b""
+        task: Task,
+        request: Body,
+        queue_limit: int | None = None,
+        quota: Quota | None = None,
+        result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
 
@@ -188,6 +196,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
         :param quota: count the task; refuse when so many were counted in its window already.
         :param result: of a task that has ended already; no more than CHUNK bytes.
+        :param hurry: false where nobody waits for it, so that it may stand back for a moment for others to come.
         :returns: the task with its ``number`` and ``place``; or, with nothing stored, counted or refused, the one that
             the workspace has of its ``idempotency_key`` already.
         :raises QueueFull, OverLimit: at a limit; nothing was stored.
@@ -215,10 +224,11 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     async def write_result(task_id: str, attempt: int, index: int, data: bytes) -> None:
         """Keep piece ``index`` (from 0, all but the last of CHUNK bytes) of a result on its way; seen after finish."""
 
-    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None) -> bool:
+    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True) -> bool:
         """End a RUNNING task.
 
-        :param last: index and bytes of the result's last piece, not yet written; ``None`` where there is no result.
+        :param last: of the result; ``None`` where there is no result.
+        :param hurry: as for `add`.
         :returns: false, and nothing changed, when it is not RUNNING or ``attempt`` is not the current one.
         """
 
@@ -280,20 +290,3 @@ class IDocuments(Interface):
 
     async def documents(collection: str) -> Mapping[str, Mapping[str, Any]]:
         """All documents of a collection, by key and in the order of their keys."""
-
-
-__all__ = [
-    "DataForm",
-    "FetchRequest",
-    "Fetched",
-    "IBodySink",
-    "IDocuments",
-    "IFetcher",
-    "IForwarder",
-    "IInscriptionChecker",
-    "IPluginFactory",
-    "ISelectionPolicy",
-    "ITaskStore",
-    "Option",
-    "PluginContext",
-]

@@ -236,7 +236,7 @@ class Outcome:
     json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
     """The record of one request: who, where, when, how long.
 

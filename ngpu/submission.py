@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ngpu.model import DataForm, Priority, Task, UpstreamRequest
 from ngpu.tasks.lifecycle import place_of
@@ -54,16 +54,17 @@ class Submission:
 
     def task(self, task_id: str, now: float) -> Task:
         """The record that begins with it, queued from now on, with what it wishes."""
-        workspace = self.access.workspace
-        task = Task(
+        workspace, wishes = self.access.workspace, self.wishes
+        ttl = workspace.queue.ttl
+        return Task(
             id=task_id,
             workspace=workspace.id,
             method=self.method,
             request=self.request,
             form=self.form,
             submitted_at=now,
-            expires_at=now + workspace.queue.ttl,
-            timeout=workspace.timeout,
+            expires_at=now + (ttl if wishes.ttl is None else wishes.ttl),
+            timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,
             request_url=self.request_url,
             request_size=len(self.data),
             request_text=self.text,
@@ -71,20 +72,9 @@ class Submission:
             client_ip=self.client_ip,
             user_key=self.access.user_key,
             app=self.app,
+            priority=wishes.priority,
+            place=place_of(now, wishes.priority, ttl),
+            webhook=wishes.webhook,
+            idempotency_key=wishes.key,
+            request_digest=self.digest,
         )
-        return wished(task, self)
-
-
-def wished(task: Task, submission: Submission) -> Task:
-    """A new task with what its submission wishes."""
-    wishes, workspace = submission.wishes, submission.access.workspace
-    return replace(
-        task,
-        expires_at=task.submitted_at + (workspace.queue.ttl if wishes.ttl is None else wishes.ttl),
-        timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,
-        priority=wishes.priority,
-        place=place_of(task.submitted_at, wishes.priority, workspace.queue.ttl),
-        webhook=wishes.webhook,
-        idempotency_key=wishes.key,
-        request_digest=submission.digest,
-    )

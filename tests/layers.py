@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOMS = (
     "errors",
+    "changing",
     "limits",
     "auditing",
     "model",

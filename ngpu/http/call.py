@@ -29,7 +29,9 @@ class Call:
 
         :raises BadRequest: it stands there twice, or is not UTF-8.
         """
-        values = [value for name in names for value in self.request.args.get(name.encode(), ())]
+        values: list[bytes] = []
+        for name in names:
+            values += self.request.args.get(name.encode(), ())
         if len(values) > 1:
             raise BadRequest(f"{names[0]} stands in the query more than once")
         try:

@@ -19,7 +19,7 @@ from ngpu.http.reply import Reply, limit_fields
 from ngpu.http.wishing import Wishing
 from ngpu.model import CHUNK, Body, DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
-from ngpu.submission import Submission
+from ngpu.submission import Submission, Wishes
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
 from ngpu.wire.envelope import Envelope, normal_address
@@ -142,12 +142,12 @@ class Submitting:
         # what is too large is refused before it is read
         share = await self._budget.share(limit if length is None else length if length <= limit else 0)
         try:
-            submission = await self._wishing.identified(replace(await self._read(call, access, job), wishes=wishes))
+            submission = await self._wishing.identified(await self._read(call, access, job, wishes))
             share.shrink(len(submission.data))
             reply = await self._submit(call, submission, sync)
         finally:
             share.release()
-        return replace(reply, headers={**reply.headers, **limit_fields(standing)})
+        return replace(reply, headers={**reply.headers, **limit_fields(standing)}) if standing else reply
 
     async def _submit(self, call: Call, submission: Submission, sync: bool | None) -> Reply:
         workspace = submission.access.workspace
@@ -170,7 +170,7 @@ class Submitting:
     def _submitted(self, task: Task) -> Mapping[str, object]:
         return task_reply(task, self._gateway.result_of(task))
 
-    async def _read(self, call: Call, access: Access, job: _Job) -> Submission:
+    async def _read(self, call: Call, access: Access, job: _Job, wishes: Wishes) -> Submission:
         """The body, as an envelope or raw; it is read only now that all else is right."""
         request = call.request
         raw_address = call.header("BtcAddress")
@@ -197,6 +197,7 @@ class Submitting:
             request_url=request.uri.decode("latin-1"),
             app=job.app,
             header=call.header,
+            wishes=wishes,
         )
 
 

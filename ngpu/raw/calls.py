@@ -153,7 +153,7 @@ class RawCalls:
         selection = SelectionRequest(workspace.id, request.port, request.target, request.headers, affinity)
         quota = quota_of(workspace, now, self._zone)
         lease, record = await self._direct.begin(
-            line, workspace, selection, task, BytesBody(), quota, task.timeout, late=True
+            line, workspace, selection, task, BytesBody(), quota, task.timeout, waited=False
         )
         reply.started(record.task)
         self._runs.hold(task.id, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from ngpu.model import DataForm, Outcome, Placement, Task, TaskStatus, UpstreamRequest
@@ -51,11 +52,13 @@ def submission_of(text: str) -> dict[str, Any]:
     return dict(document)
 
 
+@lru_cache(maxsize=1024)
 def placement_json(placement: Placement) -> str:
     """Where an attempt runs."""
     return to_json([placement.replica, placement.node_address, placement.node_host])
 
 
+@lru_cache(maxsize=1024)
 def placement_of(text: str) -> Placement:
     """What `placement_json` was made of."""
     return Placement(*json.loads(text))

@@ -19,12 +19,13 @@ from ngpu.interfaces import ITaskStore
 from ngpu.leases import Lease
 from ngpu.line import Line
 from ngpu.member import CallResult
-from ngpu.model import Outcome, Placement, SelectionRequest, Task, TaskStatus
+from ngpu.model import Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
-from ngpu.tasks.lifecycle import may_run_again, unknown_outcome, workspace_gone
+from ngpu.tasks.lifecycle import workspace_gone
+from ngpu.tasks.orphans import REMOVED, Orphans
 from ngpu.tasks.retrying import next_leases
-from ngpu.tasks.runs import Runs
+from ngpu.tasks.runs import Ended, Runs
 from ngpu.tasks.ticking import ticker
 from ngpu.waiting import echo
 
@@ -75,36 +76,15 @@ class Dispatcher:
         self._stopping = False
         self._serving: set[Deferred[Any]] = set()
         self._doubtful: set[str] = set()
+        self._orphans = Orphans(store, runs, workspaces, self._go_on, self.queued, self._end)
         self._tickers = [ticker(work, clock, self.log) for work in (self._settle, self._purge)]
 
     async def start(self) -> None:
         """Settle the tasks that a dead process was running, then begin to run what waits."""
-        await self._take_over()
+        await self._orphans.take_over()
         await self._look_for_queued()
         for looping, seconds in zip(self._tickers, (SETTLE_EVERY, PURGE_EVERY), strict=True):
             looping.start(seconds)
-
-    async def _take_over(self) -> None:
-        """Settle what gateways that are gone were running."""
-        while tasks := await self._store.orphans():
-            for task in tasks:
-                await self._settle_orphan(task)
-
-    async def _settle_orphan(self, task: Task) -> None:
-        workspace = self._workspaces.get(task.workspace)
-        conversations = self._runs.conversations
-        if workspace is not None and conversations is not None and conversations.may_go_on(task):
-            self._go_on(workspace, task)
-            what = "goes on"
-        elif workspace is not None and may_run_again(task, workspace.retry):
-            await self._runs.insist(task.id, "requeue", lambda: self._store.requeue(task.id, task.attempt))
-            self.queued(workspace.id)
-            what = "runs again"
-        else:
-            await self._runs.insist(task.id, "end", partial(self._end, task, unknown_outcome(task)))
-            what = "has an unknown outcome"
-        about = {"journal": "task_interrupted", "workspace": self._label(task.workspace), "task_id": task.id}
-        self.log.warn("{task_id} was running when its gateway stopped; it {what}", what=what, **about)
 
     async def _look_for_queued(self) -> None:
         """Raise the counts to what the store says."""
@@ -190,8 +170,11 @@ class Dispatcher:
         await self._runs.stop(grace)
         await DeferredList([echo(served) for served in self._serving])
 
-    def _served(self, result: object, served: Deferred[Any]) -> None:
-        self._serving.discard(served)
+    def _under_way(self, served: Deferred[Any], workspace: str) -> None:
+        if not served.called:
+            self._serving.add(served)
+        served.addErrback(self._stumbled, workspace)
+        served.addBoth(lambda _: self._serving.discard(served))
 
     def _pumped(self, result: object, workspace: str) -> None:
         del self._pumps[workspace]
@@ -218,10 +201,24 @@ class Dispatcher:
                 return
             self._queued[workspace.id] -= 1
             foresight.taken(guess)
-            served = Deferred.fromCoroutine(self._serve(self._workspaces[workspace.id], line, lease, foresight, guess))
-            self._serving.add(served)
-            served.addErrback(self._stumbled, workspace.id)
-            served.addBoth(self._served, served)
+            work = self._serve(self._workspaces[workspace.id], line, lease, foresight, guess)
+            self._under_way(Deferred.fromCoroutine(work), workspace.id)
+
+    def slot_now(self, workspace: str, request: SelectionRequest) -> Lease | None:
+        """A slot for a task that comes in now, which then need not wait: it is added as a running one, and `begin` it.
+
+        None where others wait before it, or for a slot.
+        """
+        if self._stopping or self._queued[workspace] > 0 or workspace in self._pumps:
+            return None
+        try:
+            return self._lines[workspace].try_slot(request)
+        except PolicyFailed:  # as the pump will see, too
+            return None
+
+    def begin(self, workspace: Workspace, task: Task, body: Body, lease: Lease, affinity: str) -> None:
+        """Run a task that was added as running, on the slot that it got."""
+        self._under_way(self._run(workspace, self._lines.get(workspace.id), lease, task, body, affinity), workspace.id)
 
     async def _serve(self, workspace: Workspace, line: Line, lease: Lease, foresight: Foresight, guess: Guess) -> None:
         """Claim the oldest task for the slot and run it."""
@@ -236,21 +233,25 @@ class Dispatcher:
             self._doubtful.add(workspace.id)
             lease.release(CallResult.ABANDONED)
             return
-        if self._stopping:
+        await self._run(workspace, line, lease, task, self._store.request_body(task), affinity)
+
+    def _run(
+        self, workspace: Workspace, line: Line | None, lease: Lease, task: Task, body: Body, affinity: str
+    ) -> Deferred[Any]:
+        if self._stopping or line is None:
             lease.release(CallResult.ABANDONED)
-            await self._store.requeue(task.id, task.attempt)
-            return
+            self._doubtful.add(workspace.id)
+            return Deferred.fromCoroutine(self._store.requeue(task.id, task.attempt))
         next_lease = next_leases(line, task, affinity, workspace.timeout, self._clock)
-        if await self._runs.run(task, self._store.request_body(task), lease, workspace, next_lease) is None:
-            await self._recount(workspace.id)
+        return self._runs.run(task, body, lease, workspace, next_lease).addCallback(self._ran, workspace.id)
+
+    def _ran(self, ended: Ended | None, workspace: str) -> Deferred[None] | None:
+        return None if ended is not None else Deferred.fromCoroutine(self._recount(workspace))
 
     def _go_on(self, workspace: Workspace, task: Task) -> None:
         """Take a conversation further on the replica that has its job."""
         slot = self._lines[workspace.id].slot_on(task.placement.replica)
-        served = self._runs.resume(task, self._store.request_body(task), slot, workspace)
-        self._serving.add(served)
-        served.addErrback(self._stumbled, workspace.id)
-        served.addBoth(self._served, served)
+        self._under_way(self._runs.resume(task, self._store.request_body(task), slot, workspace), workspace.id)
 
     async def _recount(self, workspace: str) -> None:
         """Raise the count to what the store says, and see that somebody works it off."""
@@ -272,14 +273,14 @@ class Dispatcher:
     def _label(self, workspace: str) -> str:
         """What the log calls it; it may be gone."""
         found = self._workspaces.get(workspace)
-        return "a workspace that was removed" if found is None else found.label
+        return REMOVED if found is None else found.label
 
     async def _settle(self) -> None:
         """End what waited too long, and count anew where a failure left doubt."""
         for workspace, task_id in await self._store.expire(self._clock.seconds()):
             self._runs.ended(workspace, task_id, TaskStatus.EXPIRED)
         if self._shared:
-            await self._take_over()
+            await self._orphans.take_over()
             await self._look_for_queued()
         doubtful, self._doubtful = self._doubtful, set()
         try:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from ngpu.changing import changed
 from ngpu.errors import NgpuError
 from ngpu.model import Outcome, Placement, Priority, Task, TaskStatus
 from ngpu.wire.codes import status_of
 
 
+def begun(task: Task, placement: Placement, now: float) -> Task:
+    """A new task in its first attempt."""
+    return changed(task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now)
+
+
 def placed(task: Task, placement: Placement, now: float) -> Task:
-    """A new task in its first attempt: for a call whose client waits, which never was in the queue."""
-    return replace(
-        task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now, ended_at=None, direct=True
-    )
+    """The same for a call whose client waits, which never comes into the queue."""
+    return changed(begun(task, placement, now), direct=True)
 
 
 def failed(error: Exception) -> Outcome:
@@ -31,7 +35,7 @@ def refused(outcome: Outcome, reason: str) -> Outcome:
 
 def ended(task: Task, outcome: Outcome, now: float) -> Task:
     """The record of a task that ends now."""
-    return replace(task, status=outcome.status, outcome=outcome, ended_at=now)
+    return changed(task, status=outcome.status, outcome=outcome, ended_at=now)
 
 
 def unknown_outcome(task: Task) -> Outcome:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ngpu.errors import StoreUnavailable
+from ngpu.interfaces import Last
 from ngpu.model import Outcome, Placement
 
-Last = tuple[int, bytes] | None
-"""Index and bytes of the last piece of a result; see `ITaskStore.finish`."""
+
+class NotThere(StoreUnavailable):
+    """The store has nothing of the task yet, not even that it runs."""
 
 
 class Records(Protocol):
@@ -19,5 +22,7 @@ class Records(Protocol):
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See `ITaskStore.reattempt`."""
 
-    async def finish(self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last) -> bool:
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
+    ) -> bool:
         """See `ITaskStore.finish`."""

@@ -22,13 +22,14 @@ def next_leases(line: Line, task: Task, affinity: str, timeout: float, clock: IR
     A task that reached no replica does not wait for another one but goes back into the queue. One that was sent
     stays, since how often that happened is not known any more once it is back.
     """
-    request = SelectionRequest(task.workspace, task.request.port, task.request.target, task.request.headers, affinity)
     sent = False
     until: float | None = None
 
     async def next_lease(error: UpstreamError) -> Lease | None:
         nonlocal sent, until
         sent = sent or not isinstance(error, DialFailed)
+        asked = task.request
+        request = SelectionRequest(task.workspace, asked.port, asked.target, asked.headers, affinity)
         try:
             lease = await line.slot_now(request)
         except (PolicyFailed, StoreUnavailable):

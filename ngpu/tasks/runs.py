@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet import defer
@@ -13,8 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.calls import Caller, NextLease, Slot, placement_of
+from ngpu.changing import changed
 from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
-from ngpu.interfaces import ITaskStore
+from ngpu.interfaces import ITaskStore, Last
 from ngpu.leases import Lease
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
@@ -28,13 +29,13 @@ from ngpu.tasks.failures import Failures
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
-from ngpu.tasks.records import Last, Records
+from ngpu.tasks.records import NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
-
+LOST = "this gateway was away, and others have taken over what it ran"
 
 T = TypeVar("T")
 
@@ -76,8 +77,7 @@ class Runs:
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Deferred[Any] | Handle] = {}
-        self._aborted: set[str] = set()
-        self._lost: set[str] = set()
+        self._cancelled: dict[str, NgpuError] = {}
         self._watches = Watches(clock, news)
         self._averages = Averages()
         self.failures = Failures(clock, metrics.label)
@@ -119,12 +119,7 @@ class Runs:
         :returns: EndedElsewhere where the task has ended otherwise; StoreUnavailable where others have taken it over.
         """
         self._running.pop(task_id, None)
-        aborted, lost = task_id in self._aborted, task_id in self._lost
-        self._aborted.discard(task_id)
-        self._lost.discard(task_id)
-        if lost:
-            return StoreUnavailable("this gateway was away, and others have taken over what it ran")
-        return EndedElsewhere() if aborted else None
+        return self._cancelled.pop(task_id, None)
 
     @property
     def running(self) -> Sequence[str]:
@@ -135,7 +130,7 @@ class Runs:
         """Stop the run of a task whose record says already that it has ended."""
         running = self._running.get(task_id)
         if running is not None:
-            self._aborted.add(task_id)
+            self._cancelled.setdefault(task_id, EndedElsewhere())
             running.cancel()
 
     def insist(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> Deferred[T]:
@@ -148,7 +143,7 @@ class Runs:
     def lose(self) -> None:
         """Stop everything that runs: other gateways have taken it over, since this one was away."""
         for task_id in self.running:
-            self._lost.add(task_id)
+            self._cancelled[task_id] = StoreUnavailable(LOST)
             self._running[task_id].cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
@@ -274,21 +269,22 @@ class Runs:
                 lease.release(CallResult.ABANDONED)
         if attempt is None:
             raise EndedElsewhere
-        return replace(task, attempt=attempt, placement=placement)
+        return changed(task, attempt=attempt, placement=placement)
 
     async def _record(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         try:
             return await self._finish(records, after, outcome, last)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             late = self.insist(after.id, "end", lambda: self._finish(records, after, outcome, last))
-            if not after.direct or (last is not None and last[0] > 0):
+            if not after.direct or (last is not None and last[0] > 0) or isinstance(error, NotThere):
                 return await late
             # The worker's answer is worth more than its record: the client that waits gets it now.
             late.addErrback(lambda failure: failure.trap(CancelledError))
             return True
 
     async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
-        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last)
+        hurry = after.direct or self._watches.watched(after.id)
+        kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last, hurry)
         if kept:
             self._averages.note(after)
             self.failures.note(after, outcome)

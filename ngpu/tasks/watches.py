@@ -39,6 +39,10 @@ class Watches:
 
         return watcher.addBoth(leave)
 
+    def watched(self, task_id: str) -> bool:
+        """Whether somebody waits here for something to happen to it."""
+        return task_id in self._watchers
+
     def wake(self, task_id: str) -> None:
         """Something has happened to it."""
         for watcher in self._watchers.pop(task_id, ()):

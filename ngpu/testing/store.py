@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from zope.interface import implementer
 
 from ngpu.errors import BadRequest, Conflict, NotFound
-from ngpu.interfaces import ITaskStore
+from ngpu.interfaces import ITaskStore, Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
@@ -39,6 +39,7 @@ class MemoryTaskStore(Shelved):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 
@@ -111,7 +112,7 @@ class MemoryTaskStore(Shelved):
             record.pieces[index] = data
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See ``ITaskStore.finish``."""
         record = self._current(task_id, attempt)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Generator
+from decimal import Decimal
 from itertools import accumulate
+from typing import Any, NoReturn
 
 import ijson
 
+from ngpu.model import CHUNK
 from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER
 
 _CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+'
@@ -34,8 +38,10 @@ class TextCheck:
     """
 
     def __init__(self, json: bool) -> None:
-        self._decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
-        self._parser = ijson.basic_parse_coro(_nowhere()) if json else None
+        self._json = json
+        self._first: bytes | None = b""  # all there is so far, while that is one piece at most
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._parser: Any = None
         self._inside = False
         self._rest = b""
         self._number = 0
@@ -43,6 +49,20 @@ class TextCheck:
 
     def feed(self, data: bytes) -> None:
         """Take the next piece."""
+        if self._first is not None:
+            if not self._first and len(data) <= CHUNK:
+                self._first = bytes(data)
+                return
+            self._go_by_pieces(self._first)
+        self._feed(data)
+
+    def _go_by_pieces(self, first: bytes) -> None:
+        self._first = None
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._parser = ijson.basic_parse_coro(_nowhere()) if self._json else None
+        self._feed(first)
+
+    def _feed(self, data: bytes) -> None:
         if self._decoder is not None:
             try:
                 self._decoder.decode(data)
@@ -60,6 +80,11 @@ class TextCheck:
 
     def finish(self) -> tuple[bool, bool]:
         """After the last piece: whether it all was text, and whether it was JSON."""
+        if self._first is not None:
+            # some of the brackets may stand in strings
+            if not self._json or self._first.count(b"[") + self._first.count(b"{") <= DEEPEST:
+                return _of_one_piece(self._first, self._json)
+            self._go_by_pieces(self._first)
         if self._decoder is not None:
             try:
                 self._decoder.decode(b"", final=True)
@@ -125,6 +150,35 @@ class TextCheck:
             return False
         self._number = len(piece) - len(piece.rstrip(_OF_NUMBERS)) + (self._number if begun == len(piece) else 0)
         return _end(_OUTSIDE, piece, 0) == len(piece)
+
+
+def _of_one_piece(data: bytes, json: bool) -> tuple[bool, bool]:
+    """`TextCheck.finish` of a small and flat text that is there as a whole; Python's parser is the quickest for it."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False, False
+    if not json:
+        return True, False
+    try:
+        _parse(text)
+    except (ValueError, ArithmeticError):
+        return True, False
+    return True, True
+
+
+def _number(digits: str) -> Decimal:
+    """A number as yajl's reader takes it: not endless, nor of an exponent that no client could hold."""
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError
+    return Decimal(digits)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError
+
+
+_parse = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_refuse).decode
 
 
 def _end(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:

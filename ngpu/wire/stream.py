@@ -13,6 +13,8 @@ from typing import Any
 
 from ngpu.model import Body
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class Spelling(enum.Enum):
     """How the bytes of a body stand in a document: inside a string, as the JSON that they are, or in base64."""
@@ -32,7 +34,7 @@ class Embedded:
 
 def dump(value: Any) -> bytes:
     """A document without bodies in it, as UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _to_json(value).encode("utf-8", "replace")
 
 
 async def render(value: Any) -> AsyncIterator[bytes]:
@@ -40,16 +42,29 @@ async def render(value: Any) -> AsyncIterator[bytes]:
     if isinstance(value, Embedded):
         async for piece in _render_body(value):
             yield piece
-    elif isinstance(value, Mapping):
-        opening = b"{"
+    elif not isinstance(value, Mapping):
+        yield dump(value)
+    elif not any(isinstance(member, Embedded | Mapping) for member in value.values()):
+        yield dump(dict(value))
+    else:
+        text = "{"
+        plain: dict[Any, Any] = {}  # those that need no more than to be dumped, in one go
         for name, member in value.items():
-            yield opening + dump(name) + b":"
-            opening = b","
+            if not isinstance(member, Embedded | Mapping):
+                plain[name] = member
+                continue
+            if plain:
+                text += _to_json(plain)[1:-1] + ","
+                plain = {}
+            yield (text + _to_json(name) + ":").encode("utf-8", "replace")
+            text = ","
             async for piece in render(member):
                 yield piece
-        yield b"{}" if opening == b"{" else b"}"
-    else:
-        yield dump(value)
+        if plain:
+            text += _to_json(plain)[1:-1]
+        else:
+            text = ""
+        yield (text + "}").encode("utf-8", "replace")
 
 
 async def _render_body(embedded: Embedded) -> AsyncIterator[bytes]:

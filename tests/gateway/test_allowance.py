@@ -16,7 +16,7 @@ from ngpu.errors import OverLimit
 from ngpu.http.reply import refusal
 from ngpu.limits import Allowance, Quota, Rate, paced
 from ngpu.model import BytesBody, Priority
-from ngpu.submission import Wishes, wished
+from ngpu.submission import Wishes
 from ngpu.testing.store import MemoryTaskStore
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -115,6 +115,6 @@ def test_wishes_are_in_the_record() -> None:
         "d",
     )
     assert task.workspace == WORKSPACE
-    plain = wished(task, house.submission())
+    plain = house.submission().task("t", now)
     assert (plain.expires_at, plain.timeout, plain.place) == (now + 400, 60.0, now)
     assert done(house.store.request_body(task).chunks().__anext__()) == b"{}" == BytesBody(b"{}").data

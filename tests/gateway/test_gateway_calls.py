@@ -25,6 +25,9 @@ from ngpu.settings import Workspace
 from ngpu.tenancy import Access
 from ngpu.testing.forwarder import FakeReply
 
+COUNTED = {"per_day": 1000}
+"""A quota, for which a call has its record before it is made."""
+
 
 def test_a_call_is_answered_and_recorded() -> None:
     house = House({18080: FakeReply(pieces=(b"a", b"b"))})
@@ -125,15 +128,31 @@ def test_a_limit_of_no_waiting_calls_refuses_none_that_need_not_wait() -> None:
 
 
 def test_a_call_that_is_not_recorded_is_not_made() -> None:
-    house = House({18080: FakeReply()})
+    """Where its quota is counted before it; and where the store has refused the record of one before it."""
+    house = House({18080: FakeReply()}, quota=COUNTED)
     house.store.refusing = {"add"}
     assert isinstance(house.call().error, StoreUnavailable)
     assert house.sent == 0
     house.assert_at_rest()
 
 
+def test_a_client_waits_for_the_record_of_its_end() -> None:
+    house = House({18080: FakeReply(pieces=(b"ok",))}, slots=2)
+    house.store.refusing = {"add"}
+    first = house.call()
+    assert not first.over and house.in_flight == 0
+    assert isinstance(house.call().error, StoreUnavailable)
+    assert house.sent == 1
+    house.store.refusing.clear()
+    house.pass_time(2)
+    assert done(whole(first.value.result)) == b"ok"
+    assert house.task(first.value.task.id).status is TaskStatus.FINISHED
+    assert house.call().value.task.status is TaskStatus.FINISHED
+    house.assert_at_rest()
+
+
 def test_an_answer_reaches_its_client_though_its_end_cannot_be_recorded_yet() -> None:
-    house = House({18080: FakeReply(pieces=(b"ok",))})
+    house = House({18080: FakeReply(pieces=(b"ok",))}, quota=COUNTED)
     house.store.refusing = {"finish"}
     over = house.call().value
     assert done(whole(over.result)) == b"ok"
@@ -157,7 +176,7 @@ def test_a_large_answer_waits_for_the_store_that_holds_it() -> None:
 @pytest.mark.parametrize("held", ["finish", "write_result", ""])
 def test_a_client_whose_task_was_cancelled_by_another_is_told_so(held: str) -> None:
     pieces = (b"x" * CHUNK, b"y") if held else ()
-    house = House({18080: FakeReply(pieces=pieces, wait=None if held else Deferred())})
+    house = House({18080: FakeReply(pieces=pieces, wait=None if held else Deferred())}, quota=COUNTED)
     house.store.holding = {held}
     call = house.call()
     begun(house.gateway.cancel(house.tasks[0].id, house.submission().access))
@@ -169,7 +188,7 @@ def test_a_client_whose_task_was_cancelled_by_another_is_told_so(held: str) -> N
 
 def test_a_fenced_off_attempt_writes_nothing() -> None:
     """Cancelled while the next attempt is being placed: the store says so, and the second send is never made."""
-    house = House({18080: CallCut("cut")}, replicas=1, retry="idempotent")
+    house = House({18080: CallCut("cut")}, replicas=1, retry="idempotent", quota=COUNTED)
     house.store.holding = {"reattempt"}
     call = house.call()
     done(house.store.inner.cancel(house.tasks[0].id, house.clock.seconds()))

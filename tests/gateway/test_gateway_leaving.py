@@ -16,6 +16,8 @@ from ngpu.settings.gate import Gate as GateSettings
 from ngpu.testing.forwarder import FakeReply
 
 Scene = Callable[[], tuple[House, Watched]]
+COUNTED = {"per_day": 1000}
+"""A quota, for which a call has its record before it is made."""
 
 
 class SilentChecker:
@@ -55,8 +57,14 @@ def while_written() -> tuple[House, Watched]:
     return house, house.call()
 
 
+def while_counted() -> tuple[House, Watched]:
+    house = House({18080: FakeReply()}, quota=COUNTED)
+    house.store.holding = {"add"}
+    return house, house.call()
+
+
 def while_finished() -> tuple[House, Watched]:
-    house = House({18080: FakeReply(pieces=(b"x",))})
+    house = House({18080: FakeReply(pieces=(b"x",))}, quota=COUNTED)
     house.store.holding = {"finish"}
     return house, house.call()
 
@@ -73,7 +81,7 @@ def waiting_for_another_slot() -> tuple[House, Watched]:
 
 
 def while_fenced() -> tuple[House, Watched]:
-    house = House({18080: once(CallCut("cut"), FakeReply())}, retry="idempotent")
+    house = House({18080: once(CallCut("cut"), FakeReply())}, retry="idempotent", quota=COUNTED)
     house.store.holding = {"reattempt"}
     return house, house.call()
 
@@ -82,6 +90,7 @@ SCENES: list[Scene] = [
     at_the_gate,
     in_line,
     while_added,
+    while_counted,
     at_the_worker,
     while_written,
     while_finished,

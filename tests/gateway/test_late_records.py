@@ -30,9 +30,7 @@ class Calls:
         house = self.house
         task = house.submission().task(task_id, house.clock.seconds())
         selection = SelectionRequest(house.workspace.id, 8080, "/run", ())
-        begin = self.direct.begin(
-            house.line, house.workspace, selection, task, BytesBody(), quota, task.timeout, late=True
-        )
+        begin = self.direct.begin(house.line, house.workspace, selection, task, BytesBody(), quota, task.timeout)
         return begun(begin)
 
     def begun(self, task_id: str = "t") -> tuple[Lease, LateRecord]:

@@ -189,9 +189,10 @@ def test_a_refused_add_is_told_and_leaves_nothing() -> None:
 
 
 def test_a_store_that_is_away_while_the_request_is_read_costs_no_task() -> None:
-    house = House({18080: FakeReply(pieces=(b"ok",))})
+    house = House({18080: FakeReply(pieces=(b"ok",))}, up=False)
     house.store.refusing = {"request_body"}
     task_id = house.submit()
+    house.health("r0", True)
     house.pass_time(10)
     assert house.task(task_id).status is TaskStatus.RUNNING
     house.store.refusing.clear()
@@ -347,9 +348,10 @@ def test_a_stop_cuts_what_does_not_end_and_the_next_start_settles_it() -> None:
 
 
 def test_a_stop_hands_back_what_was_claimed_meanwhile() -> None:
-    house = House({18080: FakeReply()})
+    house = House({18080: FakeReply()}, up=False)
     house.store.holding = {"claim"}
     task_id = house.submit()
+    house.health("r0", True)
     house.line.close()
     stopping = begun(house.dispatcher.stop(5))
     house.store.release()

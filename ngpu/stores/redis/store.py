@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ngpu.changing import changed
 from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
@@ -128,6 +130,7 @@ class RedisTaskStore(Customers):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``."""
         limits = Limits(queue_limit, quota)
@@ -161,7 +164,7 @@ class RedisTaskStore(Customers):
         if isinstance(accepted, Task):
             return accepted
         number, place = accepted
-        return replace(task, number=number, place=float(place))
+        return changed(task, number=number, place=float(place))
 
     def _drop_upload(self, task_id: str, token: str) -> None:
         def stays(reason: object) -> None:
@@ -204,7 +207,7 @@ class RedisTaskStore(Customers):
         await self._desk.write(writes.WRITE_RESULT, task_id, attempt, index, data, size=len(data), bulk=True)
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
 

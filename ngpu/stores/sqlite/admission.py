@@ -14,7 +14,13 @@ RETRY_AFTER = 5
 
 def check_queue(db: sqlite3.Connection, workspace: str, queue_limit: int | None) -> None:
     """:raises QueueFull: as many tasks wait as may."""
-    if queue_limit is not None and queued(db, workspace) >= queue_limit:
+    if queue_limit is not None:
+        check_limit(queued(db, workspace), queue_limit)
+
+
+def check_limit(waiting: int, queue_limit: int) -> None:
+    """:raises QueueFull: as many tasks wait as may."""
+    if waiting >= queue_limit:
         raise QueueFull(f"{queue_limit} tasks of this workspace are waiting already; try again later", RETRY_AFTER)
 
 

@@ -17,6 +17,7 @@ from ngpu.stores.sqlite.gathered import Gathered
 from ngpu.stores.sqlite.lane import Lane
 from ngpu.stores.sqlite.lock import FileLock
 from ngpu.stores.sqlite.reading import Reading
+from ngpu.stores.sqlite.together import add_all, end_all
 
 LARGEST_GROUP = 1024
 """Operations that one commit makes durable at most."""
@@ -38,7 +39,7 @@ class SqliteFile:
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
         clock: Any = reactor
-        self._gathered = Gathered(self._write, clock)
+        self._new, self._ends = Gathered(self._write, add_all, clock), Gathered(self._write, end_all, clock)
         self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:
@@ -81,7 +82,8 @@ class SqliteFile:
 
     async def close(self) -> None:
         """See ``ITaskStore.close``; once more does nothing."""
-        self._gathered.flush()
+        for gathered in (self._new, self._ends):
+            gathered.flush()
         await self._reader.close()
         await self._writer.close()
         if self._lock is not None:

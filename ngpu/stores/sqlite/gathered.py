@@ -1,78 +1,82 @@
-"""Tasks that never wait in the queue: all that have gathered become rows with one statement."""
+"""Writes of one kind that gather while the writer is busy, and are then made together."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from ngpu.errors import Conflict, StoreUnavailable
-from ngpu.model import Task
-from ngpu.stores.sqlite import writes
+from ngpu.errors import StoreUnavailable
 from ngpu.stores.sqlite.lane import BATCH_BYTES, MOST_PENDING, MOST_PENDING_BYTES
-from ngpu.stores.sqlite.rows import INSERT, row_of
-from ngpu.stores.sqlite.schema import REQUEST
 
 GATHER_FOR = 0.02
-"""Seconds that ended tasks wait for others, so that one commit serves many: nobody's reply waits for them."""
+"""Seconds that a write of which nobody waits waits for others, so that one commit serves many."""
 
 MOST_AT_ONCE = 1024
-"""Tasks that one statement takes in."""
+"""Writes that are made together at most."""
+
+I = TypeVar("I")  # noqa: E741
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
-    task: Task
-    data: bytes
-    result: bytes
-    done: Deferred[Task] = field(default_factory=Deferred)
+class Entry(Generic[I]):
+    """One write and what became of it; ``error`` decides whether ``value`` means anything."""
+
+    item: I
+    size: int
+    done: Deferred[Any] = field(default_factory=Deferred)
+    value: Any = None
     error: Exception | None = None
 
-    @property
-    def size(self) -> int:
-        return len(self.data) + len(self.result)
 
-
-class Gathered:
-    """Gathers them while the writer is busy.
+class Gathered(Generic[I]):
+    """Gathers them.
 
     A call of its own for each would cost the writer's thread several times as much, and take the interpreter from the
     reactor's as often.
 
     :param write: has a call run in the writer's thread.
+    :param keep: makes the writes, in that thread, perhaps twice; fills in ``value`` or ``error`` of each.
     """
 
-    def __init__(self, write: Callable[..., Deferred[Any]], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        write: Callable[..., Deferred[Any]],
+        keep: Callable[[sqlite3.Connection, Sequence[Entry[I]]], None],
+        clock: IReactorTime,
+    ) -> None:
         self._write = write
+        self._keep = keep
         self._clock = clock
         self._timer: IDelayedCall | None = None
-        self._gathered: deque[_Entry] = deque()
+        self._gathered: deque[Entry[I]] = deque()
         self._due = False  # a call of the writer is on its way that takes what has gathered
         self._pending = 0
         self._pending_bytes = 0
 
-    def add(self, task: Task, data: bytes, result: bytes) -> Deferred[Task]:
-        """Store a task that runs or has ended, with its bodies; fires with it, and its number, once that is durable.
+    def add(self, item: I, size: int, hurry: bool = True) -> Deferred[Any]:
+        """Have a write made; fires with its value once that is durable.
 
+        :param size: the bytes that it holds.
+        :param hurry: false: it may wait for others.
         :raises StoreUnavailable: too much waits already, or the store is closed.
-        :raises Conflict: there is a task with this id.
         """
-        entry = _Entry(task, data, result)
-        if self._pending >= MOST_PENDING or self._pending_bytes + entry.size > MOST_PENDING_BYTES:
+        entry = Entry(item, size)
+        if self._pending >= MOST_PENDING or self._pending_bytes + size > MOST_PENDING_BYTES:
             raise StoreUnavailable(
                 f"the task store's writer is behind by {self._pending} tasks, as many as may wait; "
                 "the disk is too slow for this load"
             )
         self._gathered.append(entry)
         self._pending += 1
-        self._pending_bytes += entry.size
-        if not task.status.ended:
+        self._pending_bytes += size
+        if hurry:
             self.flush()
         elif self._timer is None:
             self._timer = self._clock.callLater(GATHER_FOR, self.flush)
@@ -95,64 +99,34 @@ class Gathered:
     def _take(self) -> None:
         if self._due:
             return
-        taken: list[_Entry] = []
+        taken: list[Entry[I]] = []
         self._due = True
         try:
-            writing = self._write(self._insert, taken)
+            writing = self._write(self._make, taken)
         except BaseException:
             self._due = False
             raise
         writing.addBoth(self._fire, taken)
 
-    def _insert(self, db: sqlite3.Connection, taken: list[_Entry]) -> None:
+    def _make(self, db: sqlite3.Connection, taken: list[Entry[I]]) -> None:
         """On the writer's thread, perhaps twice: once more, by itself, where the commit failed."""
         self._due = False  # before the last look at what has gathered, so that nothing is left behind
         size = sum(entry.size for entry in taken)
         while self._gathered and len(taken) < MOST_AT_ONCE and size < BATCH_BYTES:
             taken.append(self._gathered.popleft())
             size += taken[-1].size
-        if not taken:
-            return
-        db.execute("SAVEPOINT gathered")
-        try:
-            _insert_all(db, taken)
-        except sqlite3.IntegrityError:
-            db.execute("ROLLBACK TO gathered")
-            for entry in taken:
-                _insert_one(db, entry)
-        db.execute("RELEASE gathered")
+        if taken:
+            self._keep(db, taken)
 
-    def _fire(self, result: object, taken: Sequence[_Entry]) -> None:
+    def _fire(self, result: object, taken: Sequence[Entry[I]]) -> None:
         """On the reactor."""
         self._pending -= len(taken)
         self._pending_bytes -= sum(entry.size for entry in taken)
         for entry in taken:
             error = result.value if isinstance(result, Failure) else entry.error
             if error is None:
-                entry.done.callback(entry.task)
+                entry.done.callback(entry.value)
             else:
                 entry.done.errback(Failure(error))
-        if self._gathered and self._timer is None:  # more than one statement takes in
+        if self._gathered and self._timer is None:  # more than are made at once
             self.flush()
-
-
-def _insert_all(db: sqlite3.Connection, entries: Sequence[_Entry]) -> None:
-    db.executemany(INSERT, [row_of(entry.task, entry.task.place) for entry in entries])
-    ((last,),) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'").fetchall()
-    pieces = [(entry.task.id, REQUEST, 0, entry.data) for entry in entries if entry.data]
-    pieces += [(entry.task.id, entry.task.attempt, 0, entry.result) for entry in entries if entry.result]
-    if pieces:
-        db.executemany(writes.INSERT_PIECE, pieces)
-    first = last - len(entries) + 1
-    for number, entry in enumerate(entries, first):
-        entry.task, entry.error = replace(entry.task, number=number), None
-
-
-def _insert_one(db: sqlite3.Connection, entry: _Entry) -> None:
-    db.execute("SAVEPOINT one")
-    try:
-        entry.task, entry.error = writes.add(db, entry.task, entry.data, result=entry.result), None
-    except Conflict as error:
-        db.execute("ROLLBACK TO one")
-        entry.error = error
-    db.execute("RELEASE one")

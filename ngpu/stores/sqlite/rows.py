@@ -21,10 +21,14 @@ COLUMNS = (
 )
 """What ``task_of`` reads, in its order."""
 
-INSERT = """
-INSERT INTO tasks (id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at,
-                   submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key,
-                   node, btc_address, turn)
+INSERTED = (
+    "id, workspace, status, attempt, submitted_at, expires_at, started_at, ended_at, "
+    "submission, placement, outcome, checkpoint, priority, place, retries, webhook, idempotency_key, node, btc_address"
+)
+"""What ``row_of`` gives, in its order."""
+
+INSERT = f"""
+INSERT INTO tasks ({INSERTED}, turn)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
         (SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'tasks'))
 """
@@ -32,7 +36,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 
 
 def row_of(task: Task, place: float) -> tuple[Any, ...]:
-    """The values of ``INSERT``, with the place that the task gets in the queue."""
+    """The values of ``INSERTED``, with the place that the task gets in the queue."""
     return (
         task.id,
         task.workspace,

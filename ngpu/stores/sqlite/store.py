@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ngpu.errors import StoreUnavailable
+from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
 from ngpu.model import CHUNK, Body, BytesBody, Outcome, Placement, Task, TaskStatus
@@ -19,6 +20,7 @@ from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.customers import Customers
 from ngpu.stores.sqlite.schema import REQUEST
+from ngpu.stores.sqlite.together import End, New
 from ngpu.storing import IStore
 
 log = Logger()
@@ -43,6 +45,7 @@ class SqliteTaskStore(Customers, Alone):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
+        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 
@@ -55,10 +58,10 @@ class SqliteTaskStore(Customers, Alone):
                 if isinstance(request, BytesBody)
                 else b"".join([chunk async for chunk in request.chunks()])
             )
-            queues = task.status is TaskStatus.QUEUED or queue_limit is not None
-            if not queues and quota is None and not task.idempotency_key:
-                return await self._gathered.add(task, data, result)
             size = len(data) + len(result)
+            if quota is None and not task.idempotency_key:
+                stored = await self._new.add(New(task, data, queue_limit, result), size, hurry)
+                return stored
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
         known: Task | None = await self._write(writes.begin_upload, task, queue_limit, quota)
@@ -113,11 +116,11 @@ class SqliteTaskStore(Customers, Alone):
         await self._write(writes.write_result, task_id, attempt, index, data, size=len(data))
 
     async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: tuple[int, bytes] | None
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See ``ITaskStore.finish``."""
         size = len(last[1]) if last else 0
-        done: bool = await self._write(writes.finish, task_id, attempt, outcome, now, last, size=size)
+        done: bool = await self._ends.add(End(task_id, attempt, outcome, now, last), size, hurry)
         return done
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:

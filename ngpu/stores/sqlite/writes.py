@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from ngpu.changing import changed
 from ngpu.errors import Conflict
 from ngpu.limits import Quota
 from ngpu.model import Outcome, Placement, Task, TaskStatus, node_key
@@ -250,7 +250,7 @@ def _insert(db: sqlite3.Connection, task: Task, queue_limit: int | None, quota: 
     except sqlite3.IntegrityError as error:
         raise _taken(task.id) from error
     assert number is not None
-    return replace(task, number=number, place=place)
+    return changed(task, number=number, place=place)
 
 
 def same_key(db: sqlite3.Connection, task: Task) -> Task | None:
