@@ -43,6 +43,7 @@ class LateRecord:
     :param task: as it begins.
     :param quota: is counted with the first write.
     :param waited: whether the client's reply waits for the record of the end.
+    :ivar there: whether the store has it.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class LateRecord:
         self._store = store
         self._body = body
         self._quota = quota
-        self._there = False
+        self.there = False
         self._adding: Deferred[Any] | None = None
         self._error: BaseException | None = None
 
@@ -74,7 +75,7 @@ class LateRecord:
 
     async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
         """See `ITaskStore.write_result`."""
-        if not self._there:
+        if not self.there:
             await self.begin()
         await self._store.write_result(task_id, attempt, index, data)
 
@@ -90,6 +91,14 @@ class LateRecord:
             raise NotThere(str(error)) from error
         return True
 
+    def end(self, outcome: Outcome, now: float) -> Deferred[Any] | None:
+        """The same where nothing of it was written, and nothing of the reply is kept, with two coroutines less.
+
+        :returns: fires once it is ``there`` or could not be; ``None``: something was written, so `finish` it.
+        """
+        untouched = not self.there and self._adding is None
+        return self._begin_adding(ended(self.task, outcome, now), b"") if untouched else None
+
     async def cancel(self, now: float) -> bool:
         """End it, since its client has gone; false where it has ended otherwise."""
         if await self.settled():
@@ -102,23 +111,25 @@ class LateRecord:
         """Whether it is in the store, once that is sure."""
         if self._adding is not None:
             await echo(self._adding)
-        return self._there
+        return self.there
 
     async def _add(self, task: Task, result: bytes) -> None:
         if await self.settled():
             return
-        self._calls.writing(self)
-        hurry = self._waited or not task.status.ended
-        adding = self._adding = Deferred.fromCoroutine(
-            self._store.add(task, self._body, None, self._quota, result, hurry)
-        )
-        adding.addCallbacks(self._added, self._not_added)
-        await echo(adding)  # which goes on, should this be cancelled
+        await echo(self._begin_adding(task, result))  # which goes on, should this be cancelled
         if self._error is not None:
             raise self._error
 
+    def _begin_adding(self, task: Task, result: bytes) -> Deferred[Any]:
+        self._calls.writing(self)
+        hurry = self._waited or not task.status.ended
+        adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result, hurry))
+        self._adding = adding
+        adding.addCallbacks(self._added, self._not_added)
+        return adding
+
     def _added(self, _: Task) -> None:
-        self._adding, self._there, self._error = None, True, None
+        self._adding, self.there, self._error = None, True, None
         self._calls.wrote(self.task.id, True)
 
     def _not_added(self, failure: Failure) -> None:

@@ -221,12 +221,25 @@ class RawCalls:
         """Record the end. The client has its reply, and does not wait for that."""
         now = self._clock.seconds()
 
+        def tell() -> None:
+            self._runs.ended(task.workspace, task.id, outcome.status)
+            self._runs.failures.note(task, outcome)
+
         async def finish() -> None:
             if await record.finish(task.id, task.attempt, outcome, now, None):
-                self._runs.ended(task.workspace, task.id, outcome.status)
-                self._runs.failures.note(task, outcome)
+                tell()
 
-        self._direct.quietly(self._runs.insist(task.id, "end", finish))
+        def insist(_: object = None) -> None:
+            if record.there and writing is not None:
+                tell()
+            else:
+                self._direct.quietly(self._runs.insist(task.id, "end", finish))
+
+        writing = record.end(outcome, now)
+        if writing is None:
+            insist()
+        else:
+            self._runs.track(task.id, "end", writing).addCallback(insist)
 
 
 @implementer(IBodySink)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -99,15 +99,16 @@ class Runs:
         :param records: where its record is; in the store by default.
         """
         self.changed(task.id)
-        work = self._run(task, body, lease, workspace, next_lease, records or self._store)
-        return self._track(task.id, work).addBoth(self._over, task.id)
+        work = Deferred.fromCoroutine(self._run(task, body, lease, workspace, next_lease, records or self._store))
+        return self.track(task.id, "", work).addBoth(self._over, task.id)
 
     def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
         """Go on with a task of an earlier process; as `run`, but for the slot, which is waited for until its deadline.
 
         :param slot: of the replica that has the task's job.
         """
-        return self._track(task.id, self._resume(task, body, slot, workspace)).addBoth(self._over, task.id)
+        work = Deferred.fromCoroutine(self._resume(task, body, slot, workspace))
+        return self.track(task.id, "", work).addBoth(self._over, task.id)
 
     def hold(self, task_id: str, work: Handle) -> None:
         """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
@@ -134,11 +135,9 @@ class Runs:
             running.cancel()
 
     def insist(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> Deferred[T]:
-        """Make a write that must be made: again and again while the store refuses, but for no longer than `stop` lets.
-
-        :param what: what is written, for the log.
-        """
-        return self._track(task_id + _WRITE + what, until_stored(task_id, what, write, self._clock, self._metrics))
+        """Make a write (``what`` for the log), again and again while the store refuses, for as long as `stop` lets."""
+        work = Deferred.fromCoroutine(until_stored(task_id, what, write, self._clock, self._metrics))
+        return self.track(task_id, what, work)
 
     def lose(self) -> None:
         """Stop everything that runs: other gateways have taken it over, since this one was away."""
@@ -187,18 +186,19 @@ class Runs:
         for running in tuple(self._running.values()):
             running.cancel()
 
-    def _track(self, task_id: str, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
-        done: Deferred[Any] = Deferred.fromCoroutine(work)
-        if not done.called:
-            self._running[task_id] = done
+    def track(self, task_id: str, what: str, work: Deferred[T]) -> Deferred[T]:
+        """Let `stop` wait for some work, ``what`` it is; "": the run itself."""
+        if not work.called:
+            key = task_id + _WRITE + what if what else task_id
+            self._running[key] = work
 
             def forget(result: Any) -> Any:
-                if self._running.get(task_id) is done:
-                    del self._running[task_id]
+                if self._running.get(key) is work:
+                    del self._running[key]
                 return result
 
-            done.addBoth(forget)
-        return done
+            work.addBoth(forget)
+        return work
 
     async def _run(
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
@@ -293,7 +293,7 @@ class Runs:
 
     def _over(self, result: Any, task_id: str) -> Any:
         """Whoever waits for a run that was aborted is not cancelled: the task was."""
-        why = self.let_go(task_id)
+        why = self._cancelled.pop(task_id, None)
         if why is None or not isinstance(result, Failure) or not result.check(CancelledError):
             return result
         return None if isinstance(why, EndedElsewhere) else Failure(why)
