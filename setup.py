@@ -54,7 +54,7 @@ setup(
             "playwright>=1.50",
             "pytest>=8",
             "pytest-twisted>=1.14",
-            "pytest-xdist>=3.6",
+            "pytest-xdist>=3.8",
             "hypothesis>=6",
             "cog>=0.23",
             "gradio-client>=2",
