@@ -13,7 +13,7 @@ PORTS ?= 8080 8081 $(DEMO_PORT)
 # make test, make bench, make chaos: more arguments for them
 ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
-JOBS ?= 2
+JOBS ?= 4
 
 .PHONY: help run test check bench chaos dist clean
 
@@ -52,10 +52,10 @@ run: $(VENV)/.run
 # Tests that want what could not be installed say so themselves.
 test: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
-		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime || true
+		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime chromium:chromium || true
 	@.ci/apt docker:docker-cli || true  # which some releases have in docker.io, and others in a package of its own
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -105,8 +105,10 @@ def host() -> None:
         pytest.skip(why)
 
 
-def test_a_host_from_the_first_installation_to_its_removal(host: None, tmp_path: Path) -> None:
-    file = one_file.make(tmp_path / "dist")
+def test_a_host_from_the_first_installation_to_its_removal(
+    host: None, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = one_file.made_once(tmp_path_factory)
     unit = (ROOT / "systemd/ngpu.service").read_text()
     environment = {
         "SYSTEMD": str(ROOT / "systemd"),
@@ -122,7 +124,7 @@ def test_a_host_from_the_first_installation_to_its_removal(host: None, tmp_path:
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from one_file import RUNNING, make
+from one_file import RUNNING, made_once, make
 from processes import ROOT, Process, find_free_port
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -56,7 +56,7 @@ OTHER = another_python()
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("made") / "dist")
+    return made_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Crash safety: `kill -9` at any moment loses no task whose id was answered, and runs none twice at once.
 
-NGPU_CRASH_ROUNDS says how often the gateway is killed (6 by default).
+NGPU_CRASH_ROUNDS says how often the gateway is killed (4 by default).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import requests
 from api_rig import Client, Rig, configuration, eventually, rig_of, right, workspace
 from scripted_worker import STARTED, Line, script
 
-ROUNDS = int(os.environ.get("NGPU_CRASH_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("NGPU_CRASH_ROUNDS", "4"))
 LONGEST_LIFE = 0.8
 RUNS_WITHIN = 3.0
 ONCE, AGAIN = "once", "again"

@@ -1,8 +1,12 @@
-"""A gateway that is killed again and again while it deploys: never a second copy, and the last one finishes."""
+"""A gateway that is killed again and again while it deploys: never a second copy, and the last one finishes.
+
+NGPU_LIVES says how often it is killed (20 by default); the fleet was built with 50 and more.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +21,7 @@ from processes import ROOT, Gateway
 
 Push = Callable[..., str]
 Make = Callable[..., FleetRig]
-LIVES = 50
+LIVES = int(os.environ.get("NGPU_LIVES", "20"))
 MOST = 3
 CRASHED_WITHIN = 1.5
 
@@ -32,7 +36,7 @@ def copies(rig: FleetRig) -> list[tuple[str, str, str]]:
     return found  # type: ignore[return-value]
 
 
-def test_killed_at_fifty_random_moments_of_deploying(fleet: Make, image: Push, tmp_path: Path) -> None:
+def test_killed_at_random_moments_of_deploying(fleet: Make, image: Push, tmp_path: Path) -> None:
     """Each life finds another image, command or number of copies wanted than the one before, and dies over it."""
     rig = fleet(3, node_grace="30s")
     references = [image(f"life:{number}", 1 << 20) for number in range(4)]

@@ -103,7 +103,7 @@ class Place:
         return run("-m", "ngpu.cli", *command.split(), "-c", self.config, path=self._path, cwd=self._folder)
 
 
-_USELESS = shutil.ignore_patterns("__pycache__", "dropin.cache", "tests")
+_USELESS = shutil.ignore_patterns("dropin.cache", "tests")
 
 
 @pytest.fixture(params=["built in", "distribution", "file"])

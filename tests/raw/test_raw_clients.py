@@ -1,4 +1,7 @@
-"""Programs that people have, through the gateway to a worker as people write them."""
+"""Programs that people have, through the gateway to a worker as people write them.
+
+The worker sends each piece of a stream only after the client's receipt of the one before: see `served.Receipts`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,8 +19,8 @@ import pytest
 import requests
 from httpx_sse import connect_sse
 from openai.types.chat import ChatCompletionUserMessageParam
-from processes import Gateway, running
-from raw_rig import ID, OTHER, configuration, eventually, workspace
+from processes import Gateway
+from raw_rig import ID, OTHER, eventually
 from toy_worker import ToyWorker
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
@@ -26,29 +30,6 @@ MIB = 1 << 20
 BIG = os.urandom(MIB) * 8
 SUM = {"sha256": hashlib.sha256(BIG).hexdigest(), "size": len(BIG)}
 AUTH = {"Authorization": f"Bearer {ID}"}
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[ToyWorker]:
-    with ToyWorker() as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def _fresh(worker: ToyWorker) -> None:
-    worker.go_on.clear()
-    worker.left.clear()
-
-
-@pytest.fixture(scope="module")
-def gateway(worker: ToyWorker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    blocks = [workspace(ID, worker.port), workspace(OTHER, worker.port, raw={"key_in_query": True})]
-    with running(tmp_path_factory.mktemp("clients")) as processes:
-        started = processes.start_gateway(configuration(*blocks))
-        eventually(
-            lambda: requests.get(f"{started.url}/proxy/healthz", headers=AUTH, timeout=5).ok, "a replica that is up"
-        )
-        yield started
 
 
 @pytest.fixture
@@ -73,8 +54,7 @@ def test_openai_streams_token_by_token(client: openai.OpenAI, worker: ToyWorker)
     tokens = []
     for piece in client.chat.completions.create(model="toy", messages=said("a b c d"), stream=True):
         tokens.append(piece.choices[0].delta.content)
-        if len(tokens) == 2:
-            worker.go_on.set()  # the worker waits for this: what it has said so far is here
+        worker.receipts.give()
     assert tokens == ["a", "b", "c", "d"]
 
 
@@ -85,7 +65,7 @@ def test_openai_leaves_in_the_middle(client: openai.OpenAI, gateway: Gateway, wo
     ids = requests.get(f"{gateway.url}/user/queryTaskList", headers=AUTH, timeout=5).json()["taskIds"]
     url = f"{gateway.url}/user/queryTask?taskID={ids[-1]}"
     eventually(lambda: requests.get(url, timeout=5).json()["status"] == "cancelled", "the call ends with its client")
-    worker.go_on.set()  # uvicorn only looks for its client when it has something to send
+    worker.receipts.give()  # uvicorn only looks for its client when it has something to send
 
 
 def test_openai_is_told_what_is_wrong(gateway: Gateway) -> None:
@@ -95,11 +75,49 @@ def test_openai_is_told_what_is_wrong(gateway: Gateway) -> None:
     assert "opens no workspace" in refused.value.response.json()["msg"]
 
 
-def test_event_source(gateway: Gateway) -> None:
+def test_event_source(gateway: Gateway, worker: ToyWorker) -> None:
     url = f"{gateway.url}/proxy/9090/events?key={OTHER}"
+    events = []
     with httpx.Client() as session, connect_sse(session, "GET", url) as source:
-        events = [(event.id, event.event, event.data) for event in source.iter_sse()]
+        for event in source.iter_sse():
+            events.append((event.id, event.event, event.data))
+            worker.receipts.give()
     assert events == [("0", "step", "0"), ("1", "step", "1"), ("2", "step", "2")]
+
+
+def one_by_one(worker: ToyWorker, lines: Iterable[bytes | str]) -> list[str]:
+    """The data of events, each of them acknowledged."""
+    data = []
+    for line in lines:
+        text = line if isinstance(line, str) else line.decode()
+        if text.startswith("data: "):
+            data.append(text.removeprefix("data: ").strip())
+            worker.receipts.give()
+    return data
+
+
+def upload(worker: ToyWorker) -> Iterator[bytes]:
+    """Pieces of which each is sent once the worker has the one before."""
+    for start in range(0, MIB, MIB // 4):
+        eventually(lambda start=start: worker.arrived == start, f"{start} bytes reach the worker before there are more")
+        yield BIG[start : start + MIB // 4]
+
+
+SUM_OF_UPLOAD = {"sha256": hashlib.sha256(BIG[:MIB]).hexdigest(), "size": MIB}
+
+
+def test_httpx_streams_both_ways(gateway: Gateway, worker: ToyWorker) -> None:
+    with httpx.Client(base_url=gateway.url, headers=AUTH) as session:
+        with session.stream("GET", "/proxy/events") as reply:
+            assert one_by_one(worker, reply.iter_lines()) == ["0", "1", "2"]
+        assert session.post("/proxy/digest", content=upload(worker)).json() == SUM_OF_UPLOAD
+
+
+def test_requests_streams_both_ways(gateway: Gateway, worker: ToyWorker) -> None:
+    with requests.get(f"{gateway.url}/proxy/events", headers=AUTH, stream=True, timeout=30) as reply:
+        assert one_by_one(worker, reply.iter_lines(chunk_size=1)) == ["0", "1", "2"]
+    reply = requests.put(f"{gateway.url}/proxy/digest", headers=AUTH, data=upload(worker), timeout=30)
+    assert reply.json() == SUM_OF_UPLOAD
 
 
 def test_httpx(gateway: Gateway, worker: ToyWorker) -> None:
@@ -126,9 +144,11 @@ def test_requests(gateway: Gateway) -> None:
         assert session.head(f"{gateway.url}/proxy/v1/models", timeout=30).headers["Content-Length"] != "0"
 
 
+CURL = ("curl", "-sS", "--noproxy", "*", "-H", f"Authorization: Bearer {ID}")
+
+
 def curl(*arguments: str) -> str:
-    command = ["curl", "-sS", "--noproxy", "*", "-H", f"Authorization: Bearer {ID}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*CURL, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -140,8 +160,31 @@ def test_curl(gateway: Gateway, worker: ToyWorker, tmp_path: Path) -> None:
     assert json.loads(curl("-H", "Transfer-Encoding: chunked", "-T", str(file), f"{gateway.url}/proxy/digest")) == SUM
     assert json.loads(curl("--http2", f"{gateway.url}/proxy/v1/models"))["object"] == "list"  # asks for h2c
     assert json.loads(curl("--http1.0", f"{gateway.url}/proxy/v1/models"))["object"] == "list"
-    assert curl("-N", f"{gateway.url}/proxy/events").count("event: step") == 3
     assert "ngpu-status: worker" in curl("-I", f"{gateway.url}/proxy/v1/models").lower()
+
+
+@contextmanager
+def curling(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A curl that has succeeded by the end of the block."""
+    with subprocess.Popen([*CURL, "-m", "30", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_curl_streams_both_ways(gateway: Gateway, worker: ToyWorker) -> None:
+    with curling("-N", f"{gateway.url}/proxy/events") as process:
+        assert process.stdout is not None
+        assert one_by_one(worker, process.stdout) == ["0", "1", "2"]
+    with curling("-T", "-", f"{gateway.url}/proxy/digest") as process:
+        assert process.stdin is not None and process.stdout is not None
+        for piece in upload(worker):
+            process.stdin.write(piece)
+            process.stdin.flush()
+        process.stdin.close()
+        assert json.load(process.stdout) == SUM_OF_UPLOAD
 
 
 def test_websockets(gateway: Gateway, worker: ToyWorker) -> None:

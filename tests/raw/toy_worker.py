@@ -1,4 +1,4 @@
-"""A worker as people write them, on starlette and uvicorn: chat completions, events, uploads, a WebSocket."""
+"""A worker as people write them: chat completions, events, uploads, a WebSocket, a page for browsers."""
 
 from __future__ import annotations
 
@@ -7,25 +7,38 @@ import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
+from served import Receipts, Served
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+EVENTS = 3
+"""So many a connection; an `EventSource` comes back for more."""
 
-class ToyWorker:
-    """Runs in a thread. ``go_on`` lets a stream of tokens go beyond its second one; ``left``: a client has left."""
+
+PAGE = '<!doctype html><title>toy</title><link rel="icon" href="data:,">'
+
+
+class ToyWorker(Served):
+    """Each piece of a stream waits for the receipt of the one before, and the end for that of the last.
+
+    :ivar receipts: of the client, by the test; or over ``/received``, by the client itself.
+    :ivar left: a client has left.
+    :ivar arrived: bytes of the upload that goes on.
+    """
 
     def __init__(self) -> None:
-        self.go_on = threading.Event()
+        self.receipts = Receipts()
         self.left = threading.Event()
         self.forwarded: dict[str, str] = {}
+        self.arrived = 0
         routes = [
             Route("/healthz", lambda request: PlainTextResponse("ok")),
+            Route("/page", lambda request: HTMLResponse(PAGE)),
+            Route("/received", self._received, methods=["POST"]),
             Route("/v1/chat/completions", self._chat, methods=["POST"]),
             Route("/v1/models", self._models),
             Route("/events", self._events),
@@ -34,24 +47,17 @@ class ToyWorker:
             Route("/moved", lambda request: Response(status_code=307, headers={"Location": "/proxy/v1/models"})),
             WebSocketRoute("/ws", self._socket),
         ]
-        config = uvicorn.Config(
-            Starlette(routes=routes), host="127.0.0.1", port=0, log_level="warning", ws_max_size=1 << 26
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self.port = 0
+        super().__init__(routes)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive(), "uvicorn did not start"
-            self._thread.join(0.01)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
-        return self
+    def fresh(self) -> None:
+        """Forget the clients so far."""
+        self.receipts.forget()
+        self.left.clear()
+        self.arrived = 0
 
-    def __exit__(self, *error: object) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(10)
+    async def _received(self, request: Request) -> Response:
+        self.receipts.give()
+        return Response(status_code=204)
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse(
@@ -72,18 +78,20 @@ class ToyWorker:
         return StreamingResponse(self._tokens(words), media_type="text/event-stream")
 
     async def _tokens(self, words: list[str]) -> AsyncIterator[str]:
-        for number, word in enumerate(words):
-            if number == 2:
-                await asyncio.to_thread(self.go_on.wait, 10)
+        for word in words:
             choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
             piece: dict[str, Any] = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "toy"}
             yield f"data: {json.dumps({**piece, 'choices': [choice]})}\n\n"
+            await self.receipts.wait()
         yield "data: [DONE]\n\n"
 
     async def _events(self, request: Request) -> Response:
+        begins = int(request.headers.get("last-event-id", "-1")) + 1
+
         async def events() -> AsyncIterator[str]:
-            for number in range(3):
-                yield f"id: {number}\nevent: step\ndata: {number}\n\n"
+            for number in range(begins, begins + EVENTS):
+                yield f"retry: 10\nid: {number}\nevent: step\ndata: {number}\n\n"
+                await self.receipts.wait()
 
         assert "authorization" not in request.headers and "key" not in request.query_params
         return StreamingResponse(events(), media_type="text/event-stream")
@@ -104,6 +112,7 @@ class ToyWorker:
         async for piece in request.stream():
             digest.update(piece)
             size += len(piece)
+            self.arrived = size
         self.forwarded = {name: value for name, value in request.headers.items() if name.startswith("x-forwarded-")}
         return JSONResponse({"sha256": digest.hexdigest(), "size": size})
 

@@ -1,6 +1,7 @@
-"""Whatever a file holds, there are settings or a SettingsError, soon."""
+"""Whatever a file holds, there are settings or a SettingsError, soon. NGPU_FUZZ_EXAMPLES says how many files (100)."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ TREES = st.recursive(
     max_leaves=40,
 )
 INDICATORS = st.text(alphabet="&*!|>%@`\"'#-?:,[]{}<~=. \n\t\r\x85\u2028\ufeff\x00abé键0178xe_", max_size=200)
-FUZZ = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+EXAMPLES = int(os.environ.get("NGPU_FUZZ_EXAMPLES", "100"))
+FUZZ = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 
 def survives(text: str) -> None:

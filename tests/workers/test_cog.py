@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,50 +11,13 @@ import pytest
 import requests
 from api_rig import Client, eventually, refused, right
 from apps_rig import HEAD, Apps, workspace
-from processes import find_free_port
+from cog_server import CogServer
 from test_queue_worker import documented, envelope
-
-
-class CogServer:
-    """The server's process and the one in which it runs the model."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = find_free_port()
-        self.log = folder / "cog.log"
-        here = Path(__file__).parent
-        (folder / "predict.py").write_text((here / "predict.py").read_text())
-        env = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it starts `python`
-            "PORT": str(self.port),
-            "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
-        }
-        command = [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=folder, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-
-    def state(self) -> str:
-        try:
-            return str(requests.get(f"http://127.0.0.1:{self.port}/health-check", timeout=2).json()["status"])
-        except requests.RequestException:
-            return "away"
-
-    def began(self) -> list[str]:
-        """The predictions that were started, by id, in the order of the server's log."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        found = [line["fields"] for line in lines]
-        return [each["prediction_id"] for each in found if each.get("message") == "Starting prediction"]
-
-    def stop(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(10)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CogServer]:
-    started = CogServer(tmp_path_factory.mktemp("cog"))
+    started = CogServer(tmp_path_factory.mktemp("cog"), Path(__file__).parent / "predict.py")
     try:
         eventually(lambda: started.state() == "READY", "cog is ready", 60)
         yield started
