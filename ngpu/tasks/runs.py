@@ -34,8 +34,6 @@ from ngpu.tasks.watches import Watches
 from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
-
-
 T = TypeVar("T")
 
 
