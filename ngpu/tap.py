@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import sys
@@ -48,10 +49,12 @@ def makeService(options: Options) -> IService:
     handed = Handed.take(os.environ)
     pid_file = "" if options.parent is None else str(options.parent["pidfile"] or "")
     try:
-        return service_of(Path(options["config"]), reactor, handed, pid_file, os.environ)
+        service = service_of(Path(options["config"]), reactor, handed, pid_file, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(ConfigError.exit_status) from None
+    gc.freeze()  # what is there now stays: to look through all of it for garbage holds every call up for 100 ms
+    return service
 
 
 def service_of(

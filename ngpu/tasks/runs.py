@@ -36,7 +36,6 @@ from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
 LOST = "this gateway was away, and others have taken over what it ran"
-
 T = TypeVar("T")
 
 
