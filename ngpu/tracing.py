@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from twisted.internet.interfaces import IReactorTime
+
 from ngpu.model import Task, UpstreamRequest
 from ngpu.passing import PassedRequest
 
@@ -89,8 +91,11 @@ class ITracing(Protocol):
         """Send what is not sent yet, within a few seconds, and send nothing more."""
 
 
-def tell_of_end(tracing: ITracing, task: Task, now: float) -> None:
+def tell_of_end(tracing: ITracing | None, task: Task, clock: IReactorTime) -> None:
     """Tell how long a task that has ended, and whose end is stored now, waited for its slot and for the store."""
+    if tracing is None:
+        return
+    now = clock.seconds()
     ended_at = task.ended_at or now
     started_at = task.started_at or ended_at
     tracing.over("wait for a slot", task.request, task.submitted_at, started_at, ngpu__task_id=task.id)

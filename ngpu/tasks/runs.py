@@ -37,7 +37,6 @@ from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
 LOST = "this gateway was away, and others have taken over what it ran"
-
 T = TypeVar("T")
 
 
@@ -286,8 +285,7 @@ class Runs:
     async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         hurry = after.direct or self._watches.watched(after.id)
         kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last, hurry)
-        if (tracing := self._metrics.tracing) is not None:
-            tell_of_end(tracing, after, self._clock.seconds())
+        tell_of_end(self._metrics.tracing, after, self._clock)
         if kept:
             self._averages.note(after)
             self.failures.note(after, outcome)
