@@ -12,6 +12,8 @@ PACKAGES = [
     for folder in sorted({init.parent.relative_to(HERE) for init in (HERE / "ngpu").rglob("__init__.py")})
 ]
 
+OTEL = ["opentelemetry-sdk>=1.30", "opentelemetry-exporter-otlp-proto-http>=1.30"]
+
 setup(
     name="ngpu",
     version=VERSION,
@@ -47,8 +49,10 @@ setup(
     package_data={"ngpu": ["py.typed"]},
     extras_require={
         "demo": ["pillow>=11"],
+        "otel": OTEL,
         "bench": ["aiohttp>=3.10", "fastapi>=0.115", "httpx>=0.27", "starlette>=0.40", "uvicorn>=0.30"],
         "dev": [
+            *OTEL,
             "pillow>=11",
             "axe-playwright-python>=0.1.4",
             "playwright>=1.50",

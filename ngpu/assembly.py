@@ -58,10 +58,11 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.elsewhere import Elsewhere
 from ngpu.tasks.runs import Runs
+from ngpu.tracing import ITracing
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
 from ngpu.webhooks.endpoint import vetted
-from ngpu.wiring import adapters_of, gates_of, watch_changes
+from ngpu.wiring import adapters_of, gates_of, tracing_of, watch_changes
 from ngpu.workspaces import COLLECTION, Workspaces
 
 
@@ -85,6 +86,7 @@ class Parts:
     journal: Journal
     live: AdminLive
     series: Series
+    tracing: ITracing | None
     public: ListenerSite
     admin: ListenerSite
 
@@ -106,6 +108,7 @@ def assemble(
     roster = Roster(nodes_by_key(settings.nodes), reactor, store.slots, store.news)
     process = 0 if worker is None else worker.number
     metrics = Metrics(roster.labels, process)
+    metrics.tracing = tracing_of(loaded, reactor)
     for workspace in settings.workspaces:
         roster.put(workspace, _policy(plugins, context, workspace))
     connections = Connections(reactor)
@@ -221,6 +224,7 @@ def assemble(
         journal,
         live,
         series,
+        metrics.tracing,
         ListenerSite(
             public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
         ),

@@ -15,6 +15,7 @@ from ngpu.member import CallResult
 from ngpu.metrics import Metrics
 from ngpu.model import Placement, Replica, ReplyHead, UpstreamRequest
 from ngpu.passing import Stream
+from ngpu.tracing import trace_of, traced
 
 MOST_SENDS = 3
 """How often a call whose workspace says ``retry: idempotent`` is sent at most."""
@@ -111,6 +112,10 @@ class Caller:
         replica = lease.replica
         began = self.clock.seconds()
         result = CallResult.ABANDONED
+        span = None
+        if (tracing := self.metrics.tracing) is not None:
+            span = tracing.begin("call a replica", trace_of(request), began, ngpu__replica=replica.id)
+            request = traced(request, span.fields)
         try:
             port = replica.ports.get(request.port)
             if port is None:
@@ -132,3 +137,6 @@ class Caller:
             metrics, label = self.metrics, self.metrics.label(replica.workspace)
             metrics.of(metrics.calls, label, result.value).inc()
             metrics.of(metrics.call_seconds, label).observe(self.clock.seconds() - began)
+            if span is not None:
+                fine = result in (CallResult.ANSWERED, CallResult.SWITCHED)
+                span.end("" if fine else result.value, ngpu__result=result.value, ngpu__node=replica.node.address)

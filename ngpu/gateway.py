@@ -39,6 +39,7 @@ from ngpu.tasks.foresight import Guess
 from ngpu.tasks.lifecycle import begun, patience, wait_estimate
 from ngpu.tasks.runs import Ended, Runs
 from ngpu.tenancy import Access
+from ngpu.tracing import ITracing
 from ngpu.waiting import shielded
 from ngpu.wire.times import new_task_id
 
@@ -120,6 +121,11 @@ class Gateway:
         if over is None:
             raise Conflict("the task was cancelled while it ran")
         return over
+
+    @property
+    def tracing(self) -> ITracing | None:
+        """Makes spans, where somebody wants any."""
+        return self._metrics.tracing
 
     async def task(self, task_id: str, access: Access | None) -> Task:
         """A task's record.
@@ -205,6 +211,7 @@ class Gateway:
         if lease is not None:
             return await self._start(workspace, new, body, lease, affinity)
         task = await self._store.add(new, body, workspace.queue.limit, self._quota(workspace))
+        self._stored(new)
         if task.id != new.id:
             return task  # its Idempotency-Key came before
         self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
@@ -222,6 +229,7 @@ class Gateway:
         except BaseException:
             lease.release(CallResult.ABANDONED)
             raise
+        self._stored(new)
         if task.id != new.id:
             lease.release(CallResult.ABANDONED)
             return task
@@ -229,6 +237,11 @@ class Gateway:
         kept = body if body.length <= CHUNK else self._store.request_body(task)
         self._dispatcher.begin(workspace, task, kept, lease, affinity)
         return changed(new, number=task.number, place=task.place)
+
+    def _stored(self, task: Task) -> None:
+        if (tracing := self.tracing) is not None:
+            now = self._clock.seconds()
+            tracing.over("store a task", task.request, task.submitted_at, now, ngpu__task_id=task.id)
 
     def _quota(self, workspace: Workspace) -> Quota | None:
         return quota_of(workspace, self._clock.seconds(), self.zone)

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from ngpu.outbox import Backlog
+from ngpu.tracing import ITracing
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -29,9 +30,11 @@ class Metrics:
     :param labels: what to call each workspace, by id; an id can be a credential, and so is never shown. Read anew
         each time: workspaces come and go.
     :param process: which of several processes this is, for the label of that name; 0 where there is but one.
+    :ivar tracing: makes the spans of what is counted; ``None`` where nobody wants any.
     """
 
     def __init__(self, labels: Mapping[str, str], process: int = 0) -> None:
+        self.tracing: ITracing | None = None
         self._process = process
         self._labels = labels
         self._sources: list[Callable[[], None]] = []

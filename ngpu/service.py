@@ -208,4 +208,6 @@ class GatewayService(Service):
         parts.archives.close()
         await parts.receivers.close()
         await parts.store.close()
+        if parts.tracing is not None:
+            await parts.tracing.close()
         parts.journal.stop()

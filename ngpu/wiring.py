@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ngpu.adapter import IAppAdapter
 from ngpu.addresses import is_address
 from ngpu.discovery import Plugins
 from ngpu.fleet.health import HealthChecks
 from ngpu.gates import Gate
 from ngpu.interfaces import PluginContext
+from ngpu.journal import this_process
 from ngpu.metrics import Metrics
 from ngpu.roster import Roster
-from ngpu.settings import AppRoute, Settings, Workspace
+from ngpu.settings import AppRoute, Loaded, Settings, Workspace
 from ngpu.tasks.dispatcher import Dispatcher
+from ngpu.tracing import ITracing
 
 
 def watch_changes(roster: Roster, health: HealthChecks, dispatcher: Dispatcher, metrics: Metrics) -> None:
@@ -25,6 +29,22 @@ def watch_changes(roster: Roster, health: HealthChecks, dispatcher: Dispatcher, 
             metrics.forget_workspace(before.label)
 
     roster.watch(changed)
+
+
+def tracing_of(loaded: Loaded, reactor: Any) -> ITracing | None:
+    """What makes spans; ``None`` where none are wanted, and then nothing of it is loaded.
+
+    :raises ConfigError: it is not installed.
+    """
+    endpoint = loaded.settings.tracing.endpoint
+    if not endpoint:
+        return None
+    try:
+        from ngpu.otel import Tracing
+    except ImportError as error:
+        why = f"needs OpenTelemetry, which is not installed ({error}): pip install 'ngpu[otel]'"
+        raise loaded.located(("tracing", "endpoint"), why) from None
+    return Tracing(endpoint, this_process(), reactor)
 
 
 def gates_of(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Gate]:

@@ -43,6 +43,8 @@ ROOMS = (
     "engines",
     "wire",
     "media",
+    "tracing",
+    "otel",
     "metrics",
     "standing",
     "chooser",

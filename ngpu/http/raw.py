@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -20,6 +21,7 @@ from ngpu.http.pace import Pace
 from ngpu.http.reply import Reply, client_gone, refusal, send
 from ngpu.http.routes import serve
 from ngpu.http.server import NgpuRequest
+from ngpu.http.traced import begin_span
 from ngpu.interfaces import IBodySink
 from ngpu.model import ReplyHead, Task
 from ngpu.passing import PassedHead, PassedRequest
@@ -28,6 +30,7 @@ from ngpu.raw.calls import PassedBody, RawCall, RawCalls
 from ngpu.raw.websocket import SWITCHED, asked_for, check_accepted
 from ngpu.settings import Workspace, host_key
 from ngpu.tenancy import Access, Tenancy
+from ngpu.tracing import traced
 from ngpu.waiting import Handle
 from ngpu.wire.envelope import normal_address
 from ngpu.wire.replies import failure
@@ -141,6 +144,9 @@ class Raw:
         else:
             body = tunnel = TunnelBody(lambda: request.body.chunks())
             reply.tunnel(key, tunnel)
+        if (tracing := self._calls.tracing) is not None:
+            span = begin_span(tracing, request, "websocket" if key is not None else "proxy")
+            raw = replace(raw, request=traced(raw.request, span))
         await self._calls.call(raw, body, reply, handle)
 
     def _open(self, call: Call, owner: Workspace | None, query: bytes) -> tuple[Access, bytes]:

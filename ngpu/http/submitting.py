@@ -16,12 +16,14 @@ from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.reading import Reading
 from ngpu.http.reply import Reply, limit_fields
+from ngpu.http.traced import begin_span
 from ngpu.http.wishing import Wishing
 from ngpu.model import CHUNK, Body, DataForm, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission, Wishes
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
+from ngpu.tracing import trace_fields
 from ngpu.wire.envelope import Envelope, normal_address
 from ngpu.wire.replies import failure, outcome_of, task_ids, task_reply, worker_refusal
 from ngpu.wire.target import worker_target
@@ -175,6 +177,9 @@ class Submitting:
         request = call.request
         raw_address = call.header("BtcAddress")
         body = await request.body.read(access.workspace.body_limit)
+        trace = trace_fields(request.head.named)
+        if (tracing := self._gateway.tracing) is not None:
+            trace = begin_span(tracing, request, job.method)
         fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
         text = True
         if raw_address is None:
@@ -188,7 +193,7 @@ class Submitting:
         return Submission(
             access=access,
             method=job.method,
-            request=UpstreamRequest("POST", job.target, job.port, fields),
+            request=UpstreamRequest("POST", job.target, job.port, (*fields, *trace)),
             data=envelope.data,
             form=envelope.form,
             text=text,

@@ -16,6 +16,7 @@ from ngpu.model import CHUNK, Priority
 from ngpu.settings import Workspace
 from ngpu.settings.units import UnitError, duration
 from ngpu.submission import Submission, Wishes
+from ngpu.tracing import FIELDS
 
 LONGEST_KEY = 255
 """Characters that an Idempotency-Key may have."""
@@ -67,7 +68,7 @@ def digest_of(submission: Submission) -> str:
         request.method,
         request.target,
         request.port,
-        [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers],
+        [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers if name not in FIELDS],
         submission.form.value,
         submission.btc_address,
         [wishes.ttl, wishes.timeout, int(wishes.priority), wishes.webhook],

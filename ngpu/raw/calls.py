@@ -38,6 +38,7 @@ from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
+from ngpu.tracing import ITracing
 from ngpu.waiting import Handle
 from ngpu.wire.times import new_task_id
 
@@ -129,6 +130,11 @@ class RawCalls:
         self._clock = clock
         self._metrics = metrics
 
+    @property
+    def tracing(self) -> ITracing | None:
+        """Makes spans, where somebody wants any."""
+        return self._metrics.tracing
+
     async def call(self, call: RawCall, body: PassedBody, reply: PassedReply, work: Handle) -> None:
         """Pass a call through; returns once the reply is complete. Cancelling aborts it at the worker.
 
@@ -156,6 +162,8 @@ class RawCalls:
             line, workspace, selection, task, BytesBody(), quota, task.timeout, waited=False
         )
         reply.started(record.task)
+        if (tracing := self.tracing) is not None:
+            tracing.over("wait for a slot", call.request, now, record.task.started_at or now, ngpu__task_id=task.id)
         self._runs.hold(task.id, work)
         why: NgpuError | None = None
         try:

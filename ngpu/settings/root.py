@@ -15,7 +15,7 @@ from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
 from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, matching
-from ngpu.settings.service import Admin, Egress, Limits, Log, Media, Plugins, Store
+from ngpu.settings.service import Admin, Egress, Limits, Log, Media, Plugins, Store, Tracing
 from ngpu.settings.workspace import Workspace
 
 
@@ -45,6 +45,7 @@ class Settings(Block):
     store: Store = written({})
     admin: Admin = written({})
     log: Log = written({})
+    tracing: Tracing = written({})
     plugins: Plugins = written({})
     egress: Egress = written({})
     media: Media = written({})

@@ -58,6 +58,14 @@ class Log(Block):
     format: Literal["text", "json"] = "text"
 
 
+class Tracing(Block):
+    """Where spans of the work on requests are sent: the URL of an OpenTelemetry collector, over OTLP/HTTP; "": none."""
+
+    endpoint: Annotated[
+        Text, matching(r"(https?://[A-Za-z0-9_.:\[\]/~-]+)?", "must be a URL such as http://127.0.0.1:4318")
+    ] = ""
+
+
 class Limits(Block):
     """What the front takes from a client before it hangs up; seconds and bytes.
 

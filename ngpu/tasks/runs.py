@@ -32,6 +32,7 @@ from ngpu.tasks.patience import PatientBody
 from ngpu.tasks.records import NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
+from ngpu.tracing import tell_of_end
 from ngpu.waiting import Handle, echo
 
 _WRITE = "/"
@@ -284,6 +285,7 @@ class Runs:
     async def _finish(self, records: Records, after: Task, outcome: Outcome, last: Last) -> bool:
         hurry = after.direct or self._watches.watched(after.id)
         kept = await records.finish(after.id, after.attempt, outcome, after.ended_at or 0.0, last, hurry)
+        tell_of_end(self._metrics.tracing, after, self._clock)
         if kept:
             self._averages.note(after)
             self.failures.note(after, outcome)

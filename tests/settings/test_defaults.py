@@ -15,8 +15,9 @@ from ngpu.settings.shape import keys_at
 EXAMPLE = Path(__file__).parents[2] / "config" / "ngpu.yaml"
 
 BLOCKS = [
-    *((), ("store",), ("admin",), ("log",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
-    *(("cloud", "accounts", 0), ("fleet",), ("registries", "r"), ("workspaces", 0, "container")),
+    *((), ("store",), ("admin",), ("limits",), ("plugins",), ("egress",), ("media",), ("cloud",)),
+    *(("log",), ("tracing",), ("cloud", "accounts", 0), ("fleet",), ("registries", "r")),
+    *(("workspaces", 0, "container"),),
     *(("workspaces", 0, "placement"), ("workspaces", 0, "container", "mounts", 0)),
     *(("nodes", 0), ("nodes", 0, "gpus"), ("nodes", 0, "tls"), ("workspaces", 0), ("workspaces", 0, "image")),
     *(("workspaces", 0, "gpus"), ("workspaces", 0, "upstream", 0), ("workspaces", 0, "health")),
