@@ -135,7 +135,7 @@ class Caller:
         finally:
             lease.release(result)
             metrics, label = self.metrics, self.metrics.label(replica.workspace)
-            metrics.of(metrics.calls, label, result.value).inc()
+            metrics.count(metrics.calls, label, result.value)
             metrics.of(metrics.call_seconds, label).observe(self.clock.seconds() - began)
             if span is not None:
                 fine = result in (CallResult.ANSWERED, CallResult.SWITCHED)

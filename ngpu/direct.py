@@ -239,7 +239,7 @@ class DirectCalls:
                 raise QueueFull(
                     f"{line.waiting} calls wait already, which is this workspace's limit; try again later", 5
                 )
-            self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
+            self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)

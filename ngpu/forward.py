@@ -100,7 +100,7 @@ class Forwarder:
             raise BadRequest("The request's target has to begin with a slash.")  # else it would go on with the port
         passed = request if isinstance(request, PassedRequest) else None
         fields = request_fields(request.headers)
-        response = await exchange.waits_for(
+        reply = await exchange.waits_for(
             self._client.request(
                 request.method,
                 f"http://{authority_of(host, port)}{request.target}",
@@ -110,11 +110,12 @@ class Forwarder:
                 unbuffered=True,
             )
         )
+        response: Any = getattr(reply, "original", reply)  # treq wraps the connection's own object, each access again
         fields = reply_fields(response.headers.fields)
         head = (
             ReplyHead(response.code, fields)
             if passed is None
-            else PassedHead(response.code, fields, _length_said(response.headers.fields), _is_whole(response))
+            else PassedHead(response.code, fields, _length_said(response.headers.fields), response.whole)
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
@@ -134,11 +135,6 @@ def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
 def _length_said(fields: Sequence[Field]) -> int | None:
     """The Content-Length of a reply, which the connection has checked."""
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
-
-
-def _is_whole(response: Any) -> bool:
-    """Whether the end of a reply has come; treq wraps the connection's own object, which knows."""
-    return getattr(getattr(response, "original", response), "whole", False)
 
 
 class _Flow(Protocol):

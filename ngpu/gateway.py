@@ -214,7 +214,7 @@ class Gateway:
         self._stored(new)
         if task.id != new.id:
             return task  # its Idempotency-Key came before
-        self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
+        self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
 
@@ -233,7 +233,7 @@ class Gateway:
         if task.id != new.id:
             lease.release(CallResult.ABANDONED)
             return task
-        self._metrics.of(self._metrics.accepted, self._metrics.label(workspace.id)).inc()
+        self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
         kept = body if body.length <= CHUNK else self._store.request_body(task)
         self._dispatcher.begin(workspace, task, kept, lease, affinity)
         return changed(new, number=task.number, place=task.place)

@@ -39,6 +39,7 @@ class Metrics:
         self._labels = labels
         self._sources: list[Callable[[], None]] = []
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._fresh: dict[tuple[Any, ...], int] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -124,8 +125,20 @@ class Metrics:
         found: M = child
         return found
 
+    def count(self, metric: Counter, *labels: str) -> None:
+        """Count one. The counter has it once somebody asks: its own ``inc`` takes a lock for each."""
+        key = (metric, *labels)
+        self._fresh[key] = self._fresh.get(key, 0) + 1
+
+    def _settle(self) -> None:
+        """Let the counters have what was counted since."""
+        fresh, self._fresh = self._fresh, {}
+        for key, number in fresh.items():
+            self.of(*key).inc(number)
+
     def counted(self, metric: M, *labels: str) -> Sequence[Sample]:
-        """What a metric has for these labels by now; nothing where nobody has counted for them with `of`."""
+        """What a metric has for these labels by now; nothing where nobody has counted for them here."""
+        self._settle()
         child = self._children.get((metric, *labels))
         return () if child is None else [sample for each in child.collect() for sample in each.samples]
 
@@ -150,6 +163,7 @@ class Metrics:
 
     def forget_workspace(self, label: str) -> None:
         """Show nothing more of the workspace that was called so: else each that ever was would be counted for ever."""
+        self._settle()
         self._children.clear()
         for metric in (self.calls, self.call_seconds, self.tasks, self.accepted, self.queued, self.waiting):
             metric.remove_by_labels({"workspace": label})
@@ -160,6 +174,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""
+        self._settle()
         for bring_up_to_date in self._sources:
             bring_up_to_date()
         if not self._process:

@@ -20,6 +20,7 @@ from ngpu.errors import ConfigError
 from ngpu.fetch import make_fetcher
 from ngpu.interfaces import PluginContext
 from ngpu.log_lines import InJson, JsonLines
+from ngpu.polling import lean
 from ngpu.processes.ending import Ending
 from ngpu.processes.handed import Handed, Role
 from ngpu.processes.outline import Checker, Outline, Plan, tell_outline
@@ -46,6 +47,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     steady(reactor)
+    lean(reactor)
     handed = Handed.take(os.environ)
     pid_file = "" if options.parent is None else str(options.parent["pidfile"] or "")
     try:

@@ -30,6 +30,7 @@ ROOMS = (
     "waiting",
     "deadlines",
     "steady",
+    "polling",
     "following",
     "addresses",
     "egress",

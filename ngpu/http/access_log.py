@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as _text  # what json.dumps has for a string, in C
 from typing import IO
 
 from ngpu.http.server import NgpuRequest
@@ -46,29 +46,26 @@ class AccessLog:
         seconds = max(0.0, now - request.started)
         route = request.notes.get("route", "none")
         metrics = self._metrics
-        metrics.of(metrics.requests, self._listener, route, str(status)).inc()
+        metrics.count(metrics.requests, self._listener, route, str(status))
         metrics.of(metrics.request_seconds, self._listener, route).observe(seconds)
+        notes = request.notes
         self._write(
             now,
-            client=request.notes.pop("client", request.peer_ip),
-            method=request.method.decode("latin-1"),
-            path=self._path_of(request),
-            status=status,
-            seconds=round(seconds, 6),
-            bytes_in=request.bytes_in,
-            bytes_out=request.bytes_out,
-            **request.notes,
+            f'"client": {_text(notes.pop("client", request.peer_ip))}, "method": "{request.method.decode("latin-1")}", '
+            f'"path": {_text(self._path_of(request))}, "status": {status}, "seconds": {seconds:.6f}, '
+            f'"bytes_in": {request.bytes_in}, "bytes_out": {request.bytes_out}'
+            + "".join([f', "{name}": {_text(value)}' for name, value in notes.items()]),
         )
 
     def refused(self, peer_ip: str, status: int, msg: str, now: float) -> None:
         """Bytes came that are no request."""
         self._metrics.requests.labels(self._listener, "refused", status).inc()
-        self._write(now, client=peer_ip, status=status, refused=msg)
+        self._write(now, f'"client": {_text(peer_ip)}, "status": {status}, "refused": {_text(msg)}')
 
-    def _write(self, now: float, **fields: object) -> None:
+    def _write(self, now: float, rest: str) -> None:
         second, thousandths = divmod(int(now * 1000), 1000)
-        begin = f'{{"time": "{_second_of(second)}.{thousandths:03d}Z", {self._begin}'
-        self._out.write(begin + "".join([f', "{name}": {_value(value)}' for name, value in fields.items()]) + "}\n")
+        line = f'{{"time": "{_second_of(second)}.{thousandths:03d}Z", {self._begin}, {rest}}}\n'
+        self._out.write(line.replace("\x7f", "\\u007f"))
 
     def flush(self) -> None:
         """See that the lines are where they belong; once for all requests that end in one turn of the reactor."""
@@ -78,12 +75,3 @@ class AccessLog:
 @lru_cache(maxsize=4)
 def _second_of(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _value(value: object) -> str:
-    """As JSON, in ASCII without control characters; ``json.dumps`` of a whole line takes three times as long."""
-    if type(value) is int or type(value) is float:
-        return repr(value)
-    if isinstance(value, str):
-        return encode_basestring_ascii(value).replace("\x7f", "\\u007f")
-    return json.dumps(value)

@@ -66,7 +66,7 @@ class Raw:
         path = request.path
         if path.startswith(ROOT) and path[len(ROOT) : len(ROOT) + 1] in (b"", b"/"):
             return True
-        return bool(self._hosts) and self._workspace_of_host(request) is not None
+        return self._workspace_of_host(request) is not None
 
     def serve(self, call: Call) -> Deferred[bytes | None]:
         """Answer one; whoever calls this writes what it fires with, and finishes the request."""
@@ -168,7 +168,7 @@ class Raw:
         return shown, left if shown.workspace.raw.key_in_query else query
 
     def _workspace_of_host(self, request: NgpuRequest) -> Workspace | None:
-        host = request.getHeader(b"host")
+        host = request.getHeader(b"host") if self._hosts else None
         if not host:
             return None
         name = host.decode("latin-1")

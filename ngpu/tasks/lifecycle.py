@@ -18,7 +18,7 @@ def begun(task: Task, placement: Placement, now: float) -> Task:
 
 def placed(task: Task, placement: Placement, now: float) -> Task:
     """The same for a call whose client waits, which never comes into the queue."""
-    return changed(begun(task, placement, now), direct=True)
+    return changed(task, status=TaskStatus.RUNNING, attempt=1, placement=placement, started_at=now, direct=True)
 
 
 def failed(error: Exception) -> Outcome:

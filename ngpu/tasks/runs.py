@@ -158,7 +158,7 @@ class Runs:
 
     def ended(self, workspace: str, task_id: str, status: TaskStatus) -> None:
         """Count an end and wake whoever watches the task."""
-        self._metrics.of(self._metrics.tasks, self._metrics.label(workspace), str(status)).inc()
+        self._metrics.count(self._metrics.tasks, self._metrics.label(workspace), status.value)
         self.changed(task_id)
 
     def average(self, workspace: str) -> float | None:

@@ -128,8 +128,7 @@ class Fields(Headers):
     """
 
     def __init__(self, fields: Iterable[Field] = (), host: bytes = b"", upgrade: bool = False) -> None:
-        super().__init__()
-        self.fields = tuple(fields)
+        self.fields = tuple(fields)  # and nothing of what `Headers` keeps
         self.host = host
         self.upgrade = upgrade
 

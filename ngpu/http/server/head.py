@@ -15,11 +15,14 @@ from twisted.web.http_headers import Headers
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
 from ngpu.http.server.target import RawPath, RequestLine, Target, check_host, parse_request_line
+from ngpu.memo import Memo
 
 CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c not in b"\t\r\n")
 """What no head may hold, anywhere."""
 
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_KEYS = Memo(lambda name: name.lower() if _TOKEN.fullmatch(name) else b"")
 _SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect")
 
 
@@ -85,39 +88,35 @@ def _check_bytes(data: bytes, skip_first: bool) -> None:
         raise Refused(400, "The head holds control characters.")
 
 
-class _Fields(list[tuple[bytes, bytes]]):
-    """Takes the fields from llhttp, without the white space around their values (RFC 9112 §5.1)."""
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.append((name, value.strip(b" \t")))
-
-
 def parse_head(data: bytes, limits: Limits, raw_path: RawPath) -> Head:
     """Parse a complete head, from its request line to its empty line, whose bytes ``find_head`` has passed.
 
     :raises Refused: 400, 405, 414, 417, 431, 501 or 505.
     """
-    line = parse_request_line(data[: data.index(b"\r\n")], limits, raw_path)
-    count = data.count(b"\r\n") - 2
-    if count > limits.header_count:
+    first, *lines = data[:-4].split(b"\r\n")
+    line = parse_request_line(first, limits, raw_path)
+    if len(lines) > limits.header_count:
         raise Refused(431, f"The request has more than {limits.header_count} header fields.")
-    fields = _Fields()
     try:
-        HttpRequestParser(fields).feed_data(data)
+        HttpRequestParser(None).feed_data(data)  # which passes the fields; they are read below
     except HttpParserUpgrade:
-        pass  # an Upgrade is ignored (RFC 9110 §7.8); llhttp has given out all fields before it says so
+        pass  # an Upgrade is ignored (RFC 9110 §7.8); llhttp has looked at all fields before it says so
     except HttpParserError:
         raise Refused(400, "The header fields break RFC 9112.") from None
-    if len(fields) != count:
-        raise Refused(400, "The header fields break RFC 9112.")
-    return _judge(line, fields)
+    return _judge(line, lines)
 
 
-def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
+def _judge(line: RequestLine, lines: Sequence[bytes]) -> Head:
     """Decide what the fields mean for the connection."""
+    fields: list[tuple[bytes, bytes]] = []
     named: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        key = name.lower()
+    for text in lines:
+        name, colon, value = text.partition(b":")
+        key = _KEYS[name]
+        if not key or not colon:  # a folded line, too
+            raise Refused(400, "The header fields break RFC 9112.")
+        value = value.strip(b" \t")
+        fields.append((name, value))
         if key not in named:
             named[key] = [value]
         elif key in _SINGLE:
@@ -125,7 +124,7 @@ def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
         else:
             named[key].append(value)
     modern = line.version == b"HTTP/1.1"
-    host = _single(named, b"host")
+    host = named[b"host"][0] if b"host" in named else None
     if host is not None:
         check_host(host)
     elif modern:
@@ -142,7 +141,7 @@ def _judge(line: RequestLine, fields: list[tuple[bytes, bytes]]) -> Head:
         named=named,
         length=_length(_single(named, b"content-length"), _single(named, b"transfer-encoding"), modern),
         close=not modern or (b"connection" in named and b"close" in _tokens(named[b"connection"])),
-        expects=_expects(_single(named, b"expect"), modern),
+        expects=b"expect" in named and _expects(named[b"expect"][0], modern),
     )
 
 
@@ -167,10 +166,8 @@ def _length(length: bytes | None, coding: bytes | None, modern: bool) -> int | N
     return int(length)
 
 
-def _expects(expect: bytes | None, modern: bool) -> bool:
+def _expects(expect: bytes, modern: bool) -> bool:
     """Whether the client waits for ``100 Continue`` (RFC 9110 §10.1.1)."""
-    if expect is None:
-        return False
     if expect.lower() != b"100-continue":
         raise Refused(417, "Only `Expect: 100-continue` can be met.")
     return modern
