@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -118,7 +118,12 @@ class Forwarder:
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
-        await exchange.waits_for(flow.done)
+        try:
+            await exchange.waits_for(flow.done)
+        finally:
+            flow.done = (
+                _OVER  # the other one leads back to the flow: such a ring would keep the sink's bytes for a while
+            )
         return head
 
     def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
@@ -139,6 +144,9 @@ def _length_said(fields: Sequence[Field]) -> int | None:
 def _is_whole(response: Any) -> bool:
     """Whether the end of a reply has come; treq wraps the connection's own object, which knows."""
     return getattr(getattr(response, "original", response), "whole", False)
+
+
+_OVER: Deferred[None] = succeed(None)
 
 
 class _Flow(Protocol):
