@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -119,7 +119,10 @@ class Forwarder:
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
-        await exchange.waits_for(flow.done)
+        try:
+            await exchange.waits_for(flow.done)
+        finally:
+            flow.done = _OVER  # the other one leads back to the flow: a ring that would keep the sink's bytes for long
         return head
 
     def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
@@ -135,6 +138,9 @@ def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
 def _length_said(fields: Sequence[Field]) -> int | None:
     """The Content-Length of a reply, which the connection has checked."""
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
+
+
+_OVER: Deferred[None] = succeed(None)
 
 
 class _Flow(Protocol):

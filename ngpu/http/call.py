@@ -29,9 +29,8 @@ class Call:
 
         :raises BadRequest: it stands there twice, or is not UTF-8.
         """
-        values: list[bytes] = []
-        for name in names:
-            values += self.request.args.get(name.encode(), ())
+        args = self.request.args
+        values = [value for name in names for value in args.get(name.encode(), ())] if args else []
         if len(values) > 1:
             raise BadRequest(f"{names[0]} stands in the query more than once")
         try:

@@ -38,11 +38,11 @@ class Pool:
 
     :param reactor: ``IReactorTCP``, ``IReactorTime`` and, for names, ``IReactorPluggableNameResolver``.
     :param idle: seconds that a connection rests at most, default 2: servers close theirs later, uvicorn after 5.
-    :param per_origin: how many rest at most for one host and port, default 32.
+    :param per_origin: how many rest at most for one host and port, default 128.
     :param total: how many rest at most for all of them, default 1024.
     """
 
-    def __init__(self, reactor: Any, idle: float = 2.0, per_origin: int = 32, total: int = 1024) -> None:
+    def __init__(self, reactor: Any, idle: float = 2.0, per_origin: int = 128, total: int = 1024) -> None:
         self._reactor = reactor
         self._idle = idle
         self._per_origin = per_origin

@@ -47,6 +47,7 @@ class Response:
         self.request: IClientRequest | None = None
         self._source: Source | None = source
         self._protocol: IProtocol | None = None
+        self._delivered = False
         self._paused = False
         self._stopped = False
         self._held: list[bytes] = []
@@ -68,9 +69,9 @@ class Response:
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Begin to give the body to ``protocol``; once only."""
-        if self._protocol is not None:
+        if self._delivered:
             raise RuntimeError("the body of this reply is already being delivered")
-        self._protocol = protocol
+        self._protocol, self._delivered = protocol, True
         protocol.makeConnection(self)  # type: ignore[arg-type]  # a producer that can be aborted, as Twisted's own is
         if not self._paused:
             self.resumeProducing()
@@ -131,4 +132,5 @@ class Response:
             self._protocol.dataReceived(self._held.pop(0))
         if self._end is not None and not self._paused:
             end, self._end = self._end, None
-            self._protocol.connectionLost(end)
+            protocol, self._protocol = self._protocol, None  # which leads back here, and is not needed any more
+            protocol.connectionLost(end)

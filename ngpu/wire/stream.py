@@ -15,6 +15,8 @@ from ngpu.model import Body
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
 
 class Spelling(enum.Enum):
     """How the bytes of a body stand in a document: inside a string, as the JSON that they are, or in base64."""
@@ -44,13 +46,11 @@ async def render(value: Any) -> AsyncIterator[bytes]:
             yield piece
     elif not isinstance(value, Mapping):
         yield dump(value)
-    elif not any(isinstance(member, Embedded | Mapping) for member in value.values()):
-        yield dump(dict(value))
     else:
         text = "{"
         plain: dict[Any, Any] = {}  # those that need no more than to be dumped, in one go
         for name, member in value.items():
-            if not isinstance(member, Embedded | Mapping):
+            if type(member) in _PLAIN or not isinstance(member, Embedded | Mapping):
                 plain[name] = member
                 continue
             if plain:
@@ -62,7 +62,7 @@ async def render(value: Any) -> AsyncIterator[bytes]:
                 yield piece
         if plain:
             text += _to_json(plain)[1:-1]
-        else:
+        elif text == ",":
             text = ""
         yield (text + "}").encode("utf-8", "replace")
 

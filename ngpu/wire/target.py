@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from ngpu.errors import BadRequest
@@ -14,6 +15,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
 _UNWRAPPINGS = 4
+_KEPT = 128
+"""Characters of a path at most that is remembered: a customer's calls lead to few of them."""
 
 
 def worker_target(text: str) -> str:
@@ -25,6 +28,10 @@ def worker_target(text: str) -> str:
     """
     if len(text) > LONGEST:
         raise BadRequest(f"paramUrl is longer than {LONGEST} characters")
+    return _short(text) if len(text) <= _KEPT else _target(text)
+
+
+def _target(text: str) -> str:
     if _BAD_ESCAPE.search(text):
         raise BadRequest("paramUrl has a % that begins no escape; write %25 for the character itself")
     path, mark, query = text.partition("?")
@@ -33,6 +40,9 @@ def worker_target(text: str) -> str:
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text) or "#" in text:
         raise BadRequest("paramUrl holds a control character or a fragment")
     return quote("/" + path.removeprefix("/") + mark + query, safe=_VISIBLE)
+
+
+_short = lru_cache(maxsize=1024)(_target)
 
 
 def _decodings(path: str) -> list[str]:

@@ -50,6 +50,9 @@ class RequestBody:
         """
         if self.length is not None and self.length > limit:
             raise PayloadTooLarge(f"The body has {self.length} bytes, {limit} are allowed: send less.")
+        there = self.whole()
+        if there is not None:
+            return there
         whole = BytesIO()  # gives out what it holds without a copy
         total = 0
         async for piece in self.chunks():
