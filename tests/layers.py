@@ -68,6 +68,7 @@ ROOMS = (
     "submission",
     "figures",
     "series",
+    "pulse",
     "systemd",
     "log_lines",
     "processes",
