@@ -207,7 +207,7 @@ def assemble(
     ]
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:
-        figures = worker.share(figures)
+        figures = worker.share(figures, journal)
     admin = admin_resource(gateway, figures, token, settings.admin.open_metrics, routes)
     logs = (
         AccessLog("public", access_log, metrics, cloud.path_without_ids, process),

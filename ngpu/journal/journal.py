@@ -191,6 +191,11 @@ class Journal:
         entry = self._put(entry)
         self._news.say(EVENTS, json.dumps(asdict(entry)))
 
+    def pass_on(self, words: str) -> None:
+        """Put in, and tell the others, what somebody's journal says that they cannot hear."""
+        self._hear(words)
+        self._news.say(EVENTS, words)
+
     def _hear(self, words: str | None) -> None:
         if words is not None:
             self._put(Entry(**json.loads(words)))
