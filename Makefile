@@ -53,6 +53,7 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
 		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime chromium:chromium || true
+	@.ci/apt promtool:prometheus || true  # looks at docs/observability
 	@.ci/apt docker:docker-cli || true  # which some releases have in docker.io, and others in a package of its own
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

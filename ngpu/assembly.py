@@ -49,6 +49,7 @@ from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
 from ngpu.processes.worker import Worker
+from ngpu.pulse import Pulse
 from ngpu.raw.calls import RawCalls
 from ngpu.roster import Roster
 from ngpu.series import Series
@@ -86,6 +87,7 @@ class Parts:
     journal: Journal
     live: AdminLive
     series: Series
+    pulse: Pulse
     tracing: ITracing | None
     public: ListenerSite
     admin: ListenerSite
@@ -135,7 +137,7 @@ def assemble(
     archives = Archives(reactor, Random(), str(settings.folder))
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
-    gates = gates_of(settings, plugins, context)
+    gates = gates_of(settings, plugins, context, metrics)
     direct = DirectCalls(store, runs, reactor, metrics)
     gateway = Gateway(
         store=store,
@@ -186,7 +188,7 @@ def assemble(
         metrics=metrics,
         reactor=reactor,
     )
-    journal = Journal(this_process(), reactor, store.news)
+    journal = Journal(this_process(), reactor, store.news, counted=metrics.count_event)
     series = Series(metrics, roster.lines, store, reactor)
     of_workspaces, of_fleet = (
         AdminWorkspaces(workspaces, roster.lines, store.queued, fleet),
@@ -205,8 +207,14 @@ def assemble(
     ]
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:
-        figures = worker.share(figures)
+        figures = worker.share(figures, journal)
     admin = admin_resource(gateway, figures, token, settings.admin.open_metrics, routes)
+    logs = (
+        AccessLog("public", access_log, metrics, cloud.path_without_ids, process),
+        AccessLog("admin", access_log, metrics, path_without_ids, process),
+    )
+    sites = ListenerSite(public, reactor, limits, logs[0]), ListenerSite(admin, reactor, limits, logs[1])
+    pulse = Pulse(metrics, store, roster.lines, {"public": sites[0], "admin": sites[1]}, limits.connections, reactor)
     return Parts(
         store,
         connections,
@@ -224,11 +232,9 @@ def assemble(
         journal,
         live,
         series,
+        pulse,
         metrics.tracing,
-        ListenerSite(
-            public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
-        ),
-        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids, process)),
+        *sites,
     )
 
 

@@ -42,6 +42,7 @@ class Gate:
 
     :param is_address: whether a text is an address at all.
     :param most: addresses that are remembered at most.
+    :param counted: told of each address: ``passed``, ``refused``, ``unknown``, or ``unchecked`` where that passes.
     """
 
     log = Logger("ngpu.gate")
@@ -53,7 +54,9 @@ class Gate:
         clock: IReactorTime,
         is_address: Callable[[str], bool],
         most: int = MOST_CACHED,
+        counted: Callable[[str], None] = lambda outcome: None,
     ) -> None:
+        self._counted = counted
         self._most = most
         self._settings = settings
         self._checker = checker
@@ -91,12 +94,16 @@ class Gate:
             holdings = await self.holdings(address)
         except CheckerUnavailable as error:
             if self._settings.on_unknown == "deny":
+                self._counted("unknown")
                 raise
+            self._counted("unchecked")
             self.log.warn("let through unchecked: {error}", error=str(error))
             return
         if not any(amount >= self._settings.minimum for amount in holdings.balances.values()):
+            self._counted("refused")
             wanted = " or ".join(self._settings.tickers)
             raise Forbidden(f"this address does not hold the {self._settings.minimum:f} {wanted} that is asked for")
+        self._counted("passed")
 
     def _answer(self, key: str) -> Deferred[_Known]:
         """One caller's share of the question; cancelling it leaves the others theirs."""

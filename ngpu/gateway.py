@@ -239,8 +239,9 @@ class Gateway:
         return changed(new, number=task.number, place=task.place)
 
     def _stored(self, task: Task) -> None:
+        now = self._clock.seconds()
+        self._metrics.store_add_seconds.observe(max(0.0, now - task.submitted_at))
         if (tracing := self.tracing) is not None:
-            now = self._clock.seconds()
             tracing.over("store a task", task.request, task.submitted_at, now, ngpu__task_id=task.id)
 
     def _quota(self, workspace: Workspace) -> Quota | None:

@@ -24,6 +24,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
+_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
 class Metrics:
     """The gateway's counters; one object a process, handed to whoever counts.
 
@@ -108,6 +111,44 @@ class Metrics:
             "ngpu_fleet_steps_failed", "Steps that a node's engine did not make", ["node"], registry=self.registry
         )
 
+        self.slots = Gauge("ngpu_slots", "Calls that replicas work on at most", ["workspace"], registry=self.registry)
+        self.slots_used = Gauge("ngpu_slots_used", "Slots that are taken", ["workspace"], registry=self.registry)
+        self.wait_seconds = Histogram(
+            "ngpu_task_wait_seconds",
+            "Seconds from a task's submission to its last start, raw calls left out",
+            ["workspace"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self.gates = Counter(
+            "ngpu_gate_checks", "Addresses by what a gate said of them", ["gate", "outcome"], registry=self.registry
+        )
+        self.events = Counter(
+            "ngpu_events", "Events of this process's own journal", ["kind", "severity"], registry=self.registry
+        )
+        self.connections = Gauge("ngpu_connections", "Connections that are open", ["listener"], registry=self.registry)
+        self.connections_limit = Gauge(
+            "ngpu_connections_limit", "Connections that may be open", ["listener"], registry=self.registry
+        )
+        self.loop_lag = Histogram(
+            "ngpu_loop_lag_seconds",
+            "Seconds by which the process was late for what was due",
+            buckets=_SHORT,
+            registry=self.registry,
+        )
+        self.store_up = Gauge("ngpu_store_up", "1 while the store answers", registry=self.registry)
+        self.store_seconds = Histogram(
+            "ngpu_store_answer_seconds",
+            "Seconds that the store took to answer, asked every few seconds",
+            buckets=_SHORT,
+            registry=self.registry,
+        )
+        self.store_add_seconds = Histogram(
+            "ngpu_store_add_seconds", "Seconds until a new task was durable", buckets=_SHORT, registry=self.registry
+        )
+        self.leads = Gauge("ngpu_leads", "1 while this gateway works on the fleet", registry=self.registry)
+        self.info = Gauge("ngpu_info", "1, with the version", ["version"], registry=self.registry)
+
     def add_source(self, bring_up_to_date: Callable[[], None]) -> None:
         """Have somebody called before each exposition, who sets what would cost too much to follow."""
         self._sources.append(bring_up_to_date)
@@ -142,6 +183,14 @@ class Metrics:
         child = self._children.get((metric, *labels))
         return () if child is None else [sample for each in child.collect() for sample in each.samples]
 
+    def count_event(self, kind: str, severity: str, times: int) -> None:
+        """Count events of the journal."""
+        self.events.labels(kind, severity).inc(times)
+
+    def count_gate(self, gate: str, outcome: str) -> None:
+        """Count what a gate said."""
+        self.gates.labels(gate, outcome).inc()
+
     def show_webhooks(self, backlogs: Mapping[str, Backlog]) -> None:
         """Show what the outbox holds, by workspace id; of workspaces that are not named there, nothing."""
         for gauge in (self.webhooks_pending, self.webhooks_dead):
@@ -166,6 +215,8 @@ class Metrics:
         self._settle()
         self._children.clear()
         for metric in (self.calls, self.call_seconds, self.tasks, self.accepted, self.queued, self.waiting):
+            metric.remove_by_labels({"workspace": label})
+        for metric in (self.slots, self.slots_used, self.wait_seconds):
             metric.remove_by_labels({"workspace": label})
         for metric in (self.webhooks, self.webhooks_pending, self.webhooks_dead):
             metric.remove_by_labels({"workspace": label})

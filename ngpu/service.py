@@ -95,6 +95,7 @@ class GatewayService(Service):
         self._settling.addErrback(self._not_settled)
         parts.webhooks.start()
         parts.series.start()
+        parts.pulse.start()
         for site, descriptions in ((parts.public, self._settings.listen), (parts.admin, self._settings.admin.listen)):
             for description in descriptions:
                 await self._sockets.listen(description, site)
@@ -187,6 +188,7 @@ class GatewayService(Service):
             await self._last_requests()  # the socket stays, and whoever waits in it finds the next process
         parts.live.close()
         parts.series.stop()
+        parts.pulse.stop()
         parts.health.stop()
         parts.following.stop()
         if parts.desk is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ngpu.adapter import IAppAdapter
@@ -47,10 +48,16 @@ def tracing_of(loaded: Loaded, reactor: Any) -> ITracing | None:
     return Tracing(endpoint, this_process(), reactor)
 
 
-def gates_of(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, Gate]:
+def gates_of(settings: Settings, plugins: Plugins, context: PluginContext, metrics: Metrics) -> dict[str, Gate]:
     """The gates, by name."""
     return {
-        name: Gate(gate, plugins.make("checker", gate.checker, gate.options, context), context.clock, is_address)
+        name: Gate(
+            gate,
+            plugins.make("checker", gate.checker, gate.options, context),
+            context.clock,
+            is_address,
+            counted=partial(metrics.count_gate, name),
+        )
         for name, gate in settings.gates.items()
     }
 

@@ -69,6 +69,7 @@ ROOMS = (
     "submission",
     "figures",
     "series",
+    "pulse",
     "systemd",
     "log_lines",
     "processes",

@@ -87,11 +87,18 @@ class Journal:
     fills the journal no faster than with an entry for each thing that it is about every `WINDOW` seconds.
 
     :param gateway: what to call this one.
+    :param counted: told of each event that happens here, repeats too: its kind, its severity, how many.
     """
 
     def __init__(
-        self, gateway: str, clock: IReactorTime, news: INews, publisher: LogPublisher = globalLogPublisher
+        self,
+        gateway: str,
+        clock: IReactorTime,
+        news: INews,
+        publisher: LogPublisher = globalLogPublisher,
+        counted: Callable[[str, str, int], None] = lambda kind, severity, times: None,
     ) -> None:
+        self._counted = counted
         self._gateway = gateway
         self._clock = clock
         self._news = news
@@ -145,6 +152,7 @@ class Journal:
         self._count(Entry(0, now, severity, kind, message, workspace, node, replica, task, self._gateway, times), now)
 
     def _count(self, entry: Entry, now: float) -> None:
+        self._counted(entry.kind, entry.severity, entry.count)
         about: tuple[str, ...] = entry.about
         if about not in self._windows and self._apart[entry.kind] >= MOST_APART:
             about = (entry.kind,)
@@ -182,6 +190,11 @@ class Journal:
     def _tell(self, entry: Entry) -> None:
         entry = self._put(entry)
         self._news.say(EVENTS, json.dumps(asdict(entry)))
+
+    def pass_on(self, words: str) -> None:
+        """Put in, and tell the others, what somebody's journal says that they cannot hear."""
+        self._hear(words)
+        self._news.say(EVENTS, words)
 
     def _hear(self, words: str | None) -> None:
         if words is not None:

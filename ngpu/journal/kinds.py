@@ -35,6 +35,8 @@ KINDS: Final[Mapping[str, str]] = {
     "gateway_leads_no_more": "A gateway does not work on the fleet any more.",
     "reload_begun": "The configuration is read anew, and the process replaced.",
     "reload_refused": "A changed configuration was not taken, and why.",
+    "reload_done": "With several processes: workers with the configuration as it is now serve.",
+    "worker_died": "With several processes: one of them ended, and another one takes its place.",
     "webhook_dead": "A webhook was given up.",
     "workspace_made": "A workspace was made over the admin API.",
     "workspace_changed": "One was changed.",

@@ -104,6 +104,13 @@ class Crew:
         await DeferredList([echo(child.ended) for child in self._all])
         late.cancel()
 
+    def tell(self, word: str) -> None:
+        """Say a word to one of the workers that serve."""
+        for child in self._places.values():
+            if child.is_ready and child.channel.there:
+                child.channel.tell(word)
+                return
+
     async def figures(self, which: str = "") -> list[str]:
         """The figures of all workers; where those are the metrics, of what is known of them here, too."""
         asked = [child.channel.ask(which) for child in self._places.values() if child.is_ready]
@@ -139,6 +146,7 @@ class Crew:
         wait = self._backoffs[number].after(lived)
         self.log.error(
             "worker {number} (process {pid}) {how} after {lived:.1f} s; another one takes its place {when}{said}",
+            journal="worker_died",
             number=number,
             pid=child.pid,
             how=how(status),

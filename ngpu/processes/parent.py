@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from ngpu.errors import NgpuError
+from ngpu.journal import Journal, this_process
 from ngpu.processes.crew import Crew
 from ngpu.processes.ending import Ending
 from ngpu.processes.hangup import Hangups
 from ngpu.processes.outline import Checker, Plan
 from ngpu.processes.sockets import Sockets
+from ngpu.sharing import INews, Listener
 from ngpu.systemd import Systemd
 
 RETIRED_WITHIN = 20.0
 """Seconds that calls get to end in where nobody serves meanwhile: when one process takes the place of several."""
+
+
+@implementer(INews)
+class _ToWorkers:
+    """Tells one of the workers what is put into the parent's journal; that one tells the others."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def say(self, topic: str, words: str) -> None:
+        """See `INews`."""
+        self._crew.tell(f"{topic} {words}")
+
+    def hear(self, topic: str, listener: Listener) -> Callable[[], None]:
+        """Workers tell their parent nothing of this kind."""
+        return lambda: None
 
 
 class Parent(Service):
@@ -45,6 +65,7 @@ class Parent(Service):
         self._ending = ending
         self._systemd = systemd
         self._crew = Crew(path, sockets, reactor, out)
+        self._journal = Journal(this_process(), reactor, _ToWorkers(self._crew))
         self._checker = Checker(path, reactor, out)
         self._hangups = Hangups(reactor, self._reload, systemd)
         self._starting: Deferred[None] | None = None
@@ -54,6 +75,7 @@ class Parent(Service):
         """Bind the sockets, then start the workers."""
         super().startService()  # type: ignore[no-untyped-call]
         self._hangups.install()
+        self._journal.start()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._ending.failed)
 
@@ -73,7 +95,7 @@ class Parent(Service):
     async def _reload(self) -> None:
         plan, why = await self._checker.plan()
         if plan is None:
-            self.log.error("nothing was changed: {why}", why=why)
+            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
             return
         new = [each for each in plan.outline.listen if each not in self._sockets]
         kept = self._plan.outline.listen
@@ -82,7 +104,7 @@ class Parent(Service):
                 await self._sockets.hold(description)
         except NgpuError as error:
             await self._sockets.close(*kept)
-            self.log.error("nothing was changed: {why}", why=str(error))
+            self.log.error("nothing was changed: {why}", journal="reload_refused", why=str(error))
             return
         if plan.outline.processes == 1:
             await self._crew.retire(RETIRED_WITHIN)
@@ -93,11 +115,12 @@ class Parent(Service):
         status = await self._crew.put(plan)
         if status:
             await self._sockets.close(*kept)
-            self.log.error("nothing was changed: a worker could not start with the new configuration")
+            why = "a worker could not start with the new configuration"
+            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
             return
         self._plan = plan
         await self._sockets.close(*plan.outline.listen)
-        self.log.info("reloaded: {count} workers serve", count=plan.outline.processes)
+        self.log.info("reloaded: {count} workers serve", journal="reload_done", count=plan.outline.processes)
 
     def stopService(self) -> Deferred[None]:
         """End the workers, and then this process."""
@@ -106,6 +129,7 @@ class Parent(Service):
 
     async def _stop(self) -> None:
         self._hangups.stop()
+        self._journal.stop()
         if self._starting is not None:
             self._starting.cancel()
         stopping = Deferred.fromCoroutine(self._crew.stop())

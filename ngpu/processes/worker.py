@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionClosed
 from twisted.logger import Logger
 
 from ngpu.figures import Exposing
+from ngpu.journal import EVENTS, Journal
 from ngpu.processes.channel import Channel, open_channel
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
@@ -39,15 +40,16 @@ class Worker:
         self._reactor = reactor
         self._channel: Channel | None = None
         self._own: Exposing | None = None
+        self._journal: Journal | None = None
         self._series: Series | None = None
         self._retire: Callable[[], None] = lambda: None
         # a terminal sends these to every process; the parent says what is to be done
         for number in (signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
-    def share(self, figures: Exposing) -> Exposing:
-        """Show everybody's figures in place of this process's own."""
-        self._own = figures
+    def share(self, figures: Exposing, journal: Journal) -> Exposing:
+        """Show everybody's figures in place of this process's own; and let others know what the parent tells."""
+        self._own, self._journal = figures, journal
         return self
 
     def share_series(self, series: Series) -> Rows:
@@ -99,6 +101,8 @@ class Worker:
     def _told(self, word: str) -> None:
         if word == "retire":
             self._retire()
+        elif word.startswith(EVENTS + " ") and self._journal is not None:
+            self._journal.pass_on(word.partition(" ")[2])
 
     def _orphaned(self) -> None:
         if self._reactor.running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ngpu.metrics import Metrics
 from ngpu.model import Task
 
 WEIGHT = 0.1
@@ -11,7 +12,8 @@ WEIGHT = 0.1
 class Averages:
     """A moving average for each workspace, of the runs of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._seconds: dict[str, float] = {}
 
     def of(self, workspace: str) -> float | None:
@@ -21,6 +23,8 @@ class Averages:
     def note(self, task: Task) -> None:
         """Take in a task that has ended."""
         if task.started_at is not None and task.ended_at is not None:
+            metrics, label = self._metrics, self._metrics.label(task.workspace)
+            metrics.of(metrics.wait_seconds, label).observe(max(0.0, task.started_at - task.submitted_at))
             took = task.ended_at - task.started_at
             before = self._seconds.get(task.workspace, took)
             self._seconds[task.workspace] = before + WEIGHT * (took - before)

@@ -79,7 +79,7 @@ class Runs:
         self._running: dict[str, Deferred[Any] | Handle] = {}
         self._cancelled: dict[str, NgpuError] = {}
         self._watches = Watches(clock, news)
-        self._averages = Averages()
+        self._averages = Averages(metrics)
         self.failures = Failures(clock, metrics.label)
 
     def run(

@@ -78,11 +78,16 @@ def test_a_store_that_is_away_and_comes_back(rigs: tuple[RedisServer, Rig, Rig])
     eventually(lambda: len(events(a, kind="store_back")) > before, "and back")
 
 
-def test_a_reload_that_is_refused(rigs: tuple[RedisServer, Rig, Rig]) -> None:
-    _, a, _ = rigs
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_reload_that_is_refused(rigs: tuple[RedisServer, Rig, Rig], which: int) -> None:
+    """The parent of several processes has no journal that anybody reads: a worker tells of it."""
+    a, other = (rigs[1], rigs[2]) if which == 1 else (rigs[2], rigs[1])
     right = a.gateway.config_file.read_text()
     a.gateway.config_file.write_text("nodes: what")
     os.kill(a.gateway.pid, signal.SIGHUP)
-    (refused,) = eventually(lambda: events(a, kind="reload_refused"), "it is told")
+    refused = eventually(lambda: (found := events(other, kind="reload_refused"))[which - 1 :] and found, "it is told")[
+        -1
+    ]
+    assert eventually(lambda: events(a, kind="reload_refused"), "here, too")
     a.gateway.config_file.write_text(right)
     assert refused["severity"] == "error" and "cannot be used" in refused["message"]
