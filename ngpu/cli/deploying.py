@@ -10,7 +10,9 @@ from typing import Any, Protocol, Self
 
 import click
 
-from ngpu.cli.admin import AdminApi, Failed, admin_command, json_option, show_json
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.exits import Failed
+from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.workspaces import workspace_id
 
 LOOK_EVERY = 0.5

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ngpu.cli.admin import AdminApi, admin_command, json_option, show_json
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.table import table
 
 _HEAD = ("NODE", "HOST", "ENGINE", "STATE", "GPUS", "FREE", "COPIES", "LABELS", "")

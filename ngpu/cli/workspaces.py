@@ -9,7 +9,8 @@ from typing import Any
 import click
 import yaml
 
-from ngpu.cli.admin import AdminApi, admin_command, json_option, show_json
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.table import table
 
 _HEAD = ("ID", "NAME", "FROM", "STATE", "WANTED", "RUNNING", "SERVING", "QUEUED", "IN FLIGHT", "")
