@@ -10,6 +10,8 @@ from urllib.parse import quote
 import httpx
 
 from ngpu.cli.exits import Misused, Refused, Unreachable
+from ngpu.client import ClientError
+from ngpu.client.calls import root
 from ngpu.client.sending import unreachable
 
 PATIENCE = httpx.Timeout(10.0, connect=3.0)
@@ -21,10 +23,14 @@ class AdminApi:
 
     :param url: of its admin listener.
     :param patience: to wait for a reply, where not as long as usual.
+    :raises Misused: it can be none.
     """
 
     def __init__(self, url: str, token: str, patience: httpx.Timeout = PATIENCE) -> None:
-        self.url = url.rstrip("/")
+        try:
+            self.url = root(url)
+        except ClientError:
+            raise Misused(f"{url!r} is no URL of an admin listener, such as http://127.0.0.1:8081") from None
         # a token does not go through a proxy of the environment
         self._http = httpx.Client(trust_env=False, timeout=patience, headers={"Authorization": f"Bearer {token}"})
 
@@ -40,7 +46,7 @@ class AdminApi:
         """Whether it is ready: "" or why not."""
         try:
             reply = self._http.get(f"{self.url}/readyz")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             raise self._unreachable(error) from None
         return "" if reply.is_success else _told(reply)
 
@@ -51,11 +57,11 @@ class AdminApi:
             with self._http.stream("GET", self._address(path), params=params, timeout=patience) as reply:
                 if not reply.is_success:
                     reply.read()
-                    raise Refused(_told(reply))
+                    raise Refused(_told(reply), reply.status_code < 500)
                 yield from reply.iter_bytes()
         except httpx.RemoteProtocolError as error:
             raise Unreachable(f"the gateway at {self.url} broke off: {error}") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             raise self._unreachable(error) from None
 
     def _address(self, path: tuple[str, ...]) -> str:
@@ -64,15 +70,13 @@ class AdminApi:
     def _call(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
         try:
             reply = self._http.request(method, self._address(path), **options)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.HTTPError as error:
             raise self._unreachable(error) from None
         if not reply.is_success:
-            raise Refused(_told(reply))
+            raise Refused(_told(reply), reply.status_code < 500)
         return reply
 
-    def _unreachable(self, error: Exception) -> Misused | Unreachable:
-        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-            return Misused(f"{self.url} is no URL of an admin listener, such as http://127.0.0.1:8081: {error}")
+    def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"{unreachable(self.url, error)}; is it running, and is this its admin listener? "
             "Name another one with -c or --admin"

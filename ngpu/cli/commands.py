@@ -16,14 +16,22 @@ SECTIONS = {
         "account": "account",
     },
     "A running gateway, over its admin listener": {
+        "status": "status",
         "nodes": "fleet",
         "workspaces": "workspaces",
+        "tasks": "tasks",
+        "cancel": "tasks",
+        "retry": "tasks",
         "deploy": "deploying",
         "undeploy": "deploying",
         "drain": "fleet",
         "undrain": "fleet",
         "logs": "fleet",
         "audit": "audit",
+    },
+    "A customer of a gateway, over its public listener": {
+        "submit": "submitting",
+        "wait": "submitting",
     },
 }
 """Sections of the help, and in each the commands with the modules that hold them."""

@@ -52,9 +52,16 @@ class Unreachable(click.ClickException):
 
 
 class Refused(click.ClickException):
-    """The gateway answered no; the message is its own."""
+    """The gateway answered no; the message is its own.
+
+    :param lasting: asking again later would change nothing.
+    """
 
     exit_code = Exit.REFUSED
+
+    def __init__(self, message: str, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class Unfinished(click.ClickException):

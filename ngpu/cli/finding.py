@@ -82,8 +82,6 @@ def found(config: Path, admin: str | None, token_file: Path | None) -> tuple[str
         token_file = token_file or settings.admin.token_file
     if admin is None:
         raise Misused(f"{config} has no admin listener on tcp: name it with --admin")
-    if not admin.startswith(("http://", "https://")):
-        raise Misused(f"--admin must be a URL such as http://127.0.0.1:8081, not {admin}")
     try:
         token = token_file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

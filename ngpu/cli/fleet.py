@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from ngpu.cli.admin import AdminApi
-from ngpu.cli.finding import admin_command, json_option, show_json
+from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
+from ngpu.cli.watching import show, watch_options
 
 _HEAD = ("NODE", "HOST", "ENGINE", "STATE", "GPUS", "FREE", "COPIES", "LABELS", "")
 
 
 @click.command()
+@watch_options
 @json_option
 @admin_command
-def nodes(api: AdminApi, as_json: bool) -> None:
+def nodes(api: AdminApi, as_json: bool, watch: float | None) -> None:
     """List the nodes: whether their engines answer, their GPUs, and how many copies they hold."""
-    document = api.get("nodes")
-    if as_json:
-        show_json(document["nodes"])
-    elif document["nodes"]:
-        click.echo(table(_HEAD, map(_row, document["nodes"])))
-    else:
-        click.echo("no nodes are configured")
+    show(lambda: api.get("nodes")["nodes"], _listed, as_json, watch)
 
 
 @click.command()
@@ -58,6 +54,10 @@ def logs(api: AdminApi, replica: str, follow: bool, tail: int) -> None:
     for piece in api.stream("logs", replica=replica, tail=tail, follow=int(follow)):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def _listed(found: Sequence[Mapping[str, Any]]) -> str:
+    return table(_HEAD, map(_row, found)) if found else "no nodes are configured"
 
 
 def _row(node: Mapping[str, Any]) -> tuple[str, ...]:
