@@ -12,6 +12,7 @@ SECTIONS = {
     "A gateway on this machine": {
         "run": "running",
         "check": "running",
+        "doctor": "doctor.command",
         "plugins": "plugins",
         "account": "account",
     },

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ngpu.changing import changed
 from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.examining import IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
@@ -30,6 +31,7 @@ from ngpu.stores.redis.customers import Customers
 from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
+from ngpu.stores.redis.examining import examine
 from ngpu.stores.redis.greeting import Unfit, greet
 from ngpu.stores.redis.link import Link, reason_of
 from ngpu.stores.redis.records import addition, task_of
@@ -63,7 +65,7 @@ class RedisOptions:
     lease: float = 10.0
 
 
-@implementer(IStore)
+@implementer(IStore, IExaminable)
 class RedisTaskStore(Customers):
     """Task records in a Redis that several gateways share, each with an instance of its own.
 
@@ -82,6 +84,7 @@ class RedisTaskStore(Customers):
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
         self.documents = RedisDocuments(self._desk, options.prefix)
         self.led_documents = RedisDocuments(self._desk, options.prefix, led=True)
+        self.examine = partial(examine, endpoint, address, options.prefix, reactor, options.timeout)
         self._sharing = sharing = Sharing(
             self._ask, self._desk, endpoint, greeting, links[0], options.prefix, reactor, options.timeout, options.lease
         )
