@@ -10,6 +10,7 @@ from ngpu.cli.ending import Ending
 
 SECTIONS = {
     "A gateway on this machine": {
+        "init": "beginning.command",
         "run": "running",
         "check": "running",
         "doctor": "doctor.command",
