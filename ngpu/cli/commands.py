@@ -34,6 +34,7 @@ SECTIONS = {
     "A customer of a gateway, over its public listener": {
         "submit": "submitting",
         "wait": "submitting",
+        "bench": "bench",
     },
 }
 """Sections of the help, and in each the commands with the modules that hold them."""
