@@ -29,6 +29,7 @@ SECTIONS = {
         "drain": "fleet",
         "undrain": "fleet",
         "logs": "fleet",
+        "reload": "reloading",
         "audit": "audit",
     },
     "A customer of a gateway, over its public listener": {

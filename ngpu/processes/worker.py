@@ -13,8 +13,10 @@ from twisted.logger import Logger
 
 from ngpu.figures import Exposing
 from ngpu.processes.channel import Channel, open_channel
+from ngpu.processes.crew import REFUSED
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
+from ngpu.processes.reloads import Reloads
 from ngpu.series import Rows, Series
 from ngpu.series import together as all_together
 
@@ -28,12 +30,14 @@ _SERIES = "series:"
 class Worker:
     """Its end of the channel.
 
+    :param reloads: hears what became of them.
     :ivar number: which of the workers it is, from 1.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, handed: Handed, reactor: Any) -> None:
+    def __init__(self, handed: Handed, reactor: Any, reloads: Reloads) -> None:
+        self._reloads = reloads
         self.number = handed.number
         self._descriptor = handed.channel
         self._reactor = reactor
@@ -99,6 +103,8 @@ class Worker:
     def _told(self, word: str) -> None:
         if word == "retire":
             self._retire()
+        elif word.startswith(REFUSED):
+            self._reloads.refused(word.removeprefix(REFUSED))
 
     def _orphaned(self) -> None:
         if self._reactor.running:
