@@ -36,8 +36,8 @@ from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_events import AdminEvents, Telling
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_live import AdminLive, state_of
-from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_reload import AdminReload
+from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite

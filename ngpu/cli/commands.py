@@ -37,6 +37,9 @@ SECTIONS = {
         "wait": "submitting",
         "bench": "bench",
     },
+    "The command itself": {
+        "completion": "completing",
+    },
 }
 """Sections of the help, and in each the commands with the modules that hold them."""
 

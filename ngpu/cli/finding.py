@@ -17,6 +17,9 @@ from ngpu.errors import ConfigError
 
 T = TypeVar("T")
 
+CONFIG = "/etc/ngpu/ngpu.yaml"
+"""The configuration file where nobody names one."""
+
 
 def admin_options(command: Callable[..., T]) -> Callable[..., T]:
     """The options that find the gateway: ``config``, ``admin`` and ``token_file``."""
@@ -26,7 +29,7 @@ def admin_options(command: Callable[..., T]) -> Callable[..., T]:
             "--config",
             type=click.Path(path_type=Path),
             envvar="NGPU_CONFIG",
-            default=Path("/etc/ngpu/ngpu.yaml"),
+            default=Path(CONFIG),
             show_default=True,
             help="The gateway's configuration file, which says where it listens and where its token is.",
         ),

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
@@ -26,7 +27,7 @@ def nodes(api: AdminApi, as_json: bool, watch: float | None) -> None:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @admin_command
 def drain(api: AdminApi, node: str) -> None:
     """Place nothing more on NODE (its address), and move what is there elsewhere.
@@ -37,7 +38,7 @@ def drain(api: AdminApi, node: str) -> None:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @admin_command
 def undrain(api: AdminApi, node: str) -> None:
     """Let NODE (its address) have copies again."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ngpu.cli.exits import Exit
+from ngpu.cli.finding import CONFIG
 from ngpu.errors import ConfigError
 
 config_option = click.option(
@@ -16,7 +17,7 @@ config_option = click.option(
     "path",
     type=click.Path(path_type=Path),
     envvar="NGPU_CONFIG",
-    default=Path("/etc/ngpu/ngpu.yaml"),
+    default=Path(CONFIG),
     show_default=True,
     help="The configuration file.",
 )

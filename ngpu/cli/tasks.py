@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.table import bytes_in_words, seconds_in_words, table
@@ -21,9 +22,9 @@ _HEAD = ("TASK", "WORKSPACE", "STATUS", "SUBMITTED", "WAITED", "RAN", "NODE", "T
 
 
 @click.group(invoke_without_command=True)
-@click.option("--workspace", help="Of this workspace only: its id, or its name.")
+@click.option("--workspace", shell_complete=completing.workspaces, help="Of this workspace only: its id, or its name.")
 @click.option("--status", type=click.Choice(STATUSES), help="That stand so.")
-@click.option("--node", help="That ran on the node of this address.")
+@click.option("--node", shell_complete=completing.nodes, help="That ran on the node of this address.")
 @click.option("--address", help="That were submitted with this Bitcoin address.")
 @click.option("--since", metavar="TIME", help="Submitted then or later: 15m (ago), YYYY-MM-DD, YYYY-MM-DD HH:MM:SS.")
 @click.option("--until", metavar="TIME", help="Submitted then or earlier, in the same spellings.")
@@ -42,7 +43,7 @@ def tasks(api: AdminApi, as_json: bool, watch: float | None, workspace: str | No
 
 
 @tasks.command("show")
-@click.argument("task")
+@click.argument("task", shell_complete=completing.tasks)
 @watch_options
 @json_option
 @admin_command
@@ -52,7 +53,7 @@ def show_one(api: AdminApi, task: str, as_json: bool, watch: float | None) -> No
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", shell_complete=completing.tasks)
 @json_option
 @admin_command
 def cancel(api: AdminApi, task: str, as_json: bool) -> None:
@@ -61,7 +62,7 @@ def cancel(api: AdminApi, task: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("task")
+@click.argument("task", shell_complete=completing.tasks)
 @json_option
 @admin_command
 def retry(api: AdminApi, task: str, as_json: bool) -> None:

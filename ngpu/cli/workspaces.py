@@ -9,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
@@ -28,7 +29,7 @@ def workspaces(api: AdminApi, as_json: bool, watch: float | None) -> None:
 
 
 @workspaces.command("show")
-@click.argument("workspace")
+@click.argument("workspace", shell_complete=completing.workspaces)
 @watch_options
 @json_option
 @admin_command
@@ -56,7 +57,7 @@ def replace(api: AdminApi, file: Path) -> None:
 
 
 @workspaces.command()
-@click.argument("workspace")
+@click.argument("workspace", shell_complete=completing.workspaces)
 @click.confirmation_option(
     "-y", "--yes", prompt="Its replicas are drained and removed, and its queued tasks end. Go on?"
 )
