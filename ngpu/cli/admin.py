@@ -46,7 +46,7 @@ class AdminApi:
         """Whether it is ready: "" or why not."""
         try:
             reply = self._http.get(f"{self.url}/readyz")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
         return "" if reply.is_success else _told(reply)
 
@@ -61,7 +61,7 @@ class AdminApi:
                 yield from reply.iter_bytes()
         except httpx.RemoteProtocolError as error:
             raise Unreachable(f"the gateway at {self.url} broke off: {error}") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
 
     def _address(self, path: tuple[str, ...]) -> str:
@@ -70,7 +70,7 @@ class AdminApi:
     def _call(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
         try:
             reply = self._http.request(method, self._address(path), **options)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
         if not reply.is_success:
             raise Refused(_told(reply), reply.status_code < 500)
@@ -85,7 +85,7 @@ class AdminApi:
     def _document(self, reply: httpx.Response) -> dict[str, Any]:
         try:
             document = reply.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or "result_code" not in document:
             raise Unreachable(f"{self.url} is no admin listener of ngpu: it answered no JSON object of ngpu's")
@@ -98,6 +98,6 @@ def _told(reply: httpx.Response) -> str:
         document = json.loads(reply.content)
         lines = [str(document["msg"])]
         lines += [f"  {problem['path']}: {problem['message']}" for problem in document.get("problems", ())]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         lines = [f"HTTP {reply.status_code}, without a word of ngpu's: is this the admin listener?"]
     return "\n".join(lines)

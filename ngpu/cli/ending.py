@@ -37,3 +37,5 @@ class Ending(click.Group):
         except KeyboardInterrupt:
             click.echo(err=True)  # what is typed next does not begin behind ^C
             raise SystemExit(Exit.INTERRUPTED) from None
+        except UnicodeEncodeError:
+            raise click.UsageError("bytes that are no text in UTF-8 stand where text has to be") from None

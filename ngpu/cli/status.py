@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -77,19 +77,14 @@ def _troubled(node: Mapping[str, Any]) -> bool:
 
 def _screen(found: Mapping[str, Any]) -> str:
     nodes, workspaces = found["nodes"], found["workspaces"]
-    gpus = sum(each["gpus"]["count"] for each in nodes)
-    free = sum(each["gpus"]["free"] for each in nodes if each["gpus"]["count"])
+    queues = sum(bool(each["queued"]) for each in workspaces)
     numbers = {name: sum(each[name] for each in workspaces) for name in ("replicas", "serving", "queued", "in_flight")}
-    draining = sum(each["draining"] for each in nodes)
     tasks = ", ".join(f"{number} {name}" for name, number in found["tasks"].items() if number) or "none"
     lines = [
         ("gateway", f"{found['gateway']}, {'ready' if found['ready'] else 'NOT READY'}"),
-        (
-            "nodes",
-            f"{len(nodes)}, {sum(map(_troubled, nodes))} in trouble, {draining} draining; {free} of {gpus} GPUs free",
-        ),
+        ("nodes", _nodes(nodes)),
         ("replicas", f"{numbers['serving']} of {numbers['replicas']} serve, {numbers['in_flight']} calls in flight"),
-        ("queues", f"{numbers['queued']} tasks wait in {sum(bool(each['queued']) for each in workspaces)} workspaces"),
+        ("queues", f"{numbers['queued']} queued, in {queues} of {len(workspaces)} workspaces"),
         (f"tasks, {found['since']}", tasks + (f" of the last {COUNTED}" if found["more"] else "")),
     ]
     parts = [table(("", ""), lines).removeprefix("\n")]
@@ -97,16 +92,7 @@ def _screen(found: Mapping[str, Any]) -> str:
     if busy:
         parts.append(table(("WORKSPACE", "STATE", "SERVING", "QUEUED", "IN FLIGHT"), map(_row, busy[:10])))
     if found["failures"]:
-        failures = [
-            (
-                each["submitted_at"][11:19],
-                each["workspace_name"] or each["workspace"],
-                each["node"] or "-",
-                each["reason"],
-            )
-            for each in found["failures"]
-        ]
-        parts.append(table(("FAILED", "WORKSPACE", "NODE", ""), failures))
+        parts.append(table(("FAILED", "WORKSPACE", "NODE", ""), map(_failure, found["failures"])))
     parts.append("\n".join(found["trouble"]) or "all is well")
     return "\n\n".join(parts)
 
@@ -114,3 +100,18 @@ def _screen(found: Mapping[str, Any]) -> str:
 def _row(each: Mapping[str, Any]) -> tuple[str, ...]:
     serving = f"{each['serving']} of {each['replicas']}"
     return each["name"] or each["id"], each["state"], serving, str(each["queued"]), str(each["in_flight"])
+
+
+def _nodes(nodes: Sequence[Mapping[str, Any]]) -> str:
+    gpus = sum(each["gpus"]["count"] for each in nodes)
+    counts = {
+        "in trouble": sum(map(_troubled, nodes)),
+        "draining": sum(each["draining"] for each in nodes),
+        f"of {gpus} GPUs free": sum(each["gpus"]["free"] for each in nodes),
+    }
+    return ", ".join([str(len(nodes)), *(f"{count} {what}" for what, count in counts.items() if count)])
+
+
+def _failure(task: Mapping[str, Any]) -> tuple[str, ...]:
+    workspace = task["workspace_name"] or task["workspace"]
+    return task["submitted_at"][11:19], workspace, task["node"] or "-", task["reason"]

@@ -233,7 +233,7 @@ def refusal(reply: Reply) -> ClientError:
 def _parsed(reply: Reply) -> Mapping[str, Any]:
     try:
         told = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise _foreign(reply)

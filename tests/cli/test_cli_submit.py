@@ -79,6 +79,8 @@ def test_what_does_not_come_about(rig: CommandRig, photo: Path, tmp_path: Path) 
     wrong = tmp_path / "token"
     wrong.write_text("wrong\n")
     assert rig.admin("tasks", "--token-file", str(wrong)).code == 4
+    assert rig.admin("cancel", "\udcff").code == 2
+    assert rig.customer("submit", "--app", "\udcff").code == 2
     # a worker is no gateway, and answers no JSON
     no_gateway = rig.admin("tasks", "--admin", rig.worker.url)
     assert no_gateway.code in (3, 4) and "admin listener" in no_gateway.err
