@@ -29,6 +29,7 @@ SECTIONS = {
         "drain": "fleet",
         "undrain": "fleet",
         "logs": "fleet",
+        "events": "events",
         "reload": "reloading",
         "audit": "audit",
     },
