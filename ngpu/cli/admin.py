@@ -12,7 +12,7 @@ import httpx
 from ngpu.cli.exits import Misused, Refused, Unreachable
 from ngpu.client import ClientError
 from ngpu.client.calls import root
-from ngpu.client.sending import unreachable
+from ngpu.client.sending import trust, unreachable
 
 PATIENCE = httpx.Timeout(10.0, connect=3.0)
 """Seconds to wait for a reply, and to connect."""
@@ -32,7 +32,8 @@ class AdminApi:
         except ClientError:
             raise Misused(f"{url!r} is no URL of an admin listener, such as http://127.0.0.1:8081") from None
         # a token does not go through a proxy of the environment
-        self._http = httpx.Client(trust_env=False, timeout=patience, headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(trust_env=False, timeout=patience, headers=headers, **trust(self.url))
 
     def get(self, *path: str, **params: Any) -> dict[str, Any]:
         """What the gateway tells."""

@@ -14,7 +14,7 @@ import yaml
 from command_rig import NODE, CommandRig, command, typed
 from docker_bed import bed_or_skip, docker_bed
 from processes import ROOT, find_free_port
-from redis_server import KEPT, RedisServer, shared
+from redis_server import RedisServer, shared
 
 from ngpu.cli.doctor import machine
 from ngpu.cli.doctor.asking import judged
@@ -110,15 +110,6 @@ def test_a_redis_that_would_lose_tasks(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "appendonly yes" in done.stdout and "maxmemory-policy noeviction" in done.stdout
     assert "set appendfsync everysec" in done.stdout
-
-
-def test_a_redis_that_wants_a_password(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path / "redis", *KEPT, "--requirepass", "geheim").start()
-    try:
-        found = examined(tmp_path, 1, store={"kind": "redis", "url": server.url})
-    finally:
-        server.stop()
-    assert found["Redis"]["level"] == "problem" and "NOAUTH" in found["Redis"]["words"]
 
 
 def test_what_engines_say_is_judged() -> None:

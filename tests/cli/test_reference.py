@@ -76,12 +76,12 @@ def test_a_shell_takes_what_it_is_to_read(shell: str, tmp_path: Path) -> None:
         subprocess.run([*SHELLS[shell], str(script)], check=True, timeout=30)
 
 
-def completed(*words: str, config: str = "") -> list[str]:
-    """What bash offers for the last word."""
+def completed(source: Path, *words: str, config: str = "") -> list[str]:
+    """What bash offers for the last word, once it has read the source."""
     ngpu = Path(sys.executable).parent / "ngpu"
     typed_words = " ".join(f"'{word}'" for word in ("ngpu", *words))
     script = (
-        f'source <("{ngpu}" completion bash); COMP_WORDS=({typed_words}); COMP_CWORD={len(words)}; '
+        f'source "{source}"; COMP_WORDS=({typed_words}); COMP_CWORD={len(words)}; '
         f'_ngpu_completion "{ngpu}"; printf "%s\\n" "${{COMPREPLY[@]}}"'
     )
     done = subprocess.run(
@@ -95,9 +95,10 @@ def completed(*words: str, config: str = "") -> list[str]:
     return done.stdout.split()
 
 
-def test_bash_completes_commands_options_and_what_the_gateway_knows(rig: CommandRig) -> None:
-    assert completed("un") == ["undeploy", "undrain"]
-    assert "--status" in completed("tasks", "--s")
-    assert completed("drain", "0x7", config=rig.config) == [NODE]
-    assert completed("workspaces", "show", "", config=rig.config) == [WORKSPACE, "nobody"]
-    assert completed("drain", "", config="/does/not/exist") == []
+def test_bash_completes_commands_options_and_what_the_gateway_knows(rig: CommandRig, tmp_path: Path) -> None:
+    source = tmp_path / "ngpu.bash"
+    source.write_text(typed("completion", "bash").out)
+    assert completed(source, "un") == ["undeploy", "undrain"]
+    assert completed(source, "drain", "0x7", config=rig.config) == [NODE]
+    assert completed(source, "deploy", "4", config=rig.config) == [WORKSPACE]
+    assert completed(source, "drain", "", config="/does/not/exist") == []
