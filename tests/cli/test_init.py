@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -72,12 +73,15 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(tmp_path: Path) -> Non
     file = tmp_path / "ngpu.yaml"
     file.write_text("mine\n")
     file.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(file, 12, 34)
     refused = typed("init", str(file), "--yes")
     assert refused.code == 1 and "is there already" in refused.err and file.read_text() == "mine\n"
     code, painted = seen("init", str(file), answers="n\n")
     assert code == 1 and "Write over it?" in painted and file.read_text() == "mine\n"
     assert typed("init", str(file), "--yes", "--force").code == 0
     assert yaml.safe_load(file.read_text())["workspaces"] and file.stat().st_mode & 0o777 == 0o600
+    assert os.geteuid() or (file.stat().st_uid, file.stat().st_gid) == (12, 34)
     assert [each.name for each in tmp_path.iterdir()] == ["ngpu.yaml"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,15 @@ def _may_write(file: Path, yes: bool, force: bool) -> None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whole or not at all, with the rights that were there."""
-    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o640  # a Redis' URL may hold a password
+    """Whole or not at all, with the owner and the rights that were there; else those of the folder's group may read."""
+    before = file.stat() if file.exists() else None
+    mode = 0o640 if before is None else stat.S_IMODE(before.st_mode)  # a Redis' URL may hold a password
+    owner = (-1, file.absolute().parent.stat().st_gid) if before is None else (before.st_uid, before.st_gid)
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         _new_file(partial, text, mode, False)
+        with suppress(PermissionError):  # one who is not root keeps it
+            os.chown(partial, *owner)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
