@@ -36,6 +36,7 @@ from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_events import AdminEvents, Telling
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_live import AdminLive, state_of
+from ngpu.http.admin_reload import AdminReload
 from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
@@ -48,6 +49,7 @@ from ngpu.journal import Journal, this_process
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
+from ngpu.processes.reloads import Reloads
 from ngpu.processes.worker import Worker
 from ngpu.pulse import Pulse
 from ngpu.raw.calls import RawCalls
@@ -94,12 +96,19 @@ class Parts:
 
 
 def assemble(
-    loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_log: IO[str], worker: Worker | None = None
+    loaded: Loaded,
+    plugins: Plugins,
+    reactor: Any,
+    token: str,
+    access_log: IO[str],
+    reloads: Reloads,
+    worker: Worker | None = None,
 ) -> Parts:
     """Make everything, start nothing.
 
     :param token: of the admin listener.
     :param access_log: where its lines go.
+    :param reloads: what became of them, and how one is asked for.
     :param worker: this process as one of several.
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
@@ -203,6 +212,7 @@ def assemble(
         *live.routes,
         *AdminSeries(series.own if worker is None else worker.share_series(series), workspaces, reactor).routes,
         *AdminAudit(Auditor(store, roster.lines, reactor)).routes,
+        *AdminReload(reloads).routes,
         *AdminTasks(gateway, backlog, roster.workspaces, reactor).routes,
     ]
     figures: Exposing = Figures(metrics, roster.lines, store)

@@ -117,13 +117,15 @@ class Container:
 class EngineInfo:
     """What an engine says of itself: ``memory`` of its machines in bytes, ``gpus`` where it counts them.
 
-    ``machines`` is how many run its containers; more than one where it chooses among them.
+    ``machines`` is how many run its containers; more than one where it chooses among them. ``runtimes`` are the names
+    of the container runtimes that it knows, ``None`` where it does not tell.
     """
 
     version: str
     memory: int
     gpus: int | None = None
     machines: int = 1
+    runtimes: frozenset[str] | None = None
 
 
 class IContainerEngine(Interface):

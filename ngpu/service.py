@@ -16,6 +16,7 @@ from ngpu.errors import NgpuError
 from ngpu.processes.ending import Ending
 from ngpu.processes.hangup import Hangups
 from ngpu.processes.outline import Checker
+from ngpu.processes.reloads import Reloads
 from ngpu.processes.sockets import Sockets
 from ngpu.processes.worker import Worker
 from ngpu.settings import Settings
@@ -40,6 +41,7 @@ class GatewayService(Service):
     :param checker: looks at the configuration when it is to be read anew.
     :param worker: this process as one of several.
     :param systemd: is told once it serves.
+    :param reloads: what became of them.
     """
 
     log = Logger("ngpu")
@@ -54,6 +56,7 @@ class GatewayService(Service):
         checker: Checker,
         worker: Worker | None,
         systemd: Systemd,
+        reloads: Reloads,
     ) -> None:
         self._parts = parts
         self._settings = settings
@@ -63,7 +66,8 @@ class GatewayService(Service):
         self._checker = checker
         self._worker = worker
         self._systemd = systemd
-        self._hangups = Hangups(reactor, self._reload, systemd)
+        self._generation = reloads.generation
+        self._hangups = Hangups(reactor, self._reload, systemd, reloads.refused)
         self._starting: Deferred[None] | None = None
         self._settling: Deferred[None] | None = None
         self._retiring: Deferred[None] | None = None
@@ -110,7 +114,7 @@ class GatewayService(Service):
         if failure.check(CancelledError) is None:
             self.log.failure("removed workspaces are not settled", failure=failure)
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> str:
         """Become a process with the configuration, and the code, that is there now; connections wait meanwhile."""
         plan, why = await self._checker.plan()
         listen: tuple[str, ...] = ()
@@ -123,14 +127,14 @@ class GatewayService(Service):
             plan, why = None, str(error)
         if plan is None:
             await self._sockets.close(*self._settings.listen, *self._settings.admin.listen)
-            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
-            return
+            return why
         self.log.info("the configuration is read anew: calls end, and new ones wait", journal="reload_begun")
         self._sockets.pause()
         await self._retire(DRAIN)
         await self._sockets.close(*listen)
         self._succeeded = True
-        self._ending.become_successor(self._sockets.descriptors())
+        self._ending.become_successor(self._sockets.descriptors(), self._generation + 1)
+        return ""
 
     def _give_way(self) -> None:
         """Another worker has taken this one's place."""

@@ -25,6 +25,7 @@ from ngpu.processes.ending import Ending
 from ngpu.processes.handed import Handed, Role
 from ngpu.processes.outline import Checker, Outline, Plan, tell_outline
 from ngpu.processes.parent import Parent
+from ngpu.processes.reloads import Reloads
 from ngpu.processes.sockets import Sockets
 from ngpu.processes.worker import Worker
 from ngpu.service import GatewayService
@@ -88,14 +89,16 @@ def service_of(
     # systemd hears the process that it started, and takes nobody else's word
     systemd = Systemd(reactor, environment or {} if handed.role is not Role.WORKER else {})
     ending = Ending(reactor, systemd, pid_file)
-    worker = Worker(handed, reactor) if handed.role is Role.WORKER else None
+    reloads = Reloads(handed.generation, os.getppid() if handed.role is Role.WORKER else os.getpid())
+    worker = Worker(handed, reactor, reloads) if handed.role is Role.WORKER else None
     sockets = Sockets(reactor, handed.sockets, shared=worker is not None)
     if worker is None and outline.processes > 1:
-        return _logged(loaded, Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd))
+        parent = Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd, handed.generation)
+        return _logged(loaded, parent)
     plugins = discover(loaded.settings.plugins.path)
-    parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker)
+    parts = assemble(loaded, plugins, reactor, token, sys.stdout, reloads, worker)
     checker = Checker(path, reactor, out)
-    service = GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd)
+    service = GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd, reloads)
     return _logged(loaded, service, handed.number if worker is not None else 0)
 
 

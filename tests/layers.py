@@ -20,6 +20,7 @@ ROOMS = (
     "plugin",
     "adapter",
     "containers",
+    "examining",
     "placing",
     "policy",
     "sharing",

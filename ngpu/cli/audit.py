@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from ngpu.cli.admin import AdminApi, Failed, admin_command, json_option, show_json
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.exits import Failed
+from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.table import table
 
 STATUSES = ("queued", "running", "finished", "failed", "cancelled", "expired")

@@ -10,7 +10,10 @@ from typing import Any, Protocol, Self
 
 import click
 
-from ngpu.cli.admin import AdminApi, Failed, admin_command, json_option, show_json
+from ngpu.cli import completing
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.exits import Failed
+from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.workspaces import workspace_id
 
 LOOK_EVERY = 0.5
@@ -23,7 +26,7 @@ _watching = (
 
 
 @click.command()
-@click.argument("workspace")
+@click.argument("workspace", shell_complete=completing.workspaces)
 @click.option("--fresh", is_flag=True, help="Ask the registry again what the image's tag means now.")
 @_watching[0]
 @_watching[1]
@@ -40,7 +43,7 @@ def deploy(api: AdminApi, workspace: str, fresh: bool, detach: bool, timeout: fl
 
 
 @click.command()
-@click.argument("workspace")
+@click.argument("workspace", shell_complete=completing.workspaces)
 @_watching[0]
 @_watching[1]
 @json_option

@@ -1,4 +1,4 @@
-"""How a command ends where its output cannot be written: with a sentence and a status, never with a traceback."""
+"""How the ``ngpu`` command ends: with a sentence and a code of `Exit`, never with a traceback for a user's mistake."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from ngpu.cli.exits import Exit
 
-class Commands(click.Group):
-    """The ``ngpu`` command. A pipe that nobody reads any more, or a full disk, ends it with 1."""
+
+class Ending(click.Group):
+    """A pipe that nobody reads any more, or a full disk, ends it with 1, Ctrl-C with 130."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """See `click.Group.main`."""
@@ -26,4 +28,14 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if not isinstance(error, BrokenPipeError):
                 print(f"Error: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
-            raise SystemExit(1) from None
+            raise SystemExit(Exit.PROBLEM) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See `click.Group.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)  # what is typed next does not begin behind ^C
+            raise SystemExit(Exit.INTERRUPTED) from None
+        except UnicodeEncodeError:
+            raise click.UsageError("bytes that are no text in UTF-8 stand where text has to be") from None

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from ngpu.cli.admin import AdminApi, admin_command, json_option, show_json
+from ngpu.cli import completing
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
+from ngpu.cli.watching import show, watch_options
 
 _HEAD = ("NODE", "HOST", "ENGINE", "STATE", "GPUS", "FREE", "COPIES", "LABELS", "")
 
 
 @click.command()
+@watch_options
 @json_option
 @admin_command
-def nodes(api: AdminApi, as_json: bool) -> None:
+def nodes(api: AdminApi, as_json: bool, watch: float | None) -> None:
     """List the nodes: whether their engines answer, their GPUs, and how many copies they hold."""
-    document = api.get("nodes")
-    if as_json:
-        show_json(document["nodes"])
-    elif document["nodes"]:
-        click.echo(table(_HEAD, map(_row, document["nodes"])))
-    else:
-        click.echo("no nodes are configured")
+    show(lambda: api.get("nodes")["nodes"], _listed, as_json, watch)
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @admin_command
 def drain(api: AdminApi, node: str) -> None:
     """Place nothing more on NODE (its address), and move what is there elsewhere.
@@ -40,7 +38,7 @@ def drain(api: AdminApi, node: str) -> None:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @admin_command
 def undrain(api: AdminApi, node: str) -> None:
     """Let NODE (its address) have copies again."""
@@ -57,6 +55,10 @@ def logs(api: AdminApi, replica: str, follow: bool, tail: int) -> None:
     for piece in api.stream("logs", replica=replica, tail=tail, follow=int(follow)):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def _listed(found: Sequence[Mapping[str, Any]]) -> str:
+    return table(_HEAD, map(_row, found)) if found else "no nodes are configured"
 
 
 def _row(node: Mapping[str, Any]) -> tuple[str, ...]:

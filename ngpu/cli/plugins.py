@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ngpu.authoring import Refused, write_plugin
+from ngpu.cli.exits import Exit
 from ngpu.cli.table import table
 from ngpu.discovery import Plugins, discover
 from ngpu.errors import ConfigError
@@ -40,7 +41,7 @@ def plugins(context: click.Context, path: Path | None, as_json: bool) -> None:
         found = discover(_folders(path) if path is not None else ())
     except ConfigError as error:
         click.echo(str(error), err=True)
-        raise SystemExit(ConfigError.exit_status) from None
+        raise SystemExit(Exit.USAGE) from None
     origins = Origins()
     listed = [(factory, origins.of(found.files[key])) for key, factory in _in_order(found)]
     click.echo(json.dumps([_described(*each) for each in listed], indent=2) if as_json else _tables(listed))

@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from ngpu.cli.admin import AdminApi, admin_command, json_option, show_json
+from ngpu.cli import completing
+from ngpu.cli.admin import AdminApi
+from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
+from ngpu.cli.watching import show, watch_options
 
 _HEAD = ("ID", "NAME", "FROM", "STATE", "WANTED", "RUNNING", "SERVING", "QUEUED", "IN FLIGHT", "")
 _COPIES = ("REPLICA", "NODE", "STATE", "HEALTH", "IN FLIGHT", "")
 
 
 @click.group(invoke_without_command=True)
+@watch_options
 @json_option
 @admin_command
-def workspaces(api: AdminApi, as_json: bool) -> None:
+def workspaces(api: AdminApi, as_json: bool, watch: float | None) -> None:
     """List the workspaces: how many replicas they want and have, and what waits."""
-    listed = api.get("workspaces")["workspaces"]
-    if as_json:
-        show_json(listed)
-    elif listed:
-        click.echo(table(_HEAD, map(_row, listed)))
-    else:
-        click.echo("there are no workspaces")
+    show(lambda: api.get("workspaces")["workspaces"], listed, as_json, watch)
 
 
-@workspaces.command()
-@click.argument("workspace")
+@workspaces.command("show")
+@click.argument("workspace", shell_complete=completing.workspaces)
+@watch_options
 @json_option
 @admin_command
-def show(api: AdminApi, workspace: str, as_json: bool) -> None:
+def show_one(api: AdminApi, workspace: str, as_json: bool, watch: float | None) -> None:
     """Show WORKSPACE (its id, or its name): its replicas, where they are, and what keeps others from being placed."""
-    found = api.get("workspaces", workspace_id(api, workspace))["workspace"]
-    if as_json:
-        show_json(found)
-        return
-    click.echo(table(_HEAD, [_row(found)]))
-    if found["copies"]:
-        click.echo("\n" + table(_COPIES, map(_copy, found["copies"])))
-    for refusal in found["unplaced"]:
-        click.echo(f"no place on {refusal['address']}: {refusal['reason']}")
+    wanted = workspace_id(api, workspace)
+    show(lambda: api.get("workspaces", wanted)["workspace"], _whole, as_json, watch)
 
 
 @workspaces.command()
@@ -65,7 +57,7 @@ def replace(api: AdminApi, file: Path) -> None:
 
 
 @workspaces.command()
-@click.argument("workspace")
+@click.argument("workspace", shell_complete=completing.workspaces)
 @click.confirmation_option(
     "-y", "--yes", prompt="Its replicas are drained and removed, and its queued tasks end. Go on?"
 )
@@ -77,9 +69,9 @@ def delete(api: AdminApi, workspace: str) -> None:
 
 def workspace_id(api: AdminApi, wanted: str) -> str:
     """The id of the workspace that has this id, or else of the only one that has this name."""
-    listed = api.get("workspaces")["workspaces"]
-    named = [each["id"] for each in listed if each["name"] == wanted]
-    if any(each["id"] == wanted for each in listed) or not named:
+    known = api.get("workspaces")["workspaces"]
+    named = [each["id"] for each in known if each["name"] == wanted]
+    if any(each["id"] == wanted for each in known) or not named:
         return wanted  # the gateway says so where there is none
     if len(named) > 1:
         raise click.ClickException(
@@ -96,6 +88,18 @@ def _block(file: Path) -> dict[str, Any]:
     if not isinstance(block, dict):
         raise click.ClickException(f"{file} must hold one workspace: a mapping that begins with id: …")
     return block
+
+
+def listed(found: Sequence[Mapping[str, Any]]) -> str:
+    """A table of workspaces."""
+    return table(_HEAD, map(_row, found)) if found else "there are no workspaces"
+
+
+def _whole(found: Mapping[str, Any]) -> str:
+    parts = [table(_HEAD, [_row(found)])]
+    if found["copies"]:
+        parts.append("\n" + table(_COPIES, map(_copy, found["copies"])))
+    return "\n".join([*parts, *(f"no place on {each['address']}: {each['reason']}" for each in found["unplaced"])])
 
 
 def _row(workspace: Mapping[str, Any]) -> tuple[str, ...]:

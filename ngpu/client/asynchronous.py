@@ -13,7 +13,7 @@ import httpx
 
 from ngpu.client import calls
 from ngpu.client.calls import Call, Choices, Reply, Submission
-from ngpu.client.sending import Sending, again_after, lasting, unreachable
+from ngpu.client.sending import Sending, again_after, lasting, trust, unreachable
 from ngpu.client.values import NodeStatus, Refused, StillRunning, Task, Unreachable
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class AsyncClient:
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 30.0, retries: int = 2, **options: Any) -> None:
         self._sending = Sending(calls.root(url), timeout, retries)
-        self._http = httpx.AsyncClient(headers=calls.credentials(key), **options)
+        self._http = httpx.AsyncClient(headers=calls.credentials(key), **{**trust(self._sending.root), **options})
 
     async def __aenter__(self) -> Self:
         return self

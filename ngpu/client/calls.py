@@ -171,8 +171,12 @@ def root(url: str) -> str:
 
     :raises ClientError: it is none.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        right = False
+    if not right or not url.isascii() or not url.isprintable() or set(url) & set(" ?#"):
         raise ClientError(f"the gateway's URL must be such as http://127.0.0.1:8080, not {url!r}")
     return url.rstrip("/")
 
@@ -229,7 +233,7 @@ def refusal(reply: Reply) -> ClientError:
 def _parsed(reply: Reply) -> Mapping[str, Any]:
     try:
         told = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise _foreign(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -41,6 +42,11 @@ class Sending(NamedTuple):
     def raw(self, path: str, port: int | None) -> str:
         """The URL of a worker's path."""
         return self.root + raw_path(path, port)
+
+
+def trust(root: str) -> dict[str, Any]:
+    """Options of httpx's clients: over plain HTTP no authorities are loaded, which takes longer than most calls."""
+    return {} if root.startswith("https") else {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
 
 
 def again_after(call: Call[Any], retries: int) -> Iterator[float | None]:

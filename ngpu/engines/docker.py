@@ -49,7 +49,8 @@ class DockerEngine:
     async def info(self) -> EngineInfo:
         """See `IContainerEngine.info`."""
         said = mapping(await self._daemon.ask(lambda client: mapping(client.info())))
-        return EngineInfo(str(said.get("ServerVersion", "")), whole(said, "MemTotal", 0))
+        runtimes = frozenset(mapping(said["Runtimes"])) if said.get("Runtimes") else None
+        return EngineInfo(str(said.get("ServerVersion", "")), whole(said, "MemTotal", 0), runtimes=runtimes)
 
     async def containers(self, fleet: str) -> Sequence[Container]:
         """See `IContainerEngine.containers`."""

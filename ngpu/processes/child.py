@@ -93,8 +93,10 @@ class Child(ProcessProtocol):
         prefix = f"[{number}] ".encode() if number else b""
         self._lines = {_STDOUT: Lines(prefix, out[0], self.last), _STDERR: Lines(prefix, out[1], self.last)}
 
-    def start(self, command: Sequence[str], role: Role, sockets: Mapping[str, int], text: str) -> None:
-        """Start it, with listening sockets and a configuration's text."""
+    def start(
+        self, command: Sequence[str], role: Role, sockets: Mapping[str, int], text: str, generation: int = 0
+    ) -> None:
+        """Start it, with listening sockets and a configuration's text; see `Handed` for the generation."""
         mine, its = socket.socketpair()
         with its, tempfile.TemporaryFile() as configuration, open("/dev/null", "rb") as nothing:
             configuration.write(text.encode())
@@ -105,6 +107,7 @@ class Child(ProcessProtocol):
                 self.number,
                 _CHANNEL,
                 _CONFIGURATION,
+                generation,
             )
             descriptors: dict[int, Any] = {0: nothing.fileno(), _STDOUT: "r", _STDERR: "r"}
             descriptors |= {_CHANNEL: its.fileno(), _CONFIGURATION: configuration.fileno()}

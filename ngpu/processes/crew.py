@@ -25,16 +25,23 @@ FIGURES_WITHIN = 3.0
 STOPPED_WITHIN = 40.0
 """Seconds that workers have to end in after SIGTERM, which is longer than they take to let calls end."""
 
+REFUSED = "refused: "
+"""What workers are told when a reload has changed nothing, before why."""
+
 
 class Crew:
     """Starts, watches, replaces and stops workers.
 
     :param out: where what they print goes: standard output and standard error.
+    :ivar generation: of the workers that serve: how many reloads have taken effect.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, path: Path, sockets: Sockets, reactor: Any, out: tuple[IO[bytes], IO[bytes]]) -> None:
+    def __init__(
+        self, path: Path, sockets: Sockets, reactor: Any, out: tuple[IO[bytes], IO[bytes]], generation: int = 0
+    ) -> None:
+        self.generation = generation
         self._path = path
         self._sockets = sockets
         self._reactor = reactor
@@ -61,9 +68,10 @@ class Crew:
         :returns: 0; or the status of one that has ended before it was ready: then all is as before.
         """
         fresh: dict[int, Child] = {}
+        generation = self.generation + 1 if self._places else self.generation
         for numbers in (range(1, 2), range(2, plan.outline.processes + 1)):
             for number in numbers:
-                fresh[number] = self._start(number, plan)
+                fresh[number] = self._start(number, plan, generation)
             for child in tuple(fresh.values()):
                 await child.ready
             failed = [child for child in fresh.values() if not child.is_ready or child.ended.called]
@@ -72,6 +80,7 @@ class Crew:
                     child.signal(signal.SIGTERM)
                 return await failed[0].ended or 1 if failed else 1
         before, self._places, self._plan = self._places, fresh, plan
+        self.generation = generation
         self._backoffs = {number: Backoff() for number in fresh}
         for pending in self._pending.values():
             pending.cancel()
@@ -120,14 +129,19 @@ class Crew:
         found = [text for fine, text in answers if fine and text is not None]
         return found if which else [*found, generate_latest(self._registry).decode()]
 
-    def _start(self, number: int, plan: Plan) -> Child:
+    def refused(self, why: str) -> None:
+        """A reload has changed nothing."""
+        for child in self._places.values():
+            child.channel.tell(REFUSED + why)
+
+    def _start(self, number: int, plan: Plan, generation: int) -> Child:
         child = Child(number, self._reactor, self._out, self.figures)
         descriptors: Mapping[str, int] = {
             description: descriptor
             for description, descriptor in self._sockets.descriptors().items()
             if description in plan.outline.listen
         }
-        child.start(command(self._path), Role.WORKER, descriptors, plan.text)
+        child.start(command(self._path), Role.WORKER, descriptors, plan.text, generation)
         self._all.add(child)
         child.ended.addCallback(self._over, child)
         self.log.info("worker {number} is process {pid}", number=number, pid=child.pid)
@@ -160,7 +174,7 @@ class Crew:
     def _replace(self, number: int) -> None:
         del self._pending[number]
         assert self._plan is not None
-        child = self._places[number] = self._start(number, self._plan)
+        child = self._places[number] = self._start(number, self._plan, self.generation)
         child.ended.addCallback(self._died, number, child)
 
     def _kill(self) -> None:

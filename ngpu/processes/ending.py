@@ -47,10 +47,14 @@ class Ending:
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, status)
         self._reactor.stop()
 
-    def become_successor(self, sockets: Mapping[str, int]) -> None:
-        """Once everything is stopped, run the same command anew, in this very process, with these listening sockets."""
+    def become_successor(self, sockets: Mapping[str, int], generation: int) -> None:
+        """Once everything is stopped, run the same command anew, in this very process, with these listening sockets.
+
+        :param generation: which one it is.
+        """
         self._systemd.handed_over()
-        handed = Handed(Role.SUCCESSOR, {description: os.dup(each) for description, each in sockets.items()})
+        kept = {description: os.dup(each) for description, each in sockets.items()}
+        handed = Handed(Role.SUCCESSOR, kept, generation=generation)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed)
         self._reactor.stop()
 

@@ -33,6 +33,7 @@ class Handed:
     :ivar number: which of the workers it is, from 1.
     :ivar channel: file descriptor that leads to the parent; -1: none.
     :ivar configuration: file descriptor of a file with the configuration's text; -1: it reads the file itself.
+    :ivar generation: how many reloads have taken effect before.
     """
 
     role: Role = Role.FIRST
@@ -40,6 +41,7 @@ class Handed:
     number: int = 0
     channel: int = -1
     configuration: int = -1
+    generation: int = 0
 
     def environment(self) -> dict[str, str]:
         """The environment of a process that is to be handed this."""
@@ -49,6 +51,7 @@ class Handed:
             "number": self.number,
             "channel": self.channel,
             "configuration": self.configuration,
+            "generation": self.generation,
         }
         return {**os.environ, VARIABLE: json.dumps(words)}
 

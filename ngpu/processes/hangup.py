@@ -22,20 +22,27 @@ class Hangups:
     A terminal that was closed sends the same signal; then the process is to end.
 
     :param reactor: the one that runs.
+    :param reload: gives why nothing was changed, "" where it was.
     :param systemd: is told of it.
+    :param refused: is told why nothing was changed.
     """
 
     log = Logger("ngpu")
 
     def __init__(
-        self, reactor: Any, reload: Callable[[], Coroutine[Deferred[Any], Any, None]], systemd: Systemd
+        self,
+        reactor: Any,
+        reload: Callable[[], Coroutine[Deferred[Any], Any, str]],
+        systemd: Systemd,
+        refused: Callable[[str], None],
     ) -> None:
         self._reactor = reactor
         self._systemd = systemd
         self._reload = reload
+        self._refused = refused
         self._due = False
         self._ready = False
-        self._reloading: Deferred[None] | None = None
+        self._reloading: Deferred[str | None] | None = None
         self._terminal = os.isatty(_STDIN)
 
     def install(self) -> None:
@@ -64,13 +71,21 @@ class Hangups:
         if self._due and self._ready and self._reloading is None:
             self._due = False
             self._systemd.reloading()
-            self._reloading = reloading = Deferred.fromCoroutine(self._reload())
-            reloading.addErrback(self._failed)
+            reloading: Deferred[Any] = Deferred.fromCoroutine(self._reload())
+            self._reloading = reloading
+            reloading.addCallbacks(self._done, self._failed)
             reloading.addBoth(self._over)
+
+    def _done(self, why: str) -> None:
+        if why:
+            # whoever found it has printed the rest
+            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why.partition("\n")[0])
+            self._refused(why)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:
             self.log.failure("the reload failed; everything stays as it was", failure=failure, journal="reload_refused")
+            self._refused("the reload failed, which the log tells more of")
 
     def _over(self, _: object) -> None:
         self._reloading = None

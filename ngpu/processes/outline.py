@@ -64,7 +64,7 @@ class Checker:
         except SettingsError as error:
             self._out[1].write(f"{error}\n".encode())
             self._out[1].flush()
-            return None, "the configuration cannot be read"
+            return None, str(error)
         told: list[str] = []
         child = _Check(0, self._reactor, self._out, told)
         child.start(command(self._path), Role.CHECK, {}, text)
@@ -75,7 +75,8 @@ class Checker:
             if late.active():
                 late.cancel()
         if status or not told:
-            return None, f"the configuration cannot be used: the check {how(status)}"
+            said = "".join(f"\n{line}" for line in child.last)
+            return None, f"the configuration cannot be used: the check {how(status)}{said}"
         words = json.loads(told[-1])
         return Plan(text, Outline(tuple(words["public"]), tuple(words["admin"]), words["processes"])), ""
 

@@ -46,6 +46,7 @@ class Parent(Service):
 
     :param plan: the configuration to begin with.
     :param systemd: is told once all workers serve.
+    :param generation: of the workers that it begins with.
     """
 
     log = Logger("ngpu")
@@ -59,15 +60,16 @@ class Parent(Service):
         out: tuple[IO[bytes], IO[bytes]],
         ending: Ending,
         systemd: Systemd,
+        generation: int,
     ) -> None:
         self._plan = plan
         self._sockets = sockets
         self._ending = ending
         self._systemd = systemd
-        self._crew = Crew(path, sockets, reactor, out)
+        self._crew = Crew(path, sockets, reactor, out, generation)
         self._journal = Journal(this_process(), reactor, _ToWorkers(self._crew))
         self._checker = Checker(path, reactor, out)
-        self._hangups = Hangups(reactor, self._reload, systemd)
+        self._hangups = Hangups(reactor, self._reload, systemd, self._crew.refused)
         self._starting: Deferred[None] | None = None
         self._succeeded = False
 
@@ -92,11 +94,10 @@ class Parent(Service):
         self._systemd.ready()
         self._hangups.ready()
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> str:
         plan, why = await self._checker.plan()
         if plan is None:
-            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
-            return
+            return why
         new = [each for each in plan.outline.listen if each not in self._sockets]
         kept = self._plan.outline.listen
         try:
@@ -104,23 +105,21 @@ class Parent(Service):
                 await self._sockets.hold(description)
         except NgpuError as error:
             await self._sockets.close(*kept)
-            self.log.error("nothing was changed: {why}", journal="reload_refused", why=str(error))
-            return
+            return str(error)
         if plan.outline.processes == 1:
             await self._crew.retire(RETIRED_WITHIN)
             await self._sockets.close(*plan.outline.listen)
             self._succeeded = True
-            self._ending.become_successor(self._sockets.descriptors())
-            return
+            self._ending.become_successor(self._sockets.descriptors(), self._crew.generation + 1)
+            return ""
         status = await self._crew.put(plan)
         if status:
             await self._sockets.close(*kept)
-            why = "a worker could not start with the new configuration"
-            self.log.error("nothing was changed: {why}", journal="reload_refused", why=why)
-            return
+            return "a worker could not start with the new configuration"
         self._plan = plan
         await self._sockets.close(*plan.outline.listen)
         self.log.info("reloaded: {count} workers serve", journal="reload_done", count=plan.outline.processes)
+        return ""
 
     def stopService(self) -> Deferred[None]:
         """End the workers, and then this process."""

@@ -14,8 +14,10 @@ from twisted.logger import Logger
 from ngpu.figures import Exposing
 from ngpu.journal import EVENTS, Journal
 from ngpu.processes.channel import Channel, open_channel
+from ngpu.processes.crew import REFUSED
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
+from ngpu.processes.reloads import Reloads
 from ngpu.series import Rows, Series
 from ngpu.series import together as all_together
 
@@ -29,12 +31,14 @@ _SERIES = "series:"
 class Worker:
     """Its end of the channel.
 
+    :param reloads: hears what became of them.
     :ivar number: which of the workers it is, from 1.
     """
 
     log = Logger("ngpu")
 
-    def __init__(self, handed: Handed, reactor: Any) -> None:
+    def __init__(self, handed: Handed, reactor: Any, reloads: Reloads) -> None:
+        self._reloads = reloads
         self.number = handed.number
         self._descriptor = handed.channel
         self._reactor = reactor
@@ -103,6 +107,8 @@ class Worker:
             self._retire()
         elif word.startswith(EVENTS + " ") and self._journal is not None:
             self._journal.pass_on(word.partition(" ")[2])
+        elif word.startswith(REFUSED):
+            self._reloads.refused(word.removeprefix(REFUSED))
 
     def _orphaned(self) -> None:
         if self._reactor.running:

@@ -17,6 +17,7 @@ from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_events import AdminEvents
 from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_live import AdminLive
+from ngpu.http.admin_reload import AdminReload
 from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
@@ -56,6 +57,7 @@ def test_every_call_that_is_served_is_described_and_no_other(described: Describe
         AdminEvents(nothing, nothing),
         AdminLive(nothing, Journal("", nothing, Alone.news), nothing, nothing),
         AdminSeries(nothing, nothing, nothing),
+        AdminReload(nothing),
     )
     routes = [route for part in parts for route in part.routes]
     served = {(method, API + address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from ngpu.model import Priority, Task, TaskStatus, node_key
+from ngpu.model import Placement, Priority, Task, TaskStatus, node_key
 from ngpu.stores.record import (
     outcome_json,
     outcome_of,
@@ -88,3 +88,8 @@ def moment_of(digits: str) -> float:
 
 def _moment(moment: float | None) -> str:
     return "" if moment is None else repr(moment)
+
+
+def node_of(placement: Placement) -> str:
+    """What tasks of a node are found by."""
+    return search_key(node_key(placement.node_address))

@@ -16,10 +16,11 @@ from zope.interface import implementer
 
 from ngpu.changing import changed
 from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.examining import IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
+from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus
 from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.record import outcome_json, placement_json, search_key
 from ngpu.stores.redis import adding, gone, listing, reads, writes
@@ -30,9 +31,10 @@ from ngpu.stores.redis.customers import Customers
 from ngpu.stores.redis.desk import Desk, Redo
 from ngpu.stores.redis.documents import RedisDocuments
 from ngpu.stores.redis.endpoint import endpoint_of
+from ngpu.stores.redis.examining import examine
 from ngpu.stores.redis.greeting import Unfit, greet
 from ngpu.stores.redis.link import Link, reason_of
-from ngpu.stores.redis.records import addition, task_of
+from ngpu.stores.redis.records import addition, node_of, task_of
 from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.sharing import Sharing
 from ngpu.storing import IStore
@@ -63,7 +65,7 @@ class RedisOptions:
     lease: float = 10.0
 
 
-@implementer(IStore)
+@implementer(IStore, IExaminable)
 class RedisTaskStore(Customers):
     """Task records in a Redis that several gateways share, each with an instance of its own.
 
@@ -82,6 +84,7 @@ class RedisTaskStore(Customers):
         super().__init__(Desk(self._asking, self._links, reactor, options.timeout), options.prefix)
         self.documents = RedisDocuments(self._desk, options.prefix)
         self.led_documents = RedisDocuments(self._desk, options.prefix, led=True)
+        self.examine = partial(examine, endpoint, address, options.prefix, reactor, options.timeout)
         self._sharing = sharing = Sharing(
             self._ask, self._desk, endpoint, greeting, links[0], options.prefix, reactor, options.timeout, options.lease
         )
@@ -182,13 +185,13 @@ class RedisTaskStore(Customers):
             task = task_of(answer)
             return writes.REQUEUE, (task.id, task.attempt, placement_json(Placement()))
 
-        values = (workspace, placement_json(placement), _node(placement), repr(now))
+        values = (workspace, placement_json(placement), node_of(placement), repr(now))
         answer = await self._desk.write(writes.CLAIM, *values, undo=undo)
         return task_of(answer) if answer else None
 
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See ``ITaskStore.reattempt``."""
-        values = (task_id, attempt, placement_json(placement), _node(placement))
+        values = (task_id, attempt, placement_json(placement), node_of(placement))
         fence: Any = await self._desk.write(
             writes.REATTEMPT, *values, undo=lambda answer: (writes.REVERT, (task_id, answer))
         )
@@ -292,7 +295,3 @@ class RedisTaskStore(Customers):
         await self.news.stop()
         for link in self._links:
             await link.stop()
-
-
-def _node(placement: Placement) -> str:
-    return search_key(node_key(placement.node_address))

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ngpu.errors import StoreUnavailable
+from ngpu.examining import Finding, IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
@@ -17,6 +18,7 @@ from ngpu.model import CHUNK, Body, BytesBody, Outcome, Placement, Task, TaskSta
 from ngpu.sharing import Alone
 from ngpu.stores import cursor
 from ngpu.stores.bodies import StoredBody, pieces_of
+from ngpu.stores.folder import examine_folder
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.customers import Customers
 from ngpu.stores.sqlite.schema import REQUEST
@@ -26,7 +28,7 @@ from ngpu.storing import IStore
 log = Logger()
 
 
-@implementer(IStore)
+@implementer(IStore, IExaminable)
 class SqliteTaskStore(Customers, Alone):
     """Task records in one SQLite file, for one gateway at a time.
 
@@ -37,6 +39,10 @@ class SqliteTaskStore(Customers, Alone):
     """
 
     _taken_over = False  # what an earlier process ran; nobody else runs anything
+
+    async def examine(self) -> Sequence[Finding]:
+        """See ``IExaminable.examine``."""
+        return list(examine_folder(self._path.parent))
 
     async def add(
         self,
