@@ -13,6 +13,7 @@ from ngpu.archives.opening import Archives
 from ngpu.audit import Auditor
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
+from ngpu.certificates import Certificates
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import Desk, make_desk
 from ngpu.direct import DirectCalls
@@ -92,13 +93,20 @@ class Parts:
 
 
 def assemble(
-    loaded: Loaded, plugins: Plugins, reactor: Any, token: str, access_log: IO[str], worker: Worker | None = None
+    loaded: Loaded,
+    plugins: Plugins,
+    reactor: Any,
+    token: str,
+    access_log: IO[str],
+    worker: Worker | None,
+    certificates: Certificates,
 ) -> Parts:
     """Make everything, start nothing.
 
     :param token: of the admin listener.
     :param access_log: where its lines go.
     :param worker: this process as one of several.
+    :param certificates: of the listeners.
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
@@ -109,6 +117,7 @@ def assemble(
     process = 0 if worker is None else worker.number
     metrics = Metrics(roster.labels, process)
     metrics.tracing = tracing_of(loaded, reactor)
+    metrics.add_source(lambda: metrics.show_certificates(certificates.standings()))
     for workspace in settings.workspaces:
         roster.put(workspace, _policy(plugins, context, workspace))
     connections = Connections(reactor)

@@ -178,6 +178,7 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         parts = self._parts
         self._hangups.stop()
+        self._sockets.certificates.stop()
         for pending in (self._starting, self._settling, self._retiring):
             if pending is not None:
                 pending.cancel()

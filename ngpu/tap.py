@@ -79,7 +79,7 @@ def service_of(
         tell_outline(handed, outline)
         raise SystemExit
     if handed.role is not Role.WORKER:
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *loaded.outdated):
             print(warning, file=sys.stderr)
     token = admin_token(loaded)  # before there are workers, so that there is one
     out = (sys.stdout.buffer, sys.stderr.buffer)
@@ -91,7 +91,7 @@ def service_of(
     if worker is None and outline.processes > 1:
         return _logged(loaded, Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd))
     plugins = discover(loaded.settings.plugins.path)
-    parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker)
+    parts = assemble(loaded, plugins, reactor, token, sys.stdout, worker, sockets.certificates)
     checker = Checker(path, reactor, out)
     service = GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd)
     return _logged(loaded, service, handed.number if worker is not None else 0)

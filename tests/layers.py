@@ -34,6 +34,7 @@ ROOMS = (
     "addresses",
     "egress",
     "lookup",
+    "certificates",
     "settings",
     "options",
     "selection",
