@@ -235,9 +235,19 @@ def assemble(
         series,
         metrics.tracing,
         ListenerSite(
-            public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
+            public,
+            reactor,
+            limits,
+            AccessLog("public", access_log, metrics, cloud.path_without_ids, process),
+            settings.http2,
         ),
-        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids, process)),
+        ListenerSite(
+            admin,
+            reactor,
+            limits,
+            AccessLog("admin", access_log, metrics, path_without_ids, process),
+            settings.http2,
+        ),
     )
 
 

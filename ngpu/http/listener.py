@@ -7,14 +7,16 @@ from twisted.web.resource import IResource
 
 from ngpu.http.access_log import AccessLog
 from ngpu.http.server import Limits, NgpuRequest, Site
-from ngpu.http.server.channel import Channel
+from ngpu.http.server.connection import Connection
 
 
 class ListenerSite(Site):
     """Writes a line for each request, and for what is no request."""
 
-    def __init__(self, resource: IResource, clock: IReactorTime, limits: Limits, access_log: AccessLog) -> None:
-        super().__init__(resource, clock, limits)
+    def __init__(
+        self, resource: IResource, clock: IReactorTime, limits: Limits, access_log: AccessLog, http2: bool
+    ) -> None:
+        super().__init__(resource, clock, limits, http2=http2)
         self._access_log = access_log
         self._flushing: IDelayedCall | None = None
 
@@ -36,7 +38,7 @@ class ListenerSite(Site):
         self._flushing = None
         self._access_log.flush()
 
-    def remove(self, channel: Channel) -> None:
+    def remove(self, channel: Connection) -> None:
         """A connection is over; with the last of them nothing is left to be flushed later."""
         super().remove(channel)
         if not self.connections and self._flushing is not None:
