@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from h2 import events
@@ -12,7 +13,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 
 from ngpu.http.server.h2.floods import Floods, Kind
-from ngpu.http.server.h2.frames import CONNECTION
+from ngpu.http.server.h2.frames import CONNECTION, UNREAD
 from ngpu.http.server.h2.head import Malformed, check_trailers, head_of
 from ngpu.http.server.h2.stream import Stream
 from ngpu.http.server.refusal import Refused
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 _MOST_STREAMS = 100_000
 """Requests after which the client is asked to connect anew."""
+
+
+@dataclass
+class _Lingering:
+    """A body of which nothing is taken any more: until when it may come, and how many bytes more."""
+
+    until: float
+    left: int
 
 
 class Inbox:
@@ -36,7 +45,7 @@ class Inbox:
         self.streams: dict[int, Stream] = {}
         self.new: deque[Stream] = deque()
         self.closed_to_new = False
-        self._lingering: dict[int, float] = {}
+        self._lingering: dict[int, _Lingering] = {}
         self.floods = Floods(channel.clock.seconds())
         self._channel = channel
         self._frames = channel.frames
@@ -93,6 +102,8 @@ class Inbox:
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             stream.take_body(event.data, size)
+        elif size and event.stream_ended is None:
+            self._drop_data(event.stream_id, size)
 
     def _trailers(self, event: events.TrailersReceived) -> None:
         fields: Any = event.headers
@@ -140,18 +151,27 @@ class Inbox:
         self.floods.count(kind, self._channel.clock.seconds())
 
     def linger(self, number: int) -> None:
-        """The reply is sent before the client has sent its body, of which nothing is taken any more.
+        """The reply is sent before the client has sent its body: what still comes is dropped.
 
-        RFC 9113 §8.1 has us say so with a RST_STREAM; but a client that finds it beside the reply may miss the reply (curl
-        7.88 does), so that it gets a while to give up by itself.
+        RFC 9113 §8.1 has us say so with a RST_STREAM; but some clients miss a reply that comes just before one, or wait
+        on after it (curl 7.88 does either), so that they get the while that they have in HTTP/1.1.
         """
-        self._lingering[number] = self._channel.clock.seconds() + self._channel.limits.linger_time
+        limits = self._channel.limits
+        until = self._channel.clock.seconds() + limits.linger_time
+        self._lingering[number] = _Lingering(until, limits.linger_size - UNREAD)
+        self._frames.increment_flow_control_window(UNREAD, number)
+
+    def _drop_data(self, number: int, size: int) -> None:
+        lingering = self._lingering.get(number)
+        if lingering is not None and lingering.left >= size:
+            lingering.left -= size
+            self._frames.increment_flow_control_window(size, number)
 
     def check(self, now: float) -> None:
         """Act on the times that have run out."""
         while self._lingering:
-            number, until = next(iter(self._lingering.items()))
-            if until > now:
+            number, lingering = next(iter(self._lingering.items()))
+            if lingering.until > now:
                 break
             del self._lingering[number]
             self._frames.reset_stream(number, ErrorCodes.NO_ERROR)
