@@ -20,7 +20,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame
+from hyperframe.frame import Frame, GoAwayFrame
 
 WITHIN = 10.0
 Fields = Sequence[tuple[bytes, bytes]]
@@ -76,6 +76,7 @@ class H2Client:
         self.replies: dict[int, Replied] = {}
         self.going: ConnectionTerminated | None = None
         self.closed = False
+        self.came = bytearray()
         self.frames.initiate_connection()
         self.flush()
 
@@ -107,14 +108,15 @@ class H2Client:
 
     def send(self, number: int, data: bytes, ended: bool = False) -> None:
         """Send some of a body as its window opens."""
-        while data:
+        left = memoryview(data)
+        while left:
             room = min(self.frames.local_flow_control_window(number), self.frames.max_outbound_frame_size)
             if room <= 0:
                 self.flush()
                 self.more()
                 continue
-            self.frames.send_data(number, data[:room], end_stream=ended and len(data) <= room)
-            data = data[room:]
+            self.frames.send_data(number, left[:room], end_stream=ended and len(left) <= room)
+            left = left[room:]
         self.flush()
 
     def window(self, number: int) -> int:
@@ -130,6 +132,8 @@ class H2Client:
         if not data:
             self.closed = True
             return []
+        if len(self.came) < 1_000_000:
+            self.came += data
         try:
             events = self.frames.receive_data(data)
         except ProtocolError:
@@ -178,6 +182,12 @@ class H2Client:
         return reply
 
     def end(self) -> int | None:
-        """How the other end closes: the code of its GOAWAY."""
+        """How the other end closes: the code of its last GOAWAY, whatever h2 thinks of what came before."""
         self.until(lambda: self.closed)
-        return None if self.going is None else int(self.going.error_code or 0)
+        code, data = None, memoryview(bytes(self.came))
+        while len(data) >= 9:
+            frame, length = Frame.parse_frame_header(data[:9])
+            frame.parse_body(data[9 : 9 + length])
+            data = data[9 + length :]
+            code = frame.error_code if isinstance(frame, GoAwayFrame) else code
+        return code
