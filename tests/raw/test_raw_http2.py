@@ -100,6 +100,7 @@ def test_events_come_one_by_one_and_a_reset_ends_the_call_and_nothing_else(serve
         assert time.monotonic() - began < 1.0
         theirs.send(chunk(b"last") + b"0\r\n\r\n")
         assert client.reply(other).ended
+        served.rig.worker.keep(theirs)
     eventually(lambda: served.rig.in_flight() == 0, "free slots")
 
 
@@ -141,6 +142,7 @@ def test_an_upload_goes_on_only_as_the_worker_reads_and_a_download_as_the_client
         thread.start()
         client.reply(number)
         thread.join(20)
+        served.rig.worker.keep(worker)
     assert reply.body == b"y" * size
     assert reply.ended
 
