@@ -13,7 +13,7 @@ from zope.interface import implementer
 from ngpu.certificates.listening import Files
 from ngpu.certificates.pair import CertificateError, load
 
-LOOK_EVERY = 5.0
+LOOK_EVERY = 2.0
 """Seconds between two looks at the files, which cost a ``stat`` each."""
 
 _Seen = tuple[tuple[int, ...] | None, ...]
