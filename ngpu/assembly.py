@@ -172,7 +172,7 @@ def assemble(
     webhooks = Webhooks(store, receivers, roster.workspaces, reactor, Random(), metrics)
     watch_changes(roster, health, dispatcher, metrics)
     roster.watch(fleet.follow)
-    limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
+    limits = Limits(http2=settings.http2, **{name: value for name, value in settings.limits if name not in OURS})
     workspaces = _workspaces(loaded, plugins, context, store, roster, urls, dispatcher)
     fleet.spare(workspaces.broken)
     fleet.learn_with(workspaces.look)
@@ -235,19 +235,9 @@ def assemble(
         series,
         metrics.tracing,
         ListenerSite(
-            public,
-            reactor,
-            limits,
-            AccessLog("public", access_log, metrics, cloud.path_without_ids, process),
-            settings.http2,
+            public, reactor, limits, AccessLog("public", access_log, metrics, cloud.path_without_ids, process)
         ),
-        ListenerSite(
-            admin,
-            reactor,
-            limits,
-            AccessLog("admin", access_log, metrics, path_without_ids, process),
-            settings.http2,
-        ),
+        ListenerSite(admin, reactor, limits, AccessLog("admin", access_log, metrics, path_without_ids, process)),
     )
 
 

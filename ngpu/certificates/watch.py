@@ -74,7 +74,11 @@ class Certificate:
         except CertificateError as error:
             if str(error) != self._refusal:
                 self._refusal = str(error)
-                self.log.error("{error}: connections still get the certificate from before", error=str(error))
+                self.log.error(
+                    "{error}: connections still get the certificate from before",
+                    error=str(error),
+                    journal="certificate_refused",
+                )
             return
         self._refusal = ""
         if pair.fingerprint != self._pair.fingerprint or pair.expires != self._pair.expires:
@@ -83,6 +87,7 @@ class Certificate:
                 file=str(self._files.certificate),
                 fingerprint=pair.fingerprint,
                 days=int((pair.expires - now) // 86400),
+                journal="certificate_renewed",
             )
         self._pair = pair
 

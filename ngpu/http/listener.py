@@ -13,10 +13,8 @@ from ngpu.http.server.connection import Connection
 class ListenerSite(Site):
     """Writes a line for each request, and for what is no request."""
 
-    def __init__(
-        self, resource: IResource, clock: IReactorTime, limits: Limits, access_log: AccessLog, http2: bool
-    ) -> None:
-        super().__init__(resource, clock, limits, http2=http2)
+    def __init__(self, resource: IResource, clock: IReactorTime, limits: Limits, access_log: AccessLog) -> None:
+        super().__init__(resource, clock, limits)
         self._access_log = access_log
         self._flushing: IDelayedCall | None = None
 

@@ -35,6 +35,8 @@ KINDS: Final[Mapping[str, str]] = {
     "gateway_leads_no_more": "A gateway does not work on the fleet any more.",
     "reload_begun": "The configuration is read anew, and the process replaced.",
     "reload_refused": "A changed configuration was not taken, and why.",
+    "certificate_renewed": "A listener uses a renewed certificate.",
+    "certificate_refused": "What is in a certificate's files now cannot be used, and an older one stays in use.",
     "webhook_dead": "A webhook was given up.",
     "workspace_made": "A workspace was made over the admin API.",
     "workspace_changed": "One was changed.",

@@ -52,7 +52,7 @@ class Served:
 
     def openssl(self, *more: str) -> subprocess.CompletedProcess[str]:
         line = ["openssl", "s_client", "-connect", f"127.0.0.1:{self.port}", "-CAfile", str(self.authority.file), *more]
-        return subprocess.run(line, input="", capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(line, input="", capture_output=True, encoding="latin-1", timeout=20, check=False)
 
 
 @pytest.fixture(scope="module")

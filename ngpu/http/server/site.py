@@ -45,7 +45,6 @@ class Site(Factory[Any]):
     :param clock: the reactor, for times only.
     :param raw_path: of which paths ``..`` segments and escaped slashes are let through (those that are passed on to a
         worker as they came); of none by default.
-    :param http2: whether HTTP/2 is spoken with clients that ask for it.
     """
 
     noisy = False
@@ -58,13 +57,11 @@ class Site(Factory[Any]):
         clock: IReactorTime,
         limits: Limits | None = None,
         raw_path: Callable[[bytes], bool] = _no_raw_path,
-        http2: bool = True,
     ) -> None:
         self.resource = resource
         self.clock = clock
         self.limits = limits or Limits()
         self.raw_path = raw_path
-        self.http2 = http2
         self.draining = False
         self._channels: set[Connection] = set()
         self._ticking: IDelayedCall | None = None
@@ -73,7 +70,7 @@ class Site(Factory[Any]):
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is spoken over TLS (RFC 7301); a client that offers names, and none of these, is refused."""
-        return [b"h2", b"http/1.1"] if self.http2 else [b"http/1.1"]
+        return [b"h2", b"http/1.1"] if self.limits.http2 else [b"http/1.1"]
 
     def agreed(self, channel: Connection, protocol: bytes | None) -> None:
         """TLS has settled what a connection speaks; HTTP/1.1 where nothing was said."""

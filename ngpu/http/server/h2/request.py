@@ -18,7 +18,9 @@ class H2Request(NgpuRequest):
         """:raises ValueError: a stream does not become a tunnel; nobody can have asked for it."""
         raise ValueError("HTTP/2 has no Upgrade")
 
-    def _pass_head(self, status: int, fields: Sequence[tuple[bytes, bytes]], framing: Framing, close: bool) -> None:
+    def _pass_head(
+        self, status: int, fields: Sequence[tuple[bytes, bytes]], framing: Framing, close: bool, wait: bool = False
+    ) -> None:
         length = framing.length
         self._send_head(status, passed_fields(status, fields, length, self.channel.site.date()), framing)
 
