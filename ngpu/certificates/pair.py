@@ -72,7 +72,7 @@ def load(files: Files) -> Pair:
             extraCertChain=[X509.from_cryptography(each) for each in others],
             acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         )
-        options.getContext()
+        options.getContext().set_options(SSL.OP_NO_RENEGOTIATION)  # RFC 9113 §9.2.1
     except (SSL.Error, ValueError, TypeError) as error:
         raise CertificateError(f"the certificate {files.certificate} is not taken: {_told(error)}") from None
     return Pair(
