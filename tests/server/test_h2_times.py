@@ -184,7 +184,7 @@ async def test_failures_and_replies_that_break_off(patient: ServedTLS, no_leaks:
 async def test_what_is_spoken_is_agreed_on(
     patient: ServedTLS, http2: bool, offered: list[str], agreed: str | None
 ) -> None:
-    patient.site.http2 = http2
+    patient.site.limits = replace(QUICK, http2=http2)
 
     def run() -> bytes:
         raw = socket.create_connection(("127.0.0.1", patient.port), 10)
