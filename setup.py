@@ -47,7 +47,7 @@ setup(
         "ijson>=3.3",
         "tzdata",
     ],
-    package_data={"ngpu": ["py.typed"]},
+    package_data={"ngpu": ["py.typed"], "ngpu.http.dashboard": ["built/*"]},
     extras_require={
         "demo": ["pillow>=11"],
         "otel": OTEL,

@@ -31,7 +31,7 @@ from ngpu.forward import make_forwarder
 from ngpu.gateway import Gateway
 from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
-from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin import path_without_ids
 from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_events import AdminEvents, Telling
 from ngpu.http.admin_fleet import AdminFleet
@@ -41,6 +41,7 @@ from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
+from ngpu.http.operators import operators_resource
 from ngpu.http.public import OURS, public_resource
 from ngpu.http.raw import Raw
 from ngpu.http.server import Limits
@@ -195,7 +196,8 @@ def assemble(
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:
         figures = worker.share(figures, journal)
-    admin = admin_resource(gateway, figures, token, settings.admin.open_metrics, routes)
+    open_metrics = settings.admin.open_metrics
+    admin = operators_resource(gateway, figures, routes, token, store.documents, reactor, open_metrics=open_metrics)
     logs = (
         AccessLog("public", access_log, metrics, cloud.path_without_ids, process),
         AccessLog("admin", access_log, metrics, path_without_ids, process),

@@ -23,7 +23,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("ngpu", "plugins", "twisted", "systemd", "config")
+SOURCES = ("ngpu", "plugins", "twisted", "systemd", "config", "dashboard")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Versions that the one file runs with."""
 
@@ -76,7 +76,7 @@ def copy_sources(to: Path) -> None:
     for file in ROOT.iterdir():
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, to)
-    ignored = shutil.ignore_patterns("__pycache__", "dropin.cache", "var")
+    ignored = shutil.ignore_patterns("__pycache__", "dropin.cache", "var", "node_modules")
     for name in SOURCES:
         if (ROOT / name).exists():
             shutil.copytree(ROOT / name, to / name, symlinks=True, ignore=ignored)

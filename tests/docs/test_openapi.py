@@ -63,7 +63,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
 
 def test_every_call_of_the_admin_listener_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
-    resource: Any = admin_resource(nothing, nothing, "", False)
+    resource: Any = admin_resource(nothing, nothing, nothing, False)
     served = {(m, rule.rule) for rule in resource._app.url_map.iter_rules() for m in rule.methods - {"HEAD"}}
     assert served == {call for call, told in described.operations.items() if told["tags"] == ["admin"]}
     for _, path in served:
