@@ -61,6 +61,7 @@ setup(
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.8",
             "hypothesis>=6",
+            "schemathesis>=4",
             "cog>=0.23",
             "gradio-client>=2",
             "httpx-sse>=0.4",
