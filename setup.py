@@ -47,7 +47,8 @@ setup(
         "ijson>=3.3",
         "tzdata",
     ],
-    package_data={"ngpu": ["py.typed"]},
+    # documents and a picture of docs/, seen through symlinks, among the pages
+    package_data={"ngpu": ["py.typed", "http/pages/*.yaml", "http/pages/static/*"]},
     extras_require={
         "demo": ["pillow>=11"],
         "otel": OTEL,
