@@ -41,7 +41,7 @@ export function submission({ target, path, port, app, mode }) {
     if (port) query.set("paramPort", port);
   }
   query.set("taskMode", mode);
-  return `/user/${target === "path" ? "schedulingTask" : encodeURIComponent(app)}?${query}`;
+  return `/user/${target === "path" ? "schedulingTask" : encodeURIComponent(app)}?${String(query).replaceAll("%2F", "/")}`;
 }
 
 export const submit = (choice, body, signal) =>
