@@ -75,7 +75,7 @@ class Described:
     def _closed(self) -> dict[str, Any]:
         """The components, where no object has further members; those that others build upon stay open."""
         schemas = self.document["components"]["schemas"]
-        bases = {part["$ref"] for schema in _objects(schemas) for part in schema.get("allOf", ()) if "$ref" in part}
+        bases = {part["$ref"] for schema in objects(schemas) for part in schema.get("allOf", ()) if "$ref" in part}
         open_names = frozenset(base.rpartition("/")[2] for base in bases)
         return {"components": {"schemas": _closed(schemas, open_names)}}
 
@@ -88,15 +88,16 @@ class Described:
         return dict(found)
 
 
-def _objects(node: Any) -> list[dict[str, Any]]:
+def objects(node: Any) -> list[dict[str, Any]]:
+    """All mappings in a document."""
     if isinstance(node, dict):
-        return [node, *(found for value in node.values() for found in _objects(value))]
-    return [found for value in node for found in _objects(value)] if isinstance(node, list) else []
+        return [node, *(found for value in node.values() for found in objects(value))]
+    return [found for value in node for found in objects(value)] if isinstance(node, list) else []
 
 
 def _closed(node: dict[str, Any], open_names: frozenset[str]) -> dict[str, Any]:
     closed = {name: value if name in open_names else copy.deepcopy(value) for name, value in node.items()}
-    for schema in _objects({name: value for name, value in closed.items() if name not in open_names}):
+    for schema in objects({name: value for name, value in closed.items() if name not in open_names}):
         if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
             schema["unevaluatedProperties"] = False
     return closed

@@ -1,12 +1,15 @@
 """Whatever is sent to either listener, the documents describe what comes back, and bad input never gets a 500.
 
 schemathesis makes requests out of the documents, right ones and wrong ones, and sends them to a real gateway. Documents
-are shown to it without their ``default`` replies, so that each status that comes has to be there by its number.
+are shown to it without their ``default`` replies, so that each status that comes has to be there by its number; only raw
+calls keep theirs, which is whatever the worker answers.
+
+Not among its checks: that whatever the document allows is accepted, since much depends on the workspace (its ports, its
+gate, where a URL leads).
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
@@ -18,14 +21,14 @@ import pytest
 import requests
 import yaml
 from cloud_rig import account
-from described import FILE, METHODS
+from described import FILE, METHODS, objects
 from processes import ROOT, Gateway, running
 
 ID = "367614711220405248"
-NODE = "0x732637A3A3E0D335Dc00d9F8fba8a1033831Bf13"
-WITHIN = 200
-"""Seconds that a run may take; the numbers of examples are so that it takes about twenty on an idle machine."""
+WITHIN = 240
+"""Seconds that a run may take before it counts as hanging; `EXAMPLES` are so many that it takes about fifteen."""
 
+EXAMPLES = 5
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -38,7 +41,67 @@ CHECKS = (
     "allow_header_conformance",
     "ignored_auth",
     "use_after_free",
+    "ensure_resource_availability",
 )
+
+# 502, 503 and 504 tell of workers and of the store; where they are not documented, status_code_conformance says so.
+# 501 is right for methods that are not known (RFC 9110 §15.6.2), such as QUERY; the known ones get 405.
+CONFIG = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 502, 503, 504]
+[checks.negative_data_rejection]
+expected-statuses = ["4xx", 502, 503, 504]
+[phases.coverage]
+unexpected-methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]
+"""
+
+
+def fuzz(folder: Path, document: Mapping[str, Any], url: str, headers: Mapping[str, str]) -> None:
+    """Let schemathesis loose on a listener.
+
+    :raises AssertionError: with its report, when a check fails, or when nothing was sent.
+    """
+    (folder / "openapi.json").write_text(json.dumps(document))
+    (folder / "schemathesis.toml").write_text(CONFIG)
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file=schemathesis.toml", "run", "openapi.json"]
+    command += [f"--url={url}", "--seed=1", f"--max-examples={EXAMPLES}", f"--checks={','.join(CHECKS)}"]
+    command += ["--generation-database=none", "--no-color", "--warnings=off"]
+    command += [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=WITHIN, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-20_000:]
+    calls = sum(method in item for item in document["paths"].values() for method in METHODS)
+    assert f"Tested: {calls}" in done.stdout and "No issues found" in done.stdout, done.stdout
+
+
+def strict(document: dict[str, Any], *, admin: bool) -> dict[str, Any]:
+    """The calls of one listener, without their ``default`` replies but those of raw calls."""
+    document = json.loads(json.dumps(document))  # where YAML has one mapping in several places, as many
+    paths = {}
+    for path, item in document["paths"].items():
+        calls = {method: item[method] for method in METHODS if method in item}
+        if all((call["tags"] == ["admin"]) is admin for call in calls.values()):
+            paths[path] = item
+            for call in calls.values():
+                if call["tags"] != ["raw"]:
+                    del call["responses"]["default"]
+    for each in objects(document):
+        if each.get("in") == "query" and "schema" in each and not each.get("required"):
+            each["schema"] = {"anyOf": [each["schema"], {"const": ""}]}  # which counts as left out
+    return {**document, "paths": paths, "webhooks": {}}
+
+
+def inlined(node: Any, document: Mapping[str, Any]) -> Any:
+    """A part of a document that can stand in another one."""
+    if isinstance(node, list):
+        return [inlined(each, document) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" not in node:
+        return {name: inlined(value, document) for name, value in node.items()}
+    found: Any = document
+    for name in node["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return inlined(found, document)
 
 
 @pytest.fixture(scope="module")
@@ -53,62 +116,29 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield processes.start_gateway(config)
 
 
-CONFIG = """
-[checks.negative_data_rejection]
-expected-statuses = [400, 401, 403, 404, 405, 408, 409, 413, 414, 417, 422, 429, 431, 501, 503, 505]
-[phases.coverage]
-unexpected-methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "TRACE"]
-"""
-
-def fuzz(folder: Path, document: Mapping[str, Any], url: str, examples: int, *options: str, config: str = CONFIG) -> str:
-    (folder / "openapi.json").write_text(json.dumps(document, default=str))
-    (folder / "schemathesis.toml").write_text(config)
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run", "openapi.json"]
-    command += [f"--url={url}", "--seed=1", f"--max-examples={examples}", f"--checks={','.join(CHECKS)}"]
-    command += ["--generation-database=none", "--no-color", "--warnings=off", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=WITHIN, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-20000:]
-    return done.stdout
-
-
-def strict(document: dict[str, Any], tags: set[str]) -> dict[str, Any]:
-    """The calls with one of these tags, without their ``default`` replies."""
-    document = copy.deepcopy(document)
-    for path, item in list(document["paths"].items()):
-        for method in METHODS:
-            if method in item:
-                if set(item[method]["tags"]) <= tags:
-                    item[method]["responses"].pop("default", None)
-                else:
-                    del item[method]
-        if not any(method in item for method in METHODS):
-            del document["paths"][path]
-    document.pop("webhooks", None)
+@pytest.fixture(scope="module")
+def public() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
     return document
 
 
-def test_partner(gateway, tmp_path):
-    document = strict(yaml.safe_load(FILE.read_text()), {"submitting", "reading"})
-    print(fuzz(tmp_path, document, gateway.url, 20, "-H", f"Authorization: Bearer {ID}"))
+def test_the_public_listener(gateway: Gateway, public: dict[str, Any], tmp_path: Path) -> None:
+    login = {"email": "a@b", "password": "4a8a08f09d37b73795649038408b5f33"}
+    reply = requests.post(gateway.url + "/ngpu/api/v1/user/login", json=login, timeout=30)
+    headers = {"Authorization": f"Bearer {ID}", "Token": reply.json()["result"]["token"]}
+    fuzz(tmp_path, strict(public, admin=False), gateway.url, headers)
 
-def test_raw(gateway, tmp_path):
-    document = yaml.safe_load(FILE.read_text())
-    document = strict(document, {"raw"})
-    print(fuzz(tmp_path, document, gateway.url, 20, "-H", f"Authorization: Bearer {ID}"))
 
-def test_cloud(gateway, tmp_path):
-    document = strict(yaml.safe_load(FILE.read_text()), {"cloud"})
-    sent = {"email": "a@b", "password": "4a8a08f09d37b73795649038408b5f33"}
-    token = requests.post(gateway.url + "/ngpu/api/v1/user/login", json=sent, timeout=9).json()["result"]["token"]
-    print(fuzz(tmp_path, document, gateway.url, 20, "-H", f"Token: {token}"))
-
-def test_admin_small(gateway, tmp_path):
-    document = strict(yaml.safe_load(FILE.read_text()), {"admin"})
+def test_the_admin_listener(gateway: Gateway, public: dict[str, Any], tmp_path: Path) -> None:
+    document = strict(yaml.safe_load((ROOT / "docs/openapi-admin.yaml").read_text("utf-8")), admin=False)
+    for path, item in strict(public, admin=True)["paths"].items():
+        document["paths"][path] = inlined(item, public)
+        for call in document["paths"][path].values():
+            if isinstance(call, dict):
+                call["security"] = [{"token": []} for each in call["security"] if each]
     token = (gateway.config_file.parent / "var/admin.token").read_text().strip()
-    print(fuzz(tmp_path, document, gateway.admin, 20, "-H", f"Authorization: Bearer {token}"))
+    fuzz(tmp_path, document, gateway.admin, {"Authorization": f"Bearer {token}"})
 
-def test_admin(gateway, tmp_path):
-    document = yaml.safe_load((ROOT / "docs/openapi-admin.yaml").read_text())
-    document = strict(document, {"workspaces", "store", "fleet", "tasks"})
-    token = (gateway.config_file.parent / "var/admin.token").read_text().strip()
-    print(fuzz(tmp_path, document, gateway.admin, 20, "-H", f"Authorization: Bearer {token}"))
+
+def test_the_gateway_had_no_trouble(gateway: Gateway) -> None:
+    assert "Traceback" not in gateway.log.read_text("utf-8", "replace"), gateway.tail()
