@@ -195,7 +195,7 @@ def test_every_call_succeeds_as_described(customer: Customer, described: Describ
         ("GET", "/metrics"): {"key": f"Bearer {customer.token}"},
     }
     not_without_a_worker = {("GET", "/media/{name}")}  # see tests/workers/test_talking.py
-    # of the client's calls: test_openapi_cloud; of raw ones, whose replies are the workers': tests/raw; pages: tests/pages
+    # the client's: test_openapi_cloud; raw ones, whose replies are the workers': tests/raw; pages: tests/pages
     elsewhere = {call for call, told in described.operations.items() if told["tags"] in (["cloud"], ["raw"], ["pages"])}
     assert calls.keys() | not_without_a_worker | elsewhere == described.operations.keys()
     for (method, path), more in calls.items():

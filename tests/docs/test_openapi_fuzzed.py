@@ -1,8 +1,8 @@
 """Whatever is sent to either listener, the documents describe what comes back, and bad input never gets a 500.
 
 schemathesis makes requests out of the documents, right ones and wrong ones, and sends them to a real gateway. Documents
-are shown to it without their ``default`` replies, so that each status that comes has to be there by its number; only raw
-calls keep theirs, which is whatever the worker answers.
+are shown to it without their ``default`` replies, so that each status that comes has to be there by its number; only
+raw calls keep theirs, which is whatever the worker answers.
 
 Not among its checks: that whatever the document allows is accepted, since much depends on the workspace (its ports, its
 gate, where a URL leads).
