@@ -48,7 +48,7 @@ setup(
         "tzdata",
     ],
     # documents and a picture of docs/, seen through symlinks, among the pages
-    package_data={"ngpu": ["py.typed", "http/pages/*.yaml", "http/pages/static/*"]},
+    package_data={"ngpu": ["py.typed"], "ngpu.http.pages": ["*.yaml", "static/*"]},
     extras_require={
         "demo": ["pillow>=11"],
         "otel": OTEL,

@@ -1,4 +1,4 @@
-"""Files of ours that browsers load: served as they are, packed where that pays, and once only while they are the same."""
+"""Files of ours that browsers load: packed where that pays, and sent once only while they stay the same."""
 
 from __future__ import annotations
 

@@ -93,4 +93,3 @@ class Pages:
         if key not in self._files:
             self._files[key] = make()
         return self._files[key]
-

@@ -18,5 +18,5 @@ def as_json(path: Path) -> bytes:
 
     :raises OSError: it cannot be read.
     """
-    document = yaml.load(path.read_text("utf-8"), _LOADER)  # noqa: S506
+    document = yaml.load(path.read_text("utf-8"), _LOADER)
     return json.dumps(with_samples(document), ensure_ascii=False, separators=(",", ":")).encode()

@@ -19,7 +19,7 @@ export const WORDS = {
     task: "Task", position: "Place in the queue", estimate: "Waits for about", progress: "Progress", elapsed: "Took",
     message: "Message", status: "HTTP status", result: "Result", save: "Save the picture",
     seconds: (count) => `${count} s`, characters: (count) => `… (${count} characters)`,
-    noJson: "This is no JSON object: ", noPicture: "Choose a picture, or take <picture> out of the JSON.",
+    noJson: "This is no JSON: ", noPicture: "Choose a picture, or take <picture> out of the JSON.",
     notPicture: "This file is no picture.",
     code: "The same from your program", call: "Call", copy: "Copy",
     codeHint: "Your key is masked here; what is copied holds it.", copied: "Copied.",
