@@ -20,7 +20,11 @@ const DARK = {
   schema: { nestedBackground: "#1a2029", linesColor: "#4a5668", typeNameColor: "#b3bcc8", typeTitleColor: "#b3bcc8" },
   typography: { code: { color: "#ffb3a7", backgroundColor: "#222a35" }, links: { color: "#7ab8ff" } },
   sidebar: { backgroundColor: "#161b22", textColor: "#d5dbe3" },
-  rightPanel: { backgroundColor: "#0d1117", textColor: "#e3e7ec" },
+  rightPanel: {
+    backgroundColor: "#0d1117",
+    textColor: "#e3e7ec",
+    servers: { overlay: { backgroundColor: "#1a2029", textColor: "#e3e7ec" }, url: { backgroundColor: "#0d1117" } },
+  },
   codeBlock: { backgroundColor: "#060a0f" },
 };
 
