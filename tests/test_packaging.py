@@ -83,6 +83,8 @@ def expected() -> set[str]:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert {name for name in names(wheel) if name.endswith(".py")} == expected()
     assert not {name for name in names(wheel) if name.split("/")[0] not in ("ngpu", "twisted")}
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ngpu/http/pages").rglob("*") if path.is_file()}
+    assert {path for path in pages if "__pycache__" not in path} <= names(wheel)
     assert "ngpu/py.typed" in names(wheel)  # whoever writes plugins has them checked against our types
 
 
