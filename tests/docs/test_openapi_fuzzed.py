@@ -47,6 +47,7 @@ CHECKS = (
 # 502, 503 and 504 tell of workers and of the store; where they are not documented, status_code_conformance says so.
 # 501 is right for methods that are not known (RFC 9110 §15.6.2), such as QUERY; the known ones get 405.
 CONFIG = """
+max-stream-events = 1
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", 502, 503, 504]
 [checks.negative_data_rejection]

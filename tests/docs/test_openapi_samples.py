@@ -7,7 +7,9 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,9 @@ ANSWERED_OTHERWISE = {
     *(call for call in SAMPLES if call.startswith("raw") and call[-3:] not in ("Get", "ead", "ost")),
 }
 """No engine answers here that could print anything or ask a registry, and the demo worker has few methods."""
+
+ENDLESS = {"live"}
+"""What goes on until somebody has seen enough."""
 
 MADE = "367614711220405249"
 """The workspace of the document's example."""
@@ -137,6 +142,8 @@ def prepared(customer: Customer, call: str) -> dict[str, str]:
         values["TOKEN"] = customer.cloud_token
     if state := STATES.get(call):
         values["TASK"] = customer.task(state)
+    if call == "series":
+        values["WORKSPACE"] = ID
     if call.endswith("Workspace") and not call.startswith("cloud"):
         customer.admin("DELETE", f"workspaces/{MADE}")
         if call != "createWorkspace":
@@ -150,6 +157,17 @@ def prepared(customer: Customer, call: str) -> dict[str, str]:
         else:
             customer.rename()
     return values
+
+
+def begun(label: str, source: str, env: dict[str, str]) -> bytes:
+    """What a sample without an end prints first."""
+    command = ["bash", "-euc", source] if label == "curl" else [sys.executable, "-uc", source]
+    env = {"PATH": os.environ["PATH"], **env}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        os.killpg(process.pid, signal.SIGKILL)
+    return b"".join(lines)
 
 
 def test_every_call_can_be_copied_but_those_that_nobody_makes_by_hand() -> None:
@@ -168,6 +186,9 @@ def test_a_sample_does_what_it_says(call: str, customer: Customer, tmp_path: Pat
     for label in ("curl", "Python"):
         values = prepared(customer, call)
         source = customer.addressed(sources[label], values)
+        if call in ENDLESS:
+            assert b"event:" in begun(label, source, values)
+            continue
         if label == "curl":
             env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **values}
             command = ["bash", "-euc", source]

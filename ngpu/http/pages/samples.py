@@ -1,8 +1,9 @@
 """Calls that can be copied, for each call of an OpenAPI document: in curl, and in Python.
 
-What they are made of stands in the document. A parameter's value is that of ``x-variable``, a variable of the
-environment, or its example; ``x-sample`` of an operation names more of them (``query``, ``path``), and what a customer
-calls on `ngpu.client` instead (``python``), or is ``null`` where nobody calls this by hand.
+What they are made of stands in the document. The value of a parameter that is needed is its example, or that of a
+variable of the environment: ``x-variable``, or the parameter's own name in capitals. ``x-sample`` of an operation names
+more values (``query``, ``path``), and what a customer calls on `ngpu.client` instead (``python``), or is ``null`` where
+nobody calls this by hand.
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ JSON = "application/json"
 
 
 def with_samples(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document, of its own, with ``x-codeSamples`` at each operation.
-
-    :raises KeyError: a parameter that is needed has neither a variable nor an example.
-    """
+    """The document, of its own, with ``x-codeSamples`` at each operation."""
     whole: dict[str, Any] = json.loads(json.dumps(document))  # where YAML has one mapping in several places, as many
     for path, item in whole["paths"].items():
         for method in METHODS:
@@ -110,8 +108,8 @@ def _call(document: Mapping[str, Any], path: str, item: Mapping[str, Any], metho
         if name in sample.get(place, {}):
             values[place][name] = str(sample[place][name])
         elif parameter.get("required"):
-            variable = parameter.get("x-variable")
-            values[place][name] = Variable(variable) if variable else str(parameter["example"])
+            variable = Variable(parameter.get("x-variable", name.upper()))
+            values[place][name] = str(parameter["example"]) if "example" in parameter else variable
     server, *_ = operation.get("servers") or item.get("servers") or document["servers"]
     headers, key = _credential(document, operation)
     return SampleCall(
@@ -144,7 +142,9 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Any:
     content = _resolved(document, operation.get("requestBody", {})).get("content", {}).get(JSON)
     if content is None:
         return None
-    return content["example"] if "example" in content else _resolved(document, content["schema"])["examples"][0]
+    if "example" in content:
+        return content["example"]
+    return _resolved(document, content["schema"]).get("examples", [{}])[0]
 
 
 def _resolved(document: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
