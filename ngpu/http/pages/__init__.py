@@ -68,7 +68,7 @@ class Pages:
 
     def _page(self, name: str, policy: str) -> Route:
         async def page(request: NgpuRequest) -> Reply:
-            headers = {"Content-Security-Policy": policy}
+            headers = {"Content-Security-Policy": policy, "Cross-Origin-Opener-Policy": "same-origin"}
             return self._kept(name, lambda: File.read(STATIC / name, headers)).reply(request)
 
         return page
