@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from browser import WITHIN, Visitor, chromium
+from browser import Visitor, chromium
 from playwright.sync_api import Browser, expect
 from processes import ROOT, Gateway, running
 
@@ -22,8 +22,11 @@ PICTURES = os.environ.get("NGPU_PICTURES", "")
 """A folder that pictures for the docs are put into."""
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+PATIENCE = 60_000
+"""Milliseconds: redoc alone takes three seconds of a processor of its own to lay out a document."""
+
 Visit = Callable[..., Visitor]
-expect.set_options(timeout=WITHIN * 1000)
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def visit(gateway: Gateway, browser: Browser) -> Iterator[Visit]:
     def make(address: str, **wishes: Any) -> Visitor:
         visitor = Visitor(browser, **wishes)
         visitors.append(visitor)
-        asked = visitor.context.on
-        asked("request", lambda request: _note(request.url, gateway.url, elsewhere))
+        visitor.context.set_default_timeout(PATIENCE)
+        visitor.context.on("request", lambda request: _note(request.url, gateway.url, elsewhere))
         visitor.page.goto(gateway.url + address)
         return visitor
 
