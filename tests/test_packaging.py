@@ -87,6 +87,8 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert not {name for name in names(wheel) if name.split("/")[0] not in ("ngpu", "twisted")}
     page = {f"ngpu/http/dashboard/built/{file.name}" for file in (ROOT / "ngpu/http/dashboard/built").iterdir()}
     assert page and page <= names(wheel)
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ngpu/http/pages").rglob("*") if path.is_file()}
+    assert {path for path in pages if "__pycache__" not in path} <= names(wheel)
     assert "ngpu/py.typed" in names(wheel)  # whoever writes plugins has them checked against our types
 
 

@@ -60,6 +60,7 @@ class Settings(Block):
     gates: FrozenMap[Name, Gate] = written({})
     apps: FrozenMap[AppName, App] = written({})
     limits: Limits = written({})
+    api_pages: Truth = True
 
     _folder: Path = PrivateAttr()
 
