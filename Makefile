@@ -1,4 +1,4 @@
-# make run | test | check | bench | chaos | dist | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | dist | docs | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -15,7 +15,7 @@ ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 4
 
-.PHONY: help run test check bench chaos dist clean
+.PHONY: help run test check bench chaos dist docs clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
@@ -23,6 +23,7 @@ help:
 	@echo "make check  the same without the tests"
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
+	@echo "make docs   make a site of docs/ in build/docs; open build/docs/index.html"
 	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
 
@@ -36,8 +37,8 @@ $(VENV)/.run: setup.py pyproject.toml
 $(VENV)/.dev: setup.py pyproject.toml
 	@.ci/venv $(VENV)
 	@echo "Installing ngpu, what it needs and the tools for its tests into $(VENV); this is done once ..."
-	@$(PIP) --editable '.[demo,dev]'
-	@touch $(VENV)/.run $@
+	@$(PIP) --editable '.[demo,dev,docs]'
+	@touch $(VENV)/.run $(VENV)/.docs $@
 
 # The gateway holds the other end of the worker's standard input, and the worker ends with it: no orphan stays, however
 # the gateway ends. The gateway takes the place of make's shell, so that make hands it the signals it gets itself.
@@ -76,6 +77,16 @@ bench: $(VENV)/.bench
 chaos: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server faketime:faketime || true
 	$(BIN)/python tests/chaos/chaos_trial.py $(ARGS)
+
+$(VENV)/.docs: setup.py pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "Installing what makes a site of docs/ into $(VENV); this is done once ..."
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --jobs auto docs build/docs
+	@echo "build/docs/index.html"
 
 dist: $(VENV)/.dev
 	@$(BIN)/python tools/dist.py $(ARGS)
