@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 from markdown_page import examples
+from page_blocks import told
 from processes import ROOT, find_free_port
 from redis_server import needs_redis
 
@@ -83,9 +84,7 @@ class Desk:
 def test_it_works_as_written(tmp_path: Path) -> None:
     needs_redis()
     readme = (ROOT / "README.md").read_text()
-    redis, first, second, asking = [
-        each.commands for each in examples(readme.partition("\n## Two gateways\n")[2].partition("\n## ")[0])
-    ]
+    redis, first, second, asking = [block.text for block in told("two gateways")]
     picture = next(each.commands for each in examples(readme) if "> request.json" in each.commands)
     desk = Desk(tmp_path)
     with desk.terminal(redis), desk.terminal(first), desk.terminal(second):
