@@ -100,7 +100,7 @@ class Rollout:
             self._grow(current, obsolete, target, demand, want)
 
     def _note_no_way_in(self, want: int) -> None:
-        """An archive is loaded where its copies are to be: where no node has room for one, nobody else would say why."""
+        """An archive is loaded where its copies are to be: where no node has room for one, only this says why."""
         if self._staying or not self._deployment.recipe.source.archive or not self._at.settled:
             return
         demand = demand_of(self._deployment, self._deployment.recipe)
