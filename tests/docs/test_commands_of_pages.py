@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -71,9 +72,10 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def test_the_client_brings_a_picture(demo: Gateway) -> None:
+def test_the_client_brings_a_picture(demo: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     (block,) = told("client")
-    names = {"picture": png()}
+    names: dict[str, Any] = {}
+    monkeypatch.chdir(ROOT)
     exec(compile(block.text.replace("http://localhost:8080", demo.url), block.page, "exec"), names)
     (image,) = names["images"]
     assert image.startswith("iVBORw0KGgo")
