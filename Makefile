@@ -1,4 +1,4 @@
-# make run | test | check | bench | chaos | dist | docs | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | dist | deb | docs | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -15,7 +15,7 @@ ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 4
 
-.PHONY: help run test check bench chaos dist docs clean
+.PHONY: help run test check bench chaos dist deb docs clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
@@ -23,6 +23,7 @@ help:
 	@echo "make check  the same without the tests"
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
+	@echo "make deb    make a Debian package of that file in dist/"
 	@echo "make docs   make a site of docs/ in build/docs; open build/docs/index.html"
 	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
@@ -90,6 +91,9 @@ docs: $(VENV)/.docs
 
 dist: $(VENV)/.dev
 	@$(BIN)/python tools/dist.py $(ARGS)
+
+deb: dist
+	@tools/deb.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis twisted/plugins/dropin.cache
