@@ -9,6 +9,7 @@ root="$(cd "$(dirname "$0")/.." && pwd)"
 out="$(cd "${1:-$root/dist}" && pwd)"
 version="$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/ngpu/__init__.py")"
 architecture="$(dpkg --print-architecture)"
+maintainer="${DEBFULLNAME:-whoever built this} <${DEBEMAIL:-ngpu@localhost.invalid}>"
 stage="$(mktemp -d)"
 trap 'rm -rf "$stage"' EXIT
 
@@ -26,9 +27,17 @@ put 644 "$root/config/ngpu.yaml" usr/share/doc/ngpu/examples/ngpu.yaml
 put 644 "$root/systemd/ngpu.yaml" etc/ngpu/ngpu.yaml
 put 644 "$root/systemd/ngpu.socket" usr/lib/systemd/system/ngpu.socket
 sed 's|/usr/local/bin/ngpu|/usr/bin/ngpu|' "$root/systemd/ngpu.service" | write 644 usr/lib/systemd/system/ngpu.service
-gzip -9n <"$root/CHANGELOG.md" | write 644 usr/share/doc/ngpu/changelog.gz
+gzip -9n <"$root/CHANGELOG.md" | write 644 usr/share/doc/ngpu/NEWS.gz
+gzip -9n <<END | write 644 usr/share/doc/ngpu/changelog.gz
+ngpu ($version) unstable; urgency=medium
+
+  * NEWS.gz says what is new.
+
+ -- $maintainer  Tue, 01 Jan 1980 00:00:00 +0000
+END
 write 644 usr/share/doc/ngpu/copyright <<'END'
-ngpu is under the Apache License 2.0, which is in /usr/share/common-licenses/Apache-2.0.
+Copyright is with the authors of ngpu, who give it to you under the Apache License 2.0, which is in
+/usr/share/common-licenses/Apache-2.0.
 The libraries in /usr/share/ngpu/ngpu, a zip file, have their licenses beside them there.
 END
 write 755 usr/bin/ngpu <<'END'
@@ -42,7 +51,7 @@ write 644 DEBIAN/control <<END
 Package: ngpu
 Version: $version
 Architecture: $architecture
-Maintainer: the owner of the ngpu repository <root@localhost>
+Maintainer: $maintainer
 Section: net
 Priority: optional
 Depends: python3 (>= 3.11), systemd
@@ -79,5 +88,5 @@ if getent passwd ngpu >/dev/null; then
 fi
 END
 
-# the same bytes for the same files, as of the one file; what is nearly all of it is packed already
-SOURCE_DATE_EPOCH=315532800 dpkg-deb --root-owner-group -Znone --build "$stage" "$out/ngpu_${version}_$architecture.deb"
+# the same bytes for the same files, as of the one file; nearly all of it is packed already
+SOURCE_DATE_EPOCH=315532800 dpkg-deb --root-owner-group -Zgzip -z1 --build "$stage" "$out/ngpu_${version}_$architecture.deb"
