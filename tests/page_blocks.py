@@ -1,6 +1,6 @@
 """Which test runs, or reads, each fenced block of README.md and docs/: a block that nobody is named for is an error.
 
-Tests ask for their blocks with `told`, so that what is listed here is what they get.
+Tests ask for their blocks with `told`, so that what is listed here is what they get, or read a page of their own whole.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ TEST: dict[str, tuple[str, tuple[Place, ...]]] = {
     "audit": ("tests/docs/test_commands_of_pages.py", (Place("docs/reliability.md", "Looking for yourself"),)),
     "keys": ("tests/docs/test_commands_of_pages.py", (Place("docs/security.md", "Credentials", "sh"),)),
     "client": ("tests/docs/test_commands_of_pages.py", (Place("README.md", "From Python"),)),
-    "access log": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "The access log"),)),
+    "logs": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "The access log"),)),
+    "events": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "What has happened lately"),)),
     "openai": ("tests/raw/test_raw_clients.py", (Place("docs/api.md", "Raw calls", "python"),)),
     "webhooks": ("tests/webhooks/test_schedule.py", (Place("docs/api.md", "Being told", "python"),)),
     "rate fields": ("tests/docs/test_settings_of_pages.py", (Place("docs/api.md", "Submitting", "text"),)),

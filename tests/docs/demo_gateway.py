@@ -10,8 +10,11 @@ from processes import ROOT, Gateway, find_free_port, running
 
 
 @contextmanager
-def demo_on_other_ports(folder: Path) -> Iterator[Gateway]:
-    """The gateway of config/demo.yaml and its worker; what they keep is in the folder, in ``var`` as there."""
+def demo_on_other_ports(folder: Path, more: str = "") -> Iterator[Gateway]:
+    """The gateway of config/demo.yaml and its worker; what they keep is in the folder, in ``var`` as there.
+
+    :param more: lines that are added to the configuration.
+    """
     with running(folder) as processes:
         worker = processes.start_worker()
         text = (ROOT / "config/demo.yaml").read_text()
@@ -24,4 +27,4 @@ def demo_on_other_ports(folder: Path) -> Iterator[Gateway]:
         ):
             assert known in text
             text = text.replace(known, used)
-        yield processes.start_gateway(text)
+        yield processes.start_gateway(text + more)

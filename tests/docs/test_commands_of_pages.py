@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with demo_on_other_ports(tmp_path_factory.mktemp("demo")) as gateway:
+    with demo_on_other_ports(tmp_path_factory.mktemp("demo"), "log: {format: json}\n") as gateway:
         yield gateway
 
 
@@ -55,14 +55,18 @@ def test_a_configuration_is_checked_and_then_served(block: Told, tmp_path: Path)
             start_new_session=True,
         )
     try:
-        deadline = time.monotonic() + 30
-        while not is_ready(admin):
-            assert shell.poll() is None and time.monotonic() < deadline, (tmp_path / "said").read_text()
-            time.sleep(0.05)
+        until(lambda: is_ready(admin), (tmp_path / "said").read_text)
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
         shell.wait(30)
     assert "1 workspace, 1 node, 2 apps, 1 gate" in (tmp_path / "said").read_text()
+
+
+def until(true: Callable[[], bool], log: Callable[[], str]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, log()
+        time.sleep(0.05)
 
 
 def is_ready(port: int) -> bool:
@@ -96,15 +100,33 @@ def test_the_audit_prints_what_is_shown(demo: Gateway, monkeypatch: pytest.Monke
     assert lines[-1] == end
 
 
-def test_the_access_log_has_the_fields_that_are_shown(demo: Gateway) -> None:
-    (block,) = told("access log")
-    picture = {"btc_address": "", "data": {"prompt": "x", "init_images": [png()]}}
-    assert requests.post(f"{demo.url}/user/img2img", json=picture, timeout=30).status_code == 200
-    lines = [line for line in demo.log.read_text().splitlines() if line.startswith('{"time"')]
-    logged = next(line for line in map(json.loads, lines) if line["path"] == "/user/img2img")
-    shown = json.loads(block.text)
-    assert list(logged) == list(shown)
-    assert (logged["route"], logged["workspace"]) == (shown["route"], shown["workspace"])
+def test_the_logs_have_the_fields_that_are_shown(demo: Gateway) -> None:
+    access, journal = [json.loads(block.text) for block in told("logs")]
+    for app, data in (("img2img", {"init_images": [png()]}), ("img2img?taskMode=Async", {})):
+        submitted = requests.post(f"{demo.url}/user/{app}", json={"btc_address": "", "data": data}, timeout=30)
+        assert submitted.status_code == 200
+    logged: list[dict[str, Any]] = []
+
+    def has_failed() -> bool:
+        logged[:] = [json.loads(line) for line in demo.log.read_text().splitlines() if line.startswith('{"time"')]
+        return any("journal" in line and line["journal"] == journal["journal"] for line in logged)
+
+    until(has_failed, demo.tail)
+    call = next(line for line in logged if line.get("path") == "/user/img2img")
+    assert list(call) == list(access)
+    assert (call["route"], call["workspace"]) == (access["route"], access["workspace"])
+    failed = next(line for line in logged if line.get("journal") == journal["journal"])
+    assert list(failed) == list(journal)
+
+
+def test_what_has_happened_is_told_by_the_admin_api(demo: Gateway, tmp_path: Path) -> None:
+    (block,) = told("events")
+    events, live = block.text.splitlines()
+    token = (demo.config_file.parent.parent / "var/admin.token").read_text().strip()
+    begin = f'ADMIN={demo.admin}/api/v1 TOKEN="Authorization: Bearer {token}"'
+    listed, streamed = paste([f"{begin}\n{events}", f"{live} -m 1 || test $? = 28"], tmp_path)
+    assert json.loads(listed)["result_code"] == 200
+    assert "event: " in streamed
 
 
 def test_a_key_that_is_made_as_shown_opens_its_workspace(tmp_path: Path) -> None:
