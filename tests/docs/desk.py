@@ -58,7 +58,7 @@ class Desk:
                 os.killpg(shell.pid, signal.SIGKILL)
                 shell.wait(10)
 
-    def until(self, true: Callable[[], object], what: str, within: float = 40.0) -> None:
+    def until(self, true: Callable[[], object], what: str, within: float = 90.0) -> None:
         deadline = time.monotonic() + within
         while not true():
             log = self.log.read_text("utf-8", "replace")

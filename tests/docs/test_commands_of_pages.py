@@ -63,7 +63,7 @@ def test_a_configuration_is_checked_and_then_served(block: Told, tmp_path: Path)
 
 
 def until(true: Callable[[], bool], log: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline, log()
         time.sleep(0.05)

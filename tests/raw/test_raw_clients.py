@@ -61,7 +61,8 @@ def test_openai_streams_token_by_token(client: openai.OpenAI, worker: ToyWorker)
 
 def test_openai_as_the_page_shows_it(gateway: Gateway, worker: ToyWorker, capsys: pytest.CaptureFixture[str]) -> None:
     (shown,) = told("openai")
-    worker.go_on.set()
+    for _ in range(4):
+        worker.receipts.give()
     text = shown.text.replace("http://localhost:8080", gateway.url)
     text = text.replace("367614711220405248", ID).replace("client = ", "client = made = ")
     names = {"openai": openai, "messages": said("a b c d")}
