@@ -55,6 +55,9 @@ TEST: dict[str, tuple[str, tuple[Place, ...]]] = {
     "audit": ("tests/docs/test_commands_of_pages.py", (Place("docs/reliability.md", "Looking for yourself"),)),
     "keys": ("tests/docs/test_commands_of_pages.py", (Place("docs/security.md", "Credentials", "sh"),)),
     "client": ("tests/docs/test_commands_of_pages.py", (Place("README.md", "From Python"),)),
+    "terminal": ("tests/cli/test_readme_commands.py", (Place("README.md", "From a terminal"),)),
+    "commands": ("tests/cli/test_reference.py", (Place("docs/cli.md"),)),
+    "troubleshooting": ("tests/docs/test_observability.py", (Place("docs/troubleshooting.md"),)),
     "logs": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "The access log"),)),
     "events": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "What has happened lately"),)),
     "openai": ("tests/raw/test_raw_clients.py", (Place("docs/api.md", "Raw calls", "python"),)),
@@ -73,6 +76,8 @@ NOT_RUN: tuple[tuple[str, Place], ...] = (
     ("the same", Place("docs/tutorial.md", begins="git clone")),
     ("wants root and systemd; tests/test_install.py", Place("docs/operating.md", begins="systemd/install.sh")),
     ("wants a browser; tests/raw/test_raw_clients.py has keys in queries", Place("docs/api.md", kind="js")),
+    ("wants certbot and root", Place("docs/operating.md", "TLS*", begins="#!/bin/sh\n# /etc/letsencrypt")),
+    ("of another program", Place("docs/operating.md", "TLS*", "", "gw.example {")),
     ("a drawing", Place("docs/architecture.md", kind="")),
     ("for Sphinx; tests/docs/test_site.py", Place("docs/index.md", kind="{toctree}")),
 )

@@ -49,9 +49,35 @@ def test_a_whole_configuration(block: Told, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", told("a part of a configuration"), ids=named)
 def test_a_part_has_its_place_in_one(block: Told, tmp_path: Path) -> None:
     """Of the file itself where its keys are the file's, else of a workspace."""
-    part = yaml.safe_load(block.text)
-    ids = set(re.findall(r'workspace: "(\d+)"', block.text)) or {"1"}
-    ports = {int(port) for port in re.findall(r"\bport: (\d+)", block.text)} or {8080}
+    for number, text in enumerate(alternatives(block.text)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        checked(around(text, folder), folder)
+
+
+def alternatives(text: str) -> list[str]:
+    """The parts that begin with a key that was there already: it says how else it may be written."""
+    found: list[list[str]] = [[]]
+    seen: set[str] = set()
+    for line in text.splitlines():
+        key = re.match(r"\w+(?=:)", line)
+        if key and key[0] in seen:
+            found.append([])
+            seen.clear()
+        if key:
+            seen.add(key[0])
+        found[-1].append(line)
+    return ["\n".join(lines) for lines in found]
+
+
+def around(text: str, folder: Path) -> str:
+    """A whole configuration that has the part in it, and certificates where it looks for them."""
+    if "/etc/ngpu/tls" in text:
+        certificate = write_certificate(folder, "127.0.0.1", timedelta(days=1))
+        text = re.sub(r"/etc/ngpu/tls/\w+\.pem", str(certificate), text)
+    part = yaml.safe_load(text)
+    ids = set(re.findall(r'workspace: "(\d+)"', text)) or {"1"}
+    ports = {int(port) for port in re.findall(r"\bport: (\d+)", text)} or {8080}
     upstream = [{"node": NODE, "ports": {port: port for port in ports}}]
     workspaces: list[dict[str, Any]] = [
         {"id": each, "ports": {port: port for port in ports}, "upstream": upstream} for each in sorted(ids)
@@ -63,7 +89,7 @@ def test_a_part_has_its_place_in_one(block: Told, tmp_path: Path) -> None:
         workspaces[0] |= part
     else:
         whole |= part
-    checked(yaml.safe_dump(whole), tmp_path)
+    return yaml.safe_dump(whole)
 
 
 def test_the_machines_of_a_swarm_say_what_docker_reads() -> None:
