@@ -35,7 +35,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 @pytest.mark.parametrize("block", told("starting"), ids=lambda block: block.page)
 def test_a_configuration_is_checked_and_then_served(block: Told, tmp_path: Path) -> None:
-    """The lines of the block one after another; the last of them is the gateway, until it is told to stop."""
+    """Its lines that check and run, one after another; the last of them is the gateway, until it is told to stop."""
     file = re.findall(r"-c (\S+)", block.text)[0]
     public, admin = find_free_port(), find_free_port()
     config = (ROOT / "config/demo.yaml").read_text()
@@ -44,7 +44,9 @@ def test_a_configuration_is_checked_and_then_served(block: Told, tmp_path: Path)
     )
     (tmp_path / Path(file).name).write_text(config)
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
-    text = block.text.replace(file, Path(file).name)
+    lines = [line for line in block.text.splitlines() if re.search(r"ngpu (check|run) -c", line)]
+    assert len(lines) == 2
+    text = "\n".join(lines).replace(file, Path(file).name)
     with (tmp_path / "said").open("wb") as said:
         shell = subprocess.Popen(
             ["bash", "-ec", text],
