@@ -1,4 +1,5 @@
-# make run | test | check | bench | chaos | dashboard | dist | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | dashboard | dist | deb | docs | clean. Needs Python 3.11 or newer;
+# everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -15,7 +16,7 @@ ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 4
 
-.PHONY: help run test check bench chaos dashboard pictures dist clean
+.PHONY: help run test check bench chaos dashboard pictures dist deb docs clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
@@ -24,6 +25,8 @@ help:
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
 	@echo "make dashboard  build the dashboard's files anew out of dashboard/ (needs Node.js 18 or newer with npm)"
+	@echo "make deb    make a Debian package of that file in dist/"
+	@echo "make docs   make a site of docs/ in build/docs; open build/docs/index.html"
 	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
 
@@ -37,8 +40,8 @@ $(VENV)/.run: setup.py pyproject.toml
 $(VENV)/.dev: setup.py pyproject.toml
 	@.ci/venv $(VENV)
 	@echo "Installing ngpu, what it needs and the tools for its tests into $(VENV); this is done once ..."
-	@$(PIP) --editable '.[demo,dev]'
-	@touch $(VENV)/.run $@
+	@$(PIP) --editable '.[demo,dev,docs]'
+	@touch $(VENV)/.run $(VENV)/.docs $@
 
 # The gateway holds the other end of the worker's standard input, and the worker ends with it: no orphan stays, however
 # the gateway ends. The gateway takes the place of make's shell, so that make hands it the signals it gets itself.
@@ -86,8 +89,21 @@ dashboard:
 pictures: $(VENV)/.dev
 	NGPU_PICTURES=docs/screenshots $(BIN)/python -m pytest -q tests/fleet/test_dashboard.py
 
+$(VENV)/.docs: setup.py pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "Installing what makes a site of docs/ into $(VENV); this is done once ..."
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --jobs auto docs build/docs
+	@echo "build/docs/index.html"
+
 dist: $(VENV)/.dev
 	@$(BIN)/python tools/dist.py $(ARGS)
+
+deb: dist
+	@tools/deb.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis twisted/plugins/dropin.cache

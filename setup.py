@@ -56,6 +56,7 @@ setup(
     extras_require={
         "demo": ["pillow>=11"],
         "otel": OTEL,
+        "docs": ["sphinx>=8.2", "myst-parser>=4", "furo>=2024.8.6"],
         "bench": ["aiohttp>=3.10", "fastapi>=0.115", "httpx>=0.27", "starlette>=0.40", "uvicorn>=0.30"],
         "dev": [
             *OTEL,

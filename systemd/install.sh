@@ -3,6 +3,7 @@
 # install.sh --uninstall        remove the program and its units; the configuration and the data stay
 # install.sh --uninstall --purge    remove these too, and the user
 #
+# The Debian package (`make deb`) has it do the same with --packaged before all else, and brings the files itself.
 # May be run again at any time: what is there already, the configuration, the data and the token before all, is kept.
 set -eu
 umask 022
@@ -13,6 +14,13 @@ units=/usr/local/lib/systemd/system  # where `systemctl mask` and `systemctl edi
 config=/etc/ngpu/ngpu.yaml
 state=/var/lib/ngpu
 changed=""
+packaged=""
+if [ "${1:-}" = --packaged ]; then
+    packaged=yes
+    library=/usr/lib/ngpu
+    units=/usr/lib/systemd/system
+    shift
+fi
 
 fail() {
     echo "install.sh: $1" >&2
@@ -36,8 +44,9 @@ uninstall() {
     elif [ -e "$units/ngpu.service" ]; then
         systemctl disable --quiet ngpu.socket ngpu.service
     fi
-    rm -f "$units/ngpu.service" "$units/ngpu.socket" /usr/local/bin/ngpu
     rm -rf "$library"
+    [ -z "$packaged" ] || return 0
+    rm -f "$units/ngpu.service" "$units/ngpu.socket" /usr/local/bin/ngpu
     booted && systemctl daemon-reload
     if [ "$1" = purge ]; then
         rm -rf /etc/ngpu "$state" /etc/systemd/system/ngpu.service.d /etc/systemd/system/ngpu.socket.d
@@ -103,29 +112,24 @@ install -d -m 700 -o ngpu -g ngpu "$state"
 install -d -m 755 "$library" "$units"
 program "$file"
 
-work="$(mktemp -d)"
-trap 'rm -rf "$work"' EXIT
-cat >"$work/ngpu" <<'END'
+if [ -n "$packaged" ]; then
+    chgrp ngpu "$config"
+    chmod 640 "$config"
+else
+    work="$(mktemp -d)"
+    trap 'rm -rf "$work"' EXIT
+    cat >"$work/ngpu" <<'END'
 #!/bin/sh
 # the program, as root has unpacked it
 SHIV_ROOT=/usr/local/lib/ngpu exec /usr/local/lib/ngpu/ngpu "$@"
 END
-put "$work/ngpu" /usr/local/bin/ngpu 755
-put "$here/ngpu.service" "$units/ngpu.service" 644
-put "$here/ngpu.socket" "$units/ngpu.socket" 644
+    put "$work/ngpu" /usr/local/bin/ngpu 755
+    put "$here/ngpu.service" "$units/ngpu.service" 644
+    put "$here/ngpu.socket" "$units/ngpu.socket" 644
+fi
 
 if ! [ -e "$config" ]; then
-    cat >"$work/ngpu.yaml" <<'END'
-# ngpu's configuration. `ngpu check` says what is wrong with it, `systemctl reload ngpu` makes it count.
-# config/ngpu.yaml of the release explains every key.
-listen: ["systemd:domain=INET:name=public"]   # the address stands in ngpu.socket: 127.0.0.1:8080
-admin: {listen: ["tcp:8081:interface=127.0.0.1"], token_file: /var/lib/ngpu/admin.token}
-store: {kind: sqlite, path: /var/lib/ngpu/ngpu.sqlite}
-media: {folder: /var/lib/ngpu/media}
-nodes: []
-workspaces: []
-END
-    install -m 640 -g ngpu "$work/ngpu.yaml" "$config"
+    install -m 640 -g ngpu "$here/ngpu.yaml" "$config"
     echo "wrote $config"
 fi
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^(?P<margin> *)```(?P<kind>[^\n`]*)\n(?P<text>.*?)^(?P=margin)```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+_SECTION = re.compile(r"^## +(.*)$", re.MULTILINE)
 _MARK = "\x1e"
 
 
@@ -22,22 +24,41 @@ class Block(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A block of commands, and the JSON block that follows it at once ("" where none does)."""
+    """A block of commands, and the block of JSON or text that follows it at once ("" where none does)."""
 
     commands: str
     shown: str
 
 
 def blocks(text: str) -> list[Block]:
-    return [Block(found["kind"].strip(), found["text"]) for found in _FENCE.finditer(text)]
+    return [
+        Block(found["kind"].strip(), re.sub(rf"(?m)^{found['margin']}", "", found["text"]))
+        for found in _FENCE.finditer(text)
+    ]
+
+
+def placed(text: str) -> list[tuple[str, Block]]:
+    """The blocks of a text, each with the ``##`` heading that it stands under ("" before the first)."""
+    found, heading, end = [], "", 0
+    for block, fence in zip(blocks(text), _FENCE.finditer(text), strict=True):
+        heading = [heading, *_SECTION.findall(text[end : fence.start()])][-1]
+        found.append((heading, block))
+        end = fence.end()
+    return found
 
 
 def examples(text: str) -> list[Example]:
     """The ``sh`` blocks of a text."""
-    found = blocks(text)
+    return with_output(blocks(text))
+
+
+def with_output(found: Sequence[Block]) -> list[Example]:
+    """The ``sh`` blocks of these."""
     pairs = zip(found, [*found[1:], Block("", "")], strict=True)
     return [
-        Example(block.text, after.text if after.kind == "json" else "") for block, after in pairs if block.kind == "sh"
+        Example(block.text, after.text if after.kind in ("json", "text") else "")
+        for block, after in pairs
+        if block.kind == "sh"
     ]
 
 

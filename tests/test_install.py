@@ -1,13 +1,8 @@
-"""install.sh on a host: what it leaves there, a second time, an upgrade, and its removal.
-
-The host is this machine in a mount namespace, where /etc, /usr/local and /var/lib are overlays in memory: everything
-is real but systemd, which does not run here, and nothing of it stays.
-"""
+"""install.sh and the Debian package on a host: what they leave there, a second time, an upgrade, and a removal."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,18 +11,11 @@ from pathlib import Path
 
 import one_file
 import pytest
+from mounted_host import host_or_skip, on_host
 from processes import ROOT, find_free_port
 
-OVERLAYS = """
-mount -t tmpfs none /mnt
-for folder in etc usr/local var/lib; do
-    mkdir -p /mnt/$folder/new /mnt/$folder/work
-    mount -t overlay overlay -o lowerdir=/$folder,upperdir=/mnt/$folder/new,workdir=/mnt/$folder/work /$folder
-done
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-install() { echo "== $1"; shift; sh "$SYSTEMD/install.sh" "$@" 2>&1; }
-"""
 TRY = r"""
+install() { echo "== $1"; shift; sh "$SYSTEMD/install.sh" "$@" 2>&1; }
 install first "$FILE"
 sed -i "s/:8081:/:$ADMIN:/" /etc/ngpu/ngpu.yaml
 sum=$(cat /etc/ngpu/ngpu.yaml /var/lib/ngpu/admin.token | sha256sum)
@@ -78,6 +66,26 @@ install nothing --uninstall --purge
 """
 
 
+PACKAGE = r"""
+exec 2>&1
+echo "== info"; dpkg-deb --field "$DEB" Package Version Depends
+echo "== contents"; dpkg-deb --contents "$DEB" | awk '{print $1, $2, $6}' | grep -v /$
+echo "== first"; dpkg --install "$DEB"
+echo "== states"; dpkg --verify ngpu; dpkg-query --show --showformat '${Status}\n' ngpu
+stat --format '%U:%G %a %n' /etc/ngpu /etc/ngpu/ngpu.yaml /var/lib/ngpu /var/lib/ngpu/admin.token /usr/lib/ngpu/ngpu
+readlink /etc/systemd/system/multi-user.target.wants/ngpu.service /etc/systemd/system/sockets.target.wants/ngpu.socket
+systemd-analyze verify /usr/lib/systemd/system/ngpu.service
+sed -i "s/:8081:/:$ADMIN:/" /etc/ngpu/ngpu.yaml
+ngpu check
+echo "== again"; dpkg --install "$DEB"; grep -c ":$ADMIN:" /etc/ngpu/ngpu.yaml
+echo "== removed"; dpkg --remove ngpu
+ls -d /etc/ngpu/ngpu.yaml /var/lib/ngpu /usr/lib/ngpu /usr/share/ngpu /usr/bin/ngpu /etc/systemd/system/*/ngpu.* || true
+echo "== purged"; dpkg --purge ngpu
+ls -d /etc/ngpu /var/lib/ngpu || true
+getent passwd ngpu || echo no user
+"""
+
+
 def other(file: Path, to: Path) -> Path:
     """Another version: the same, under another build's name."""
     shutil.copy(file, to)
@@ -89,26 +97,14 @@ def other(file: Path, to: Path) -> Path:
     return to
 
 
-@pytest.fixture
-def host() -> None:
-    """Skip where there can be none; a failure where CI=true."""
-    probe = ["unshare", "--mount", "sh", "-ec", OVERLAYS]
-    missing = [each for each in ("systemd-sysusers", "systemd-socket-activate", "unshare") if not shutil.which(each)]
-    why = f"there is no {missing[0]}" if missing else ""
-    if not missing and os.geteuid() != 0:
-        why = "only root can make namespaces and users"
-    elif not missing and subprocess.run(probe, capture_output=True, check=False).returncode:
-        why = "overlays cannot be mounted here"
-    if why and os.environ.get("CI") == "true":
-        pytest.fail(why)
-    if why:
-        pytest.skip(why)
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one file."""
+    host_or_skip()
+    return one_file.made_once(tmp_path_factory)
 
 
-def test_a_host_from_the_first_installation_to_its_removal(
-    host: None, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = one_file.made_once(tmp_path_factory)
+def test_a_host_from_the_first_installation_to_its_removal(file: Path, tmp_path: Path) -> None:
     unit = (ROOT / "systemd/ngpu.service").read_text()
     environment = {
         "SYSTEMD": str(ROOT / "systemd"),
@@ -119,16 +115,7 @@ def test_a_host_from_the_first_installation_to_its_removal(
         "PUBLIC": str(find_free_port()),
         "EXEC": re.findall("^ExecStart=(.*)$", unit, re.M)[0],
     }
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-euc", OVERLAYS + TRY],
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
-    said = {part.split("\n")[0]: part.split("\n")[1:-1] for part in done.stdout.split("== ")[1:]}
+    said = on_host(TRY, environment)
     wrote = [line.removeprefix("wrote ") for line in said["first"] if line.startswith("wrote ")]
     assert len(wrote) == 6, said["first"]
     assert said["second"] == ["systemd does not run here: ngpu starts at the next boot"]
@@ -156,3 +143,31 @@ def test_a_host_from_the_first_installation_to_its_removal(
 
 def unpacked(lines: list[str]) -> set[str]:
     return {line for line in lines if line.startswith("ngpu_")}
+
+
+def test_a_package_from_its_installation_to_its_purge(file: Path, tmp_path: Path) -> None:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("this is no Debian")
+    shutil.copy(file, tmp_path)
+    made = subprocess.run([ROOT / "tools/deb.sh", tmp_path], capture_output=True, text=True, check=True)
+    assert made.stderr == ""
+    (package,) = tmp_path.glob("ngpu_*.deb")
+    said = on_host(PACKAGE, {"DEB": str(package), "ADMIN": str(find_free_port())})
+    assert "Package: ngpu" in said["info"]
+    assert {line.split()[1] for line in said["contents"]} == {"root/root"}
+    assert "-rw-r--r-- root/root ./usr/lib/systemd/system/ngpu.socket" in said["contents"]
+    assert said["states"] == [
+        "install ok installed",
+        "root:ngpu 750 /etc/ngpu",
+        "root:ngpu 640 /etc/ngpu/ngpu.yaml",
+        "ngpu:ngpu 700 /var/lib/ngpu",
+        "ngpu:ngpu 600 /var/lib/ngpu/admin.token",
+        "root:root 755 /usr/lib/ngpu/ngpu",
+        "/lib/systemd/system/ngpu.service",
+        "/lib/systemd/system/ngpu.socket",
+        "/etc/ngpu/ngpu.yaml: can be used: 0 workspaces, 0 nodes, 0 apps, 0 gates",
+    ]
+    assert said["again"][-1] == "1", "what the operator changed is kept"
+    assert [line for line in said["removed"] if line.startswith("/")] == ["/etc/ngpu/ngpu.yaml", "/var/lib/ngpu"]
+    assert said["purged"][-1] == "no user"
+    assert not [line for line in said["purged"] if line.startswith("/")]

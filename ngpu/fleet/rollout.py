@@ -83,6 +83,7 @@ class Rollout:
             return
         target = target_of(self._at, self._deployment)
         if target is None:
+            self._note_no_way_in(want)
             return
         demand = demand_of(self._deployment, target)
         lost = [copy for copy in self._staying if self._at.lost(copy)]
@@ -97,6 +98,15 @@ class Rollout:
         self._retire_replaced(current[:want] if len(current) > want else current, obsolete, target, want)
         if self._at.settled:
             self._grow(current, obsolete, target, demand, want)
+
+    def _note_no_way_in(self, want: int) -> None:
+        """An archive is loaded where its copies are to be: where no node has room for one, only this says why."""
+        if self._staying or not self._deployment.recipe.source.archive or not self._at.settled:
+            return
+        demand = demand_of(self._deployment, self._deployment.recipe)
+        placed = place(demand, want, self._rooms, self._deployment.policy)
+        if not placed.spots:
+            self._changes.refused[self._deployment.digest] = placed.refused
 
     def _fits(self, copy: Copy, target: Recipe, demand: Demand) -> bool:
         sight = self._at.nodes[copy.node]

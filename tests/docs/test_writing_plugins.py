@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_page import blocks, paste
-from processes import ROOT
+from markdown_page import paste
+from page_blocks import told
 
 from ngpu.plugin import Factory
 from ngpu.testing import verify_plugin
 
-SECTION = (ROOT / "docs/plugins.md").read_text().partition("\n## Writing one\n")[2]
+SECTION = told("writing a plugin")
 
 
 def test_a_reader_gets_a_policy_that_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are written where the page names them, commands are run as it shows them, all in the page's order."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     printed = []
-    for block in blocks(SECTION):
+    for block in SECTION:
         kind, _, file = block.kind.partition(" ")
         if kind == "sh":
             (output,) = paste([block.text], tmp_path)
@@ -39,7 +39,7 @@ def test_a_reader_gets_a_policy_that_serves(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_same_as_a_ranked_policy_keeps_the_contract() -> None:
-    (text,) = [block.text for block in blocks(SECTION) if block.kind == "python" and "Ranked" in block.text]
+    (text,) = [block.text for block in SECTION if block.kind == "python" and "Ranked" in block.text]
     module: dict[str, Any] = {"__name__": "shown"}
     exec(compile(text, "docs/plugins.md", "exec"), module)
     made = module["Cheapest"]

@@ -151,6 +151,17 @@ def test_what_finds_no_node_is_told_for_each(house: House) -> None:
     assert "needs 3 free GPUs" in report.reason
 
 
+def test_an_archive_that_no_node_has_room_for_says_so_too(house: House) -> None:
+    """It is loaded where its copies are to be, and so never becomes known."""
+    house.world.archives["/etc/ngpu/app.tar"] = archive(Image([tar_of({"a": b"1"})]))
+    house.put(image={"archive": "app.tar"}, gpus={"count": 3})
+    house.start()
+    house.world.pass_time(10)
+    assert "needs 3 free GPUs, has 2" in house.report().reason
+    house.put(image={"archive": "app.tar"}, gpus={"count": 2})
+    house.until("serving")
+
+
 def test_a_tag_that_has_moved_is_taken_when_it_is_deployed_fresh(house: House) -> None:
     house.put()
     house.start()

@@ -14,6 +14,7 @@ import requests
 from docker_bed import Bed
 from docker_images import SERVES
 from fleet_rig import FleetRig
+from page_blocks import told
 from processes import ROOT, Processes, find_free_port
 
 Push = Callable[..., str]
@@ -34,8 +35,9 @@ def test_from_the_readme_to_a_served_image(fleet: Make, image: Push, bed: Bed, p
     text += f'listen: ["tcp:{public}:interface=127.0.0.1"]\n'
     text += f'admin: {{listen: ["tcp:{admin}:interface=127.0.0.1"]}}\n'
     gateway = processes.start_gateway(text)
-    section = (ROOT / "README.md").read_text().partition("## With your own images")[2].partition("\n## ")[0]
-    assert "export NGPU_CONFIG=fleet.yaml\n.venv/bin/ngpu deploy first\n" in section
+    begin, then = [block.text for block in told("fleet")]
+    assert begin.startswith("cp config/fleet.yaml fleet.yaml") and begin.endswith(".venv/bin/ngpu run -c fleet.yaml\n")
+    assert then.startswith("export NGPU_CONFIG=fleet.yaml\n.venv/bin/ngpu deploy first\ncurl ")
     deployed = subprocess.run(
         [sys.executable, "-m", "ngpu.cli", "deploy", "first"],
         env={**os.environ, "NGPU_CONFIG": str(gateway.config_file)},
@@ -45,7 +47,7 @@ def test_from_the_readme_to_a_served_image(fleet: Make, image: Push, bed: Bed, p
     )
     assert deployed.returncode == 0, deployed.stderr
     assert "first: serving, 2 of 2 serve" in deployed.stdout
-    (curl,) = [line for line in section.splitlines() if line.startswith("curl")]
+    (curl,) = [line for line in then.splitlines() if line.startswith("curl")]
     curl = curl.replace("localhost:8080", f"127.0.0.1:{public}").replace("paramUrl=/", "paramUrl=cgi-bin/echo")
     arguments = shlex.split(curl.replace('{"data": ""}', '{"data": "x"}'))
     called = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=30).stdout

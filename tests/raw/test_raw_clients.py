@@ -19,6 +19,7 @@ import pytest
 import requests
 from httpx_sse import connect_sse
 from openai.types.chat import ChatCompletionUserMessageParam
+from page_blocks import told
 from processes import Gateway
 from raw_rig import ID, OTHER, eventually
 from toy_worker import ToyWorker
@@ -56,6 +57,18 @@ def test_openai_streams_token_by_token(client: openai.OpenAI, worker: ToyWorker)
         tokens.append(piece.choices[0].delta.content)
         worker.receipts.give()
     assert tokens == ["a", "b", "c", "d"]
+
+
+def test_openai_as_the_page_shows_it(gateway: Gateway, worker: ToyWorker, capsys: pytest.CaptureFixture[str]) -> None:
+    (shown,) = told("openai")
+    for _ in range(4):
+        worker.receipts.give()
+    text = shown.text.replace("http://localhost:8080", gateway.url)
+    text = text.replace("367614711220405248", ID).replace("client = ", "client = made = ")
+    names = {"openai": openai, "messages": said("a b c d")}
+    exec(compile(text, shown.page, "exec"), names)
+    names["made"].close()
+    assert capsys.readouterr().out == "abcd"
 
 
 def test_openai_leaves_in_the_middle(client: openai.OpenAI, gateway: Gateway, worker: ToyWorker) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from page_blocks import told
 from redis_server import KEPT, RedisServer, Start
 from redis_store import eventually, keys, made, opened
 from task_stores import DONE, HERE, pattern, sample, whole
@@ -19,18 +20,6 @@ from ngpu.model import CHUNK, BytesBody
 from ngpu.stores.redis import Address, address_of, trusted
 
 EMPTY = BytesBody()
-PERMITTED = (
-    "&ngpu:*",
-    "+@read",
-    "+@write",
-    "+@scripting",
-    "+@connection",
-    "+info",
-    "+publish",
-    "+subscribe",
-    "+unsubscribe",
-)
-"""What docs/operating.md says that the user of a gateway needs."""
 
 
 @pytest.mark.parametrize(
@@ -111,7 +100,8 @@ async def test_a_unix_socket_and_a_database(start: Start) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_user_that_may_no_more_than_it_needs(start: Start) -> None:
     server = start()
-    server.ask("ACL", "SETUSER", "gateway", "on", ">secret", "~ngpu:*", *PERMITTED)
+    (shown,) = told("rights in Redis")
+    assert server.ask(*shown.text.split()) == "+OK\r\n"
     await works(f"redis://gateway:secret@127.0.0.1:{server.port}")
     with pytest.raises(ConfigError, match="give its user &other:"):
         await opened(f"redis://gateway:secret@127.0.0.1:{server.port}", prefix="other")
