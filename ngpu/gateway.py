@@ -207,9 +207,10 @@ class Gateway:
         affinity = self._affinity(submission)
         new = self._new_task(submission)
         body = BytesBody(submission.data)
-        lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
-        if lease is not None:
-            return await self._start(workspace, new, body, lease, affinity)
+        if body.length <= CHUNK:  # a slot would stand idle while a larger one is written
+            lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
+            if lease is not None:
+                return await self._start(workspace, new, body, lease, affinity)
         task = await self._store.add(new, body, workspace.queue.limit, self._quota(workspace))
         self._stored(new)
         if task.id != new.id:
@@ -234,8 +235,7 @@ class Gateway:
             lease.release(CallResult.ABANDONED)
             return task
         self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
-        kept = body if body.length <= CHUNK else self._store.request_body(task)
-        self._dispatcher.begin(workspace, task, kept, lease, affinity)
+        self._dispatcher.begin(workspace, task, body, lease, affinity)
         return changed(new, number=task.number, place=task.place)
 
     def _stored(self, task: Task) -> None:

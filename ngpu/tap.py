@@ -56,7 +56,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(ConfigError.exit_status) from None
-    gc.freeze()  # what is there now stays: to look through all of it for garbage holds every call up for 100 ms
+    gc.freeze()  # what is there now stays: to look through all of it for garbage holds every call up for 50 ms and more
     return service
 
 

@@ -79,10 +79,14 @@ def test_one_that_is_being_added_when_the_gateway_stops_waits_for_the_next() -> 
 
 @pytest.mark.parametrize(("size", "read"), [(CHUNK, False), (CHUNK + 1, True)])
 def test_only_a_large_request_is_read_from_the_store(size: int, read: bool) -> None:
-    """In memory that is held no longer than it takes to store it."""
+    """No slot stands idle while that is written, and it is held in memory no longer than that takes."""
     house = House({18080: FakeReply(pieces=(b"ok",))})
     house.store.refusing = {"request_body"}
-    task_id = house.submit(data=b"x" * size)
+    house.store.holding = {"add"} if read else set()
+    adding = begun(house.gateway.submit(house.submission(data=b"x" * size)))
+    assert house.in_flight == 0
+    house.store.release()
+    task_id = adding.value.id
     assert house.task(task_id).status is (TaskStatus.RUNNING if read else TaskStatus.FINISHED)
     house.store.refusing.clear()
     house.pass_time(5)
