@@ -1,4 +1,5 @@
-# make run | test | check | bench | chaos | dist | deb | docs | clean. Needs Python 3.11 or newer; everything else it fetches into .venv itself.
+# make run | test | check | bench | chaos | dashboard | dist | deb | docs | clean. Needs Python 3.11 or newer; everything else it fetches into
+# .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -15,7 +16,7 @@ ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
 JOBS ?= 4
 
-.PHONY: help run test check bench chaos dist deb docs clean
+.PHONY: help run test check bench chaos dashboard pictures dist deb docs clean
 
 help:
 	@echo "make run    start the gateway and a demo worker; Ctrl-C stops both"
@@ -25,6 +26,7 @@ help:
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
 	@echo "make deb    make a Debian package of that file in dist/"
 	@echo "make docs   make a site of docs/ in build/docs; open build/docs/index.html"
+	@echo "make dashboard  build the dashboard's files anew out of dashboard/ (needs Node.js 18 or newer with npm)"
 	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
 
@@ -78,6 +80,14 @@ bench: $(VENV)/.bench
 chaos: $(VENV)/.dev
 	@.ci/apt redis-server:redis-server faketime:faketime || true
 	$(BIN)/python tests/chaos/chaos_trial.py $(ARGS)
+
+# The built files are committed, so that nobody needs npm to install ngpu; tests/test_dashboard_built.py compares them.
+dashboard:
+	cd dashboard && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+# Takes some minutes, since charts want something to show.
+pictures: $(VENV)/.dev
+	NGPU_PICTURES=docs/screenshots $(BIN)/python -m pytest -q tests/fleet/test_dashboard.py
 
 $(VENV)/.docs: setup.py pyproject.toml
 	@.ci/venv $(VENV)

@@ -38,6 +38,7 @@ setup(
         "zope.interface>=7",
         "pydantic>=2.9",
         "httptools>=0.6.4",
+        "h2>=4.2",
         "httpx>=0.27",
         "click>=8.1",
         "rich>=13.9",
@@ -46,7 +47,12 @@ setup(
         "ijson>=3.3",
         "tzdata",
     ],
-    package_data={"ngpu": ["py.typed"]},
+    # documents and a picture of docs/, seen through symlinks, among the pages
+    package_data={
+        "ngpu": ["py.typed"],
+        "ngpu.http.dashboard": ["built/*"],
+        "ngpu.http.pages": ["*.yaml", "static/*"],
+    },
     extras_require={
         "demo": ["pillow>=11"],
         "otel": OTEL,
@@ -61,6 +67,7 @@ setup(
             "pytest-twisted>=1.14",
             "pytest-xdist>=3.8",
             "hypothesis>=6",
+            "schemathesis>=4",
             "cog>=0.23",
             "gradio-client>=2",
             "httpx-sse>=0.4",

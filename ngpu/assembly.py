@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -13,13 +12,14 @@ from ngpu.archives.opening import Archives
 from ngpu.audit import Auditor
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
+from ngpu.certificates import Certificates
 from ngpu.cloud.deployed import Deployed
-from ngpu.cloud.desk import Desk, make_desk
+from ngpu.cloud.desk import make_desk
 from ngpu.direct import DirectCalls
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress
 from ngpu.errors import ConfigError
-from ngpu.fetch import Fetcher, make_fetcher
+from ngpu.fetch import make_fetcher
 from ngpu.figures import Exposing, Figures
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.health import HealthChecks
@@ -31,7 +31,7 @@ from ngpu.forward import make_forwarder
 from ngpu.gateway import Gateway
 from ngpu.http import cloud
 from ngpu.http.access_log import AccessLog
-from ngpu.http.admin import admin_resource, path_without_ids
+from ngpu.http.admin import path_without_ids
 from ngpu.http.admin_audit import AdminAudit
 from ngpu.http.admin_events import AdminEvents, Telling
 from ngpu.http.admin_fleet import AdminFleet
@@ -41,6 +41,7 @@ from ngpu.http.admin_series import AdminSeries
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
 from ngpu.http.listener import ListenerSite
+from ngpu.http.operators import operators_resource
 from ngpu.http.public import OURS, public_resource
 from ngpu.http.raw import Raw
 from ngpu.http.server import Limits
@@ -49,6 +50,7 @@ from ngpu.journal import Journal, this_process
 from ngpu.lookup import make_resolver
 from ngpu.media import Media
 from ngpu.metrics import Metrics
+from ngpu.parts import Parts
 from ngpu.processes.reloads import Reloads
 from ngpu.processes.worker import Worker
 from ngpu.pulse import Pulse
@@ -61,38 +63,11 @@ from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.elsewhere import Elsewhere
 from ngpu.tasks.runs import Runs
-from ngpu.tracing import ITracing
 from ngpu.upstream.pool import Pool as Connections
 from ngpu.webhooks.delivery import Webhooks
 from ngpu.webhooks.endpoint import vetted
 from ngpu.wiring import adapters_of, gates_of, tracing_of, watch_changes
 from ngpu.workspaces import COLLECTION, Workspaces
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What has to be started and stopped, and what the listeners serve."""
-
-    store: IStore
-    connections: Connections
-    fetcher: Fetcher
-    receivers: Fetcher
-    dispatcher: Dispatcher
-    webhooks: Webhooks
-    health: HealthChecks
-    roster: Roster
-    workspaces: Workspaces
-    following: Following
-    desk: Desk | None
-    archives: Archives
-    fleet: Fleet
-    journal: Journal
-    live: AdminLive
-    series: Series
-    pulse: Pulse
-    tracing: ITracing | None
-    public: ListenerSite
-    admin: ListenerSite
 
 
 def assemble(
@@ -102,7 +77,8 @@ def assemble(
     token: str,
     access_log: IO[str],
     reloads: Reloads,
-    worker: Worker | None = None,
+    worker: Worker | None,
+    certificates: Certificates,
 ) -> Parts:
     """Make everything, start nothing.
 
@@ -110,6 +86,7 @@ def assemble(
     :param access_log: where its lines go.
     :param reloads: what became of them, and how one is asked for.
     :param worker: this process as one of several.
+    :param certificates: of the listeners.
     :raises ConfigError: a plugin is unknown or refuses its options.
     """
     settings = loaded.settings
@@ -120,6 +97,7 @@ def assemble(
     process = 0 if worker is None else worker.number
     metrics = Metrics(roster.labels, process)
     metrics.tracing = tracing_of(loaded, reactor)
+    metrics.add_source(lambda: metrics.show_certificates(certificates.standings()))
     for workspace in settings.workspaces:
         roster.put(workspace, _policy(plugins, context, workspace))
     connections = Connections(reactor)
@@ -174,7 +152,7 @@ def assemble(
     webhooks = Webhooks(store, receivers, roster.workspaces, reactor, Random(), metrics)
     watch_changes(roster, health, dispatcher, metrics)
     roster.watch(fleet.follow)
-    limits = Limits(**{name: value for name, value in settings.limits if name not in OURS})
+    limits = Limits(http2=settings.http2, **{name: value for name, value in settings.limits if name not in OURS})
     workspaces = _workspaces(loaded, plugins, context, store, roster, urls, dispatcher)
     fleet.spare(workspaces.broken)
     fleet.learn_with(workspaces.look)
@@ -218,7 +196,8 @@ def assemble(
     figures: Exposing = Figures(metrics, roster.lines, store)
     if worker is not None:
         figures = worker.share(figures, journal)
-    admin = admin_resource(gateway, figures, token, settings.admin.open_metrics, routes)
+    open_metrics = settings.admin.open_metrics
+    admin = operators_resource(gateway, figures, routes, token, store.documents, reactor, open_metrics=open_metrics)
     logs = (
         AccessLog("public", access_log, metrics, cloud.path_without_ids, process),
         AccessLog("admin", access_log, metrics, path_without_ids, process),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,10 +13,11 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from ngpu.certificates import Standing
 from ngpu.outbox import Backlog
 from ngpu.tracing import ITracing
 
-M = TypeVar("M", Counter, Histogram)
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of `Metrics.exposition`."""
@@ -148,6 +149,18 @@ class Metrics:
         )
         self.leads = Gauge("ngpu_leads", "1 while this gateway works on the fleet", registry=self.registry)
         self.info = Gauge("ngpu_info", "1, with the version", ["version"], registry=self.registry)
+        self.certificate_expires = Gauge(
+            "ngpu_certificate_expiry_timestamp_seconds",
+            "When the certificate that a listener uses expires, in seconds since 1970",
+            ["certificate"],
+            registry=self.registry,
+        )
+        self.certificate_refused = Gauge(
+            "ngpu_certificate_refused",
+            "1 while a certificate's files hold what cannot be used, and an older one is in use",
+            ["certificate"],
+            registry=self.registry,
+        )
 
     def add_source(self, bring_up_to_date: Callable[[], None]) -> None:
         """Have somebody called before each exposition, who sets what would cost too much to follow."""
@@ -199,6 +212,12 @@ class Metrics:
             label = self.label(workspace)  # several former workspaces are one
             self.webhooks_pending.labels(label).inc(backlog.pending)
             self.webhooks_dead.labels(label).inc(backlog.dead)
+
+    def show_certificates(self, standings: Iterable[Standing]) -> None:
+        """Show how the listeners' certificates stand, by their files."""
+        for each in standings:
+            self.of(self.certificate_expires, each.file).set(each.expires)
+            self.of(self.certificate_refused, each.file).set(each.refused)
 
     def forget_replica(self, label: str, replica: str) -> None:
         """Show a replica of the workspace that is called so no more."""

@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu import __version__
-from ngpu.assembly import Parts
 from ngpu.errors import NgpuError
+from ngpu.parts import Parts
 from ngpu.processes.ending import Ending
 from ngpu.processes.hangup import Hangups
 from ngpu.processes.outline import Checker
@@ -183,6 +183,7 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         parts = self._parts
         self._hangups.stop()
+        self._sockets.certificates.stop()
         for pending in (self._starting, self._settling, self._retiring):
             if pending is not None:
                 pending.cancel()

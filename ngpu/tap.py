@@ -82,7 +82,7 @@ def service_of(
         tell_outline(handed, outline)
         raise SystemExit
     if handed.role is not Role.WORKER:
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *loaded.outdated):
             print(warning, file=sys.stderr)
     token = admin_token(loaded)  # before there are workers, so that there is one
     out = (sys.stdout.buffer, sys.stderr.buffer)
@@ -96,7 +96,7 @@ def service_of(
         parent = Parent(path, Plan(text, outline), sockets, reactor, out, ending, systemd, handed.generation)
         return _logged(loaded, parent)
     plugins = discover(loaded.settings.plugins.path)
-    parts = assemble(loaded, plugins, reactor, token, sys.stdout, reloads, worker)
+    parts = assemble(loaded, plugins, reactor, token, sys.stdout, reloads, worker, sockets.certificates)
     checker = Checker(path, reactor, out)
     service = GatewayService(parts, loaded.settings, reactor, sockets, ending, checker, worker, systemd, reloads)
     return _logged(loaded, service, handed.number if worker is not None else 0)

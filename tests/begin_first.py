@@ -13,6 +13,7 @@ LONGEST = (
     "tests/test_install.py",
     "tests/contracts/test_container_engine.py",
     "tests/test_one_file.py",
+    "tests/fleet/test_dashboard.py",
     "tests/fleet/test_real_commands.py",
     "tests/api/test_api_webhooks.py",
     "tests/chaos/test_chaos.py",

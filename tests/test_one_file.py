@@ -145,6 +145,7 @@ def test_the_gateway_starts_from_it_in_a_moment_and_again_for_a_new_configuratio
         assert min(took[1:]) <= WARM, took
         process.start()
         assert requests.get(admin + "/metrics", timeout=5).status_code == 401
+        assert "<title>ngpu</title>" in requests.get(admin + "/", timeout=5).text
         assert healthy(admin)
         starts = process.log.read_text().count(STARTS)
         os.kill(process.pid, signal.SIGHUP)

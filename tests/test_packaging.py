@@ -48,7 +48,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, symlink and all, so that building leaves nothing in it."""
     copy = tmp_path_factory.mktemp("source") / "ngpu"
-    ignore = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "var", "dropin.cache")
+    ignore = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "build", "dist", "var", "dropin.cache", "node_modules"
+    )
     return Path(shutil.copytree(ROOT, copy, symlinks=True, ignore=ignore))
 
 
@@ -83,6 +85,10 @@ def expected() -> set[str]:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert {name for name in names(wheel) if name.endswith(".py")} == expected()
     assert not {name for name in names(wheel) if name.split("/")[0] not in ("ngpu", "twisted")}
+    page = {f"ngpu/http/dashboard/built/{file.name}" for file in (ROOT / "ngpu/http/dashboard/built").iterdir()}
+    assert page and page <= names(wheel)
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ngpu/http/pages").rglob("*") if path.is_file()}
+    assert {path for path in pages if "__pycache__" not in path} <= names(wheel)
     assert "ngpu/py.typed" in names(wheel)  # whoever writes plugins has them checked against our types
 
 
@@ -93,6 +99,7 @@ def test_the_source_distribution_makes_the_same_wheel(sdist: Path, wheel: Path, 
     assert not (folder / "tests").exists()
     assert (folder / "systemd/ngpu.service").exists()
     assert (folder / "systemd/ngpu.socket").exists()
+    assert (folder / "dashboard/src/main.js").exists()
     assert names(build("wheel", folder, tmp_path)) == names(wheel)
 
 

@@ -23,7 +23,10 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("ngpu", "plugins", "twisted", "systemd", "config")
+SOURCES = ("ngpu", "plugins", "twisted", "systemd", "config", "dashboard")
+LED_TO = ("docs/openapi.yaml", "docs/openapi-admin.yaml", "docs/demo/photo.png")
+"""Where symlinks among the sources lead, beside them."""
+
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """Versions that the one file runs with."""
 
@@ -76,10 +79,13 @@ def copy_sources(to: Path) -> None:
     for file in ROOT.iterdir():
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, to)
-    ignored = shutil.ignore_patterns("__pycache__", "dropin.cache", "var")
+    ignored = shutil.ignore_patterns("__pycache__", "dropin.cache", "var", "node_modules")
     for name in SOURCES:
         if (ROOT / name).exists():
             shutil.copytree(ROOT / name, to / name, symlinks=True, ignore=ignored)
+    for name in LED_TO:
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, to / name)
 
 
 def build(kind: str, source: Path, out: Path) -> str:

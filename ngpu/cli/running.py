@@ -53,8 +53,10 @@ def check(path: Path) -> None:
     except ConfigError as error:
         click.echo(str(error), err=True)
         raise SystemExit(Exit.USAGE) from None
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *loaded.outdated):
         click.echo(warning, err=True)
+    if loaded.outdated:
+        raise SystemExit(Exit.USAGE)
     settings = loaded.settings
     click.echo(
         f"{path}: can be used: {_count(len(settings.workspaces), 'workspace')}, {_count(len(settings.nodes), 'node')}, "

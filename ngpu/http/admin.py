@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from klein import Klein
 from twisted.web.resource import IResource
 
-from ngpu.errors import BadRequest, Unauthorized
+from ngpu.errors import BadRequest
 from ngpu.figures import Exposing
 from ngpu.gateway import Gateway
+from ngpu.http.guard import Guard
 from ngpu.http.reply import Reply
 from ngpu.http.routes import Route, add_route, answer_http_errors
 from ngpu.http.server import NgpuRequest
 from ngpu.metrics import CONTENT_TYPE
-from ngpu.tenancy import credential_of
 from ngpu.wire.envelope import parse_object
 from ngpu.wire.replies import success
 
@@ -30,13 +29,21 @@ AdminRoute = tuple[str, str, Route]
 
 
 def admin_resource(
-    gateway: Gateway, figures: Exposing, token: str, open_metrics: bool, api: Iterable[AdminRoute] = ()
+    gateway: Gateway,
+    figures: Exposing,
+    guard: Guard,
+    open_metrics: bool,
+    api: Iterable[AdminRoute] = (),
+    session: Iterable[AdminRoute] = (),
+    pages: Iterable[AdminRoute] = (),
 ) -> IResource:
     """What the admin listener serves.
 
-    :param token: opens everything; ``/healthz`` and ``/readyz`` are open anyway.
+    :param guard: lets requests through; ``/healthz`` and ``/readyz`` are open anyway.
     :param open_metrics: whether ``/metrics`` is, too.
-    :param api: the routes of the admin API; nothing of a request is read before its token is right.
+    :param api: the routes of the admin API; nothing of a request is read before its credential is right.
+    :param session: those of them that are open, since they make the credential.
+    :param pages: the dashboard's, by their whole addresses.
     """
     app = Klein()
 
@@ -49,13 +56,15 @@ def admin_resource(
 
     async def metrics(request: NgpuRequest) -> Reply:
         if not open_metrics:
-            _authorize(request, token)
+            await guard.admit(request)
         return Reply(await figures.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
+    opened = [(method, API + below, answers) for method, below, answers in session]
+    guarded = [(method, API + below, guard.guarded(answers)) for method, below, answers in api]
     for address, route in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         add_route(app, "GET", address, route, lambda request: request)
-    for method, below, answers in api:
-        add_route(app, method, API + below, _guarded(answers, token), lambda request: request)
+    for method, address, answers in (*pages, *opened, *guarded):
+        add_route(app, method, address, answers, lambda request: request)
     answer_http_errors(app)
     return app.resource()
 
@@ -104,17 +113,3 @@ def path_without_ids(request: NgpuRequest) -> str:
         return str(route)
     parts = request.path.decode("latin-1").split("/")
     return "/".join(parts[:4]) + ("/..." if len(parts) > 4 else "")
-
-
-def _guarded(route: Route, token: str) -> Route:
-    async def guarded(request: NgpuRequest, **parts: str) -> Reply:
-        _authorize(request, token)
-        return await route(request, **parts)
-
-    return guarded
-
-
-def _authorize(request: NgpuRequest, token: str) -> None:
-    shown = request.requestHeaders.getRawHeaders(b"authorization", [b""])
-    if len(shown) != 1 or not hmac.compare_digest(credential_of(shown[0].decode("latin-1")).encode(), token.encode()):
-        raise Unauthorized("send the admin token: Authorization: Bearer <content of admin.token_file>")

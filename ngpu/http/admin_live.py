@@ -65,7 +65,8 @@ class AdminLive:
     async def live(self, request: NgpuRequest) -> Reply:
         """``Last-Event-ID``, or ``?after=`` where nothing can set it, is that of the last event that is known there."""
         shown = request.getHeader("last-event-id")
-        after = event_id(shown, "Last-Event-ID") if shown else event_id(parameter(request, "after"), "after")
+        after = event_id(parameter(request, "after"), "after")  # read in any case: what is wrong is refused
+        after = event_id(shown, "Last-Event-ID") if shown else after
         if request.method == b"HEAD":
             return Reply(b"", headers=FIELDS)
         if self._closed or self._open >= MOST:

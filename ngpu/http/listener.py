@@ -7,7 +7,7 @@ from twisted.web.resource import IResource
 
 from ngpu.http.access_log import AccessLog
 from ngpu.http.server import Limits, NgpuRequest, Site
-from ngpu.http.server.channel import Channel
+from ngpu.http.server.connection import Connection
 
 
 class ListenerSite(Site):
@@ -36,7 +36,7 @@ class ListenerSite(Site):
         self._flushing = None
         self._access_log.flush()
 
-    def remove(self, channel: Channel) -> None:
+    def remove(self, channel: Connection) -> None:
         """A connection is over; with the last of them nothing is left to be flushed later."""
         super().remove(channel)
         if not self.connections and self._flushing is not None:

@@ -52,12 +52,14 @@ def partner_resource(
     make_call: MakeCall,
     cloud: CloudCalls | None = None,
     raw: Raw | None = None,
+    pages: Iterable[tuple[str, str, Route]] = (),
 ) -> IResource:
     """What the public listener serves.
 
     :param routes: see `partner_routes`.
     :param cloud: the calls of the published command-line client, where there are accounts for it.
     :param raw: what passes calls through.
+    :param pages: routes that take requests as they are; they stand beside the contract's, and none has its address.
     """
     app = Klein()
     for method, address, route in routes:
@@ -65,6 +67,8 @@ def partner_resource(
         if "<" not in address:
             refuse_other_methods(app, method, address)
     add_cloud_routes(app, cloud, make_call)
+    for method, address, route in pages:
+        add_route(app, method, address, route, lambda request: request)
     answer_http_errors(app)
     resource = _Respelled(Routed(app))
     return resource if raw is None else Door(raw, make_call, resource)

@@ -18,6 +18,7 @@ from ngpu.http.access_log import annotate
 from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.cloud import CloudCalls
+from ngpu.http.pages import Pages
 from ngpu.http.partner import partner_resource, partner_routes
 from ngpu.http.queueing import Queueing
 from ngpu.http.raw import Raw
@@ -86,4 +87,5 @@ def public_resource(
     streaming = Streaming(gateway, runs, reactor, metrics, settings.limits.streams)
     routes = partner_routes(reading, submitting, Queueing(gateway, backlog, allowances), streaming)
     calls = None if desk is None else CloudCalls(desk.accounts, desk.counter)
-    return partner_resource(routes, make_call, calls, raw)
+    pages = Pages(in_thread).routes if settings.api_pages else ()
+    return partner_resource(routes, make_call, calls, raw, pages)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,11 +135,7 @@ class Crew:
 
     def _start(self, number: int, plan: Plan, generation: int) -> Child:
         child = Child(number, self._reactor, self._out, self.figures)
-        descriptors: Mapping[str, int] = {
-            description: descriptor
-            for description, descriptor in self._sockets.descriptors().items()
-            if description in plan.outline.listen
-        }
+        descriptors = self._sockets.descriptors(*plan.outline.listen)
         child.start(command(self._path), Role.WORKER, descriptors, plan.text, generation)
         self._all.add(child)
         child.ended.addCallback(self._over, child)

@@ -16,6 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
+from ngpu.certificates import Certificates, tls_listener
 from ngpu.errors import NgpuError
 
 BACKLOG = 4096
@@ -25,13 +26,17 @@ BACKLOG = 4096
 class Sockets:
     """The listening sockets of a process, by endpoint description: handed to it, or bound by it.
 
+    What a description says of TLS makes no other socket of it.
+
     :param handed: file descriptors that it was handed.
     :param shared: other processes accept from the same sockets, and whoever handed them removes their files.
+    :ivar certificates: those of the listeners with TLS.
     """
 
     def __init__(self, reactor: Any, handed: Mapping[str, int], shared: bool) -> None:
+        self.certificates = Certificates(reactor)
         self._reactor = reactor
-        self._handed = dict(handed)
+        self._handed = {_below(description): descriptor for description, descriptor in handed.items()}
         self._shared = shared
         self._ports: dict[str, Any] = {}
 
@@ -40,6 +45,13 @@ class Sockets:
 
         :raises NgpuError: it cannot; others are as they were.
         """
+        tls = tls_listener(description)
+        if tls is not None:
+            certificate = self.certificates.of(tls.files)
+            factory = TLSMemoryBIOFactory(certificate, False, factory, self._reactor)
+        await self._listen(_below(description), factory)
+
+    async def _listen(self, description: str, factory: Factory[Any]) -> None:
         held = self._ports.get(description)
         handed = self._handed.pop(description, None) if held is None else os.dup(held.fileno())
         reactor = self._reactor if handed is None else _Adopting(self._reactor, handed, self._shared)
@@ -58,8 +70,9 @@ class Sockets:
 
         :raises NgpuError: see `listen`.
         """
+        description = _below(description)
         if description not in self._ports:
-            await self.listen(description, _Nobody())
+            await self._listen(description, _Nobody())
         self._wait(description)
 
     def pause(self) -> None:
@@ -68,15 +81,17 @@ class Sockets:
             self._wait(description)
 
     def __contains__(self, description: str) -> bool:
-        return description in self._ports
+        return _below(description) in self._ports
 
-    def descriptors(self) -> dict[str, int]:
-        """The file descriptors, by endpoint description: to be handed on."""
-        return {description: port.fileno() for description, port in self._ports.items()}
+    def descriptors(self, *wanted: str) -> dict[str, int]:
+        """The file descriptors, by endpoint description: to be handed on. Those that are wanted, or all."""
+        chosen = {_below(each) for each in wanted} if wanted else self._ports.keys()
+        return {description: port.fileno() for description, port in self._ports.items() if description in chosen}
 
     async def close(self, *kept: str) -> None:
         """Stop listening, except on those. What another process holds too goes on there."""
-        for description in [each for each in self._ports if each not in kept]:
+        left = {_below(each) for each in kept}
+        for description in [each for each in self._ports if each not in left]:
             port = self._ports.pop(description)
             port._shouldShutdown = False  # which would end it for other processes, too
             stopped = port.stopListening()
@@ -90,6 +105,12 @@ class Sockets:
             port.stopReading()
         except AttributeError:
             raise NgpuError(f"{description} has no socket that several processes can share") from None
+
+
+def _below(description: str) -> str:
+    """The description of the endpoint below TLS."""
+    tls = tls_listener(description)
+    return description if tls is None else tls.plain
 
 
 class _Nobody(Factory[Any]):

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 from twisted.internet.endpoints import serverFromString
 
+from ngpu.certificates import CertificateError, load, tls_listener
 from ngpu.settings.block import refusal
 from ngpu.settings.kinds import Name
 
@@ -26,13 +27,17 @@ def _endpoint(text: str) -> str:
     if port and (len(port[1]) > 5 or int(port[1]) > 65535):
         raise refusal("has no port between 0 and 65535")
     try:
-        serverFromString(None, text)
+        tls = tls_listener(text)
+        if tls is not None:
+            load(tls.files)
+    except (CertificateError, ValueError) as error:
+        raise refusal(str(error)) from None
+    try:
+        serverFromString(None, text if tls is None else tls.plain)
     except (KeyError, IndexError):
         # systemd hands its sockets to the service only: elsewhere, as in a check, they are not there
         if kind != "systemd":
             raise refusal(f"is no Twisted endpoint description, such as {_EXAMPLE}", kind, KINDS) from None
-    except OSError as error:
-        raise refusal(f"a file that it names cannot be read ({error.strerror})") from None
     except Exception:  # whatever the parser of a kind, which may be a plugin, makes of arguments it does not know
         known = kind in KINDS
         raise refusal(
@@ -43,6 +48,23 @@ def _endpoint(text: str) -> str:
             () if known else KINDS,
         ) from None
     return text
+
+
+def outdated(text: str, now: float) -> str:
+    """Why clients will not take the certificate of a listener, "" where they will.
+
+    It is no reason to stop: a gateway that starts anew with a certificate that has expired still serves those who do
+    not look, and the renewed one as soon as it is there.
+
+    :param now: seconds since 1970.
+    """
+    tls = tls_listener(text)
+    try:
+        if tls is not None:
+            load(tls.files).check(now)
+    except CertificateError as error:
+        return str(error)
+    return ""
 
 
 Endpoint = Annotated[Name, AfterValidator(_endpoint)]

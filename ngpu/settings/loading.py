@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from ngpu.settings.references import check_references
 from ngpu.settings.report import Problem, SettingsError
 from ngpu.settings.requirements import check_requirements
 from ngpu.settings.root import Settings
-from ngpu.settings.scope import check_scope, warnings
+from ngpu.settings.scope import check_scope, outdated_certificates, warnings
 from ngpu.settings.source import Source
 from ngpu.settings.wording import problem_of
 
@@ -27,10 +28,15 @@ MAX_FILE: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A configuration that can be used. ``warnings``: one line each, in the form of errors."""
+    """A configuration that can be used.
+
+    ``warnings``: one line each, in the form of errors. ``outdated``: likewise, certificates that clients will not take,
+    which is no reason not to start.
+    """
 
     settings: Settings
     warnings: tuple[str, ...]
+    outdated: tuple[str, ...]
     _source: Source = field(repr=False)
     _document: Document = field(repr=False)
 
@@ -107,7 +113,9 @@ def loads(
         problems += check_plugins(document, folder, find_plugins)
     if problems or settings is None:
         raise SettingsError(source, problems)
-    return Loaded(settings, tuple(each.head(source.name) for each in warnings(document)), source, document)
+    late = outdated_certificates(document, time.time())
+    told, outdated = (tuple(each.head(source.name) for each in found) for found in (warnings(document), late))
+    return Loaded(settings, told, outdated, source, document)
 
 
 def _validated(document: Document, folder: Path) -> tuple[Settings | None, list[Problem]]:

@@ -14,7 +14,7 @@ from ngpu.settings.block import Block, FrozenMap, refusal, written
 from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
-from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, matching
+from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, Truth, matching
 from ngpu.settings.service import Admin, Egress, Limits, Log, Media, Plugins, Store, Tracing
 from ngpu.settings.workspace import Workspace
 
@@ -40,6 +40,7 @@ class Settings(Block):
     """Everything that the configuration says. Paths are absolute, durations seconds, sizes bytes."""
 
     listen: Annotated[tuple[Endpoint, ...], Field(min_length=1)] = ("tcp:8080:interface=127.0.0.1",)
+    http2: Truth = True
     processes: CountFrom1 = 1
     timezone: Annotated[Text, AfterValidator(_zone_name)] = "UTC"
     store: Store = written({})
@@ -59,6 +60,7 @@ class Settings(Block):
     gates: FrozenMap[Name, Gate] = written({})
     apps: FrozenMap[AppName, App] = written({})
     limits: Limits = written({})
+    api_pages: Truth = True
 
     _folder: Path = PrivateAttr()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ngpu.settings.document import Document
+from ngpu.settings.endpoint import outdated
 from ngpu.settings.report import Path, Problem
 
 
@@ -26,6 +27,19 @@ def warnings(document: Document) -> Iterator[Problem]:
     for path, _ in document.blocks("workspaces"):
         if document.get(*path, "rate", "burst") and not document.get(*path, "rate", "per_second"):
             yield _at(document, (*path, "rate", "burst"), "has no effect without per_second", at_key=True)
+
+
+def outdated_certificates(document: Document, now: float) -> Iterator[Problem]:
+    """Listeners whose certificate has expired, or is not valid yet.
+
+    :param now: seconds since 1970.
+    """
+    for block in (("listen",), ("admin", "listen")):
+        listed = document.get(*block)
+        for index, text in enumerate(listed if isinstance(listed, list) else ()):
+            why = outdated(text, now)
+            if why:
+                yield _at(document, (*block, index), why)
 
 
 def _at(document: Document, path: Path, message: str, *, at_key: bool = False) -> Problem:

@@ -93,6 +93,23 @@ def test_a_reload_under_load_loses_no_call(rig: Rig) -> None:
     assert not set(before.values()) & set(pids(rig).values())
 
 
+def test_a_session_of_the_dashboard_is_known_to_every_worker(rig: Rig) -> None:
+    url = f"{rig.gateway.admin}/api/v1"
+    logged_in = requests.post(f"{url}/session", json={"token": rig.token}, timeout=10)
+    sent = {"Cookie": logged_in.headers["Set-Cookie"].split(";")[0], "Origin": rig.gateway.admin}
+
+    def asked() -> set[int]:
+        """The statuses that it is told, once both workers have told one."""
+        told, before = set(), len(rig.log_lines())
+        while len({line["process"] for line in rig.log_lines()[before:] if line.get("route") == "/api/v1/nodes"}) < 2:
+            told.add(requests.get(f"{url}/nodes", headers=sent, timeout=10).status_code)
+        return told
+
+    assert asked() == {200}
+    assert requests.delete(f"{url}/session", headers=sent, timeout=10).status_code == 200
+    assert asked() == {401}
+
+
 def test_what_cannot_be_used_changes_nothing(rig: Rig) -> None:
     """Neither a file that is wrong, nor one that no worker can start with; a replacement has the file as it was."""
     before, good = pids(rig), rig.gateway.config_file.read_text()

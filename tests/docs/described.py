@@ -13,6 +13,9 @@ from jsonschema import Draft202012Validator
 from processes import ROOT
 
 FILE = ROOT / "docs/openapi.yaml"
+BEFORE_IT_IS_LOOKED_AT = {408, 414, 417, 431, 500, 501, 505}
+"""Statuses that any call may have, and that are ``default`` of all of them; others are there by their numbers."""
+
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
@@ -35,8 +38,11 @@ class Described:
     def check(self, method: str, path: str, reply: requests.Response) -> None:
         """:raises AssertionError: the document does not describe this reply to this call."""
         responses = self.operations[method, path]["responses"]
-        names = (str(reply.status_code), f"{reply.status_code // 100}XX", "default")
-        response = self._resolved(next(responses[name] for name in names if name in responses))
+        names = [str(reply.status_code), f"{reply.status_code // 100}XX"]
+        names += ["default"] * (reply.status_code in BEFORE_IT_IS_LOOKED_AT)
+        found = [responses[name] for name in names if name in responses]
+        assert found, f"undescribed: {reply.status_code} of {method} {path}"
+        response = self._resolved(found[0])
         for name, header in response.get("headers", {}).items():
             header = self._resolved(header)
             assert name in reply.headers or not header.get("required"), f"{name} is missing"
@@ -69,7 +75,7 @@ class Described:
     def _closed(self) -> dict[str, Any]:
         """The components, where no object has further members; those that others build upon stay open."""
         schemas = self.document["components"]["schemas"]
-        bases = {part["$ref"] for schema in _objects(schemas) for part in schema.get("allOf", ()) if "$ref" in part}
+        bases = {part["$ref"] for schema in objects(schemas) for part in schema.get("allOf", ()) if "$ref" in part}
         open_names = frozenset(base.rpartition("/")[2] for base in bases)
         return {"components": {"schemas": _closed(schemas, open_names)}}
 
@@ -82,15 +88,16 @@ class Described:
         return dict(found)
 
 
-def _objects(node: Any) -> list[dict[str, Any]]:
+def objects(node: Any) -> list[dict[str, Any]]:
+    """All mappings in a document."""
     if isinstance(node, dict):
-        return [node, *(found for value in node.values() for found in _objects(value))]
-    return [found for value in node for found in _objects(value)] if isinstance(node, list) else []
+        return [node, *(found for value in node.values() for found in objects(value))]
+    return [found for value in node for found in objects(value)] if isinstance(node, list) else []
 
 
 def _closed(node: dict[str, Any], open_names: frozenset[str]) -> dict[str, Any]:
     closed = {name: value if name in open_names else copy.deepcopy(value) for name, value in node.items()}
-    for schema in _objects({name: value for name, value in closed.items() if name not in open_names}):
+    for schema in objects({name: value for name, value in closed.items() if name not in open_names}):
         if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
             schema["unevaluatedProperties"] = False
     return closed

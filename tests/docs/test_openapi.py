@@ -18,7 +18,8 @@ from processes import ROOT, Gateway, find_free_port, running
 import ngpu.http.reading
 from ngpu.http.admin import admin_resource
 from ngpu.http.cloud import CloudCalls
-from ngpu.http.partner import partner_routes
+from ngpu.http.pages import Pages
+from ngpu.http.partner import partner_resource, partner_routes
 from ngpu.http.queueing import Queueing
 from ngpu.http.reading import Reading
 from ngpu.http.server.target import METHODS
@@ -55,15 +56,22 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     submitting = Submitting(nothing, reading, {}, {}, {}, nothing, nothing, nothing, nothing, nothing)
     streaming = Streaming(nothing, nothing, nothing, nothing, 1)
     routes = partner_routes(reading, submitting, Queueing(nothing, nothing, nothing), streaming)
-    routes += CloudCalls(nothing, nothing).routes()
-    served = {(method, address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
+    cloud, pages = CloudCalls(nothing, nothing), Pages(nothing).routes
+    resource: Any = partner_resource(routes, nothing, cloud, None, pages)
+    # an endpoint without a method only says which methods would do
+    rules = [rule for rule in resource._inner._app.url_map.iter_rules() if not rule.endpoint.startswith("None ")]
+    served = {(method, _templated(rule.rule)) for rule in rules for method in rule.methods - {"HEAD"}}
     served |= {(method.decode(), address) for method in METHODS for address in RAW}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
 
 
+def _templated(address: str) -> str:
+    return address.replace("<", "{").replace(">", "}")
+
+
 def test_every_call_of_the_admin_listener_is_described_and_no_other(described: Described) -> None:
     nothing: Any = None
-    resource: Any = admin_resource(nothing, nothing, "", False)
+    resource: Any = admin_resource(nothing, nothing, nothing, False)
     served = {(m, rule.rule) for rule in resource._app.url_map.iter_rules() for m in rule.methods - {"HEAD"}}
     assert served == {call for call, told in described.operations.items() if told["tags"] == ["admin"]}
     for _, path in served:
@@ -187,8 +195,8 @@ def test_every_call_succeeds_as_described(customer: Customer, described: Describ
         ("GET", "/metrics"): {"key": f"Bearer {customer.token}"},
     }
     not_without_a_worker = {("GET", "/media/{name}")}  # see tests/workers/test_talking.py
-    # of the client's calls: test_openapi_cloud; of raw ones, whose replies are the workers': tests/raw
-    elsewhere = {call for call, told in described.operations.items() if told["tags"] in (["cloud"], ["raw"])}
+    # the client's: test_openapi_cloud; raw ones, whose replies are the workers': tests/raw; pages: tests/pages
+    elsewhere = {call for call, told in described.operations.items() if told["tags"] in (["cloud"], ["raw"], ["pages"])}
     assert calls.keys() | not_without_a_worker | elsewhere == described.operations.keys()
     for (method, path), more in calls.items():
         customer.ask(method, path, **more)

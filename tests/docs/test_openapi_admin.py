@@ -19,8 +19,10 @@ from ngpu.http.admin_fleet import AdminFleet
 from ngpu.http.admin_live import AdminLive
 from ngpu.http.admin_reload import AdminReload
 from ngpu.http.admin_series import AdminSeries
+from ngpu.http.admin_session import AdminSession
 from ngpu.http.admin_tasks import AdminTasks
 from ngpu.http.admin_workspaces import AdminWorkspaces
+from ngpu.http.session import BY_ADDRESS
 from ngpu.journal import Journal
 from ngpu.settings import Workspace
 from ngpu.sharing import Alone
@@ -58,6 +60,7 @@ def test_every_call_that_is_served_is_described_and_no_other(described: Describe
         AdminLive(nothing, Journal("", nothing, Alone.news), nothing, nothing),
         AdminSeries(nothing, nothing, nothing),
         AdminReload(nothing),
+        AdminSession(nothing, nothing),
     )
     routes = [route for part in parts for route in part.routes]
     served = {(method, API + address.replace("<", "{").replace(">", "}")) for method, address, _ in routes}
@@ -75,7 +78,7 @@ def admin(tmp_path_factory: pytest.TempPathFactory, described: Described) -> Ite
         yield Admin(processes.start_gateway(configuration), described)
 
 
-ALL, ONE = f"{API}/workspaces", f"{API}/workspaces/{{workspace}}"
+ALL, ONE, SESSION = f"{API}/workspaces", f"{API}/workspaces/{{workspace}}", f"{API}/session"
 
 
 def test_the_life_of_a_workspace(admin: Admin) -> None:
@@ -98,8 +101,21 @@ def test_refusals(admin: Admin) -> None:
 
 
 def test_without_the_token(admin: Admin) -> None:
-    for method, path in admin.described.operations:
-        admin.ask(method, path, 401, ID, headers={"Authorization": "Bearer wrong"})
+    for (method, path), told in admin.described.operations.items():
+        if path != SESSION:
+            admin.ask(method, path, 401, ID, headers={"Authorization": "Bearer wrong"})
+            assert "security" not in told
+
+
+def test_a_session(admin: Admin) -> None:
+    assert admin.ask("POST", SESSION, 200, json={"token": admin.token})["session"]["ends"] > 0
+    assert admin.ask("GET", SESSION, 200)["session"] is None
+    assert admin.ask("DELETE", SESSION, 200)["session"] is None
+    admin.ask("POST", SESSION, 400, json={"token": 1})
+    admin.ask("POST", SESSION, 403, json={"token": ""}, headers={"Origin": "http://elsewhere.test"})
+    for _ in range(BY_ADDRESS.burst):
+        admin.ask("POST", SESSION, 401, json={"token": "wrong"})
+    admin.ask("POST", SESSION, 429, json={"token": admin.token})
 
 
 def test_other_methods_are_answered_with_those_that_would_do(admin: Admin) -> None:

@@ -42,6 +42,7 @@ class FleetRig:
     def __init__(self, bed: Bed, processes: Processes, nodes: int, fleet: str = FLEET, **keys: Any) -> None:
         self.bed = bed
         self.fleet = fleet
+        self.gpu = "X"
         self._nodes = nodes
         self._keys = keys
         self._processes = processes
@@ -55,7 +56,7 @@ class FleetRig:
                 "host": engine.host,
                 "engine": engine.url,
                 "engine_options": {"timeout": "3s"},
-                "gpus": {"type": "X", "count": 4},
+                "gpus": {"type": self.gpu, "count": 4},
             }
             for index, engine in enumerate(self.bed.engines[: self._nodes])
         ]

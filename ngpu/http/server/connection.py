@@ -5,12 +5,15 @@ from __future__ import annotations
 import select
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol
+from zope.interface import implementer
 
 from ngpu.http.server.outgoing import Outgoing
+from ngpu.http.server.phase import Phase
 
 
+@implementer(IHandshakeListener)
 class Connection(Protocol):
     """What twisted.web's Request asks of its channel that has nothing to do with HTTP.
 
@@ -18,7 +21,28 @@ class Connection(Protocol):
     """
 
     transport: Any
+    site: Any
+    phase: Phase
     peer_ip = ""
+
+    def check(self, now: float) -> None:
+        """Act on the times that have run out; the site calls it every ``Limits.tick`` seconds."""
+        raise NotImplementedError
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being served or has begun to come."""
+        raise NotImplementedError
+
+    def retire(self) -> None:
+        """The site is draining."""
+
+    def abortConnection(self) -> None:
+        """Cut the connection off now."""
+        raise NotImplementedError
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there, and with it what the two ends have agreed to speak."""
+        self.site.agreed(self, self.transport.negotiatedProtocol)
 
     def open(self, clock: IReactorTime, write_timeout: float) -> None:
         """Take hold of the transport."""

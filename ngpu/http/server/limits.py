@@ -14,6 +14,7 @@ class Limits:
     long a client may leave a pending reply without taking a byte of it. ``linger_time`` and ``linger_size`` bound what
     is still read and dropped after a reply that closes the connection, so that the client gets the reply and not a
     reset (RFC 9112 §9.6). ``pipeline_size`` bounds what is read ahead of the request that is being served.
+    ``http2`` lets clients speak HTTP/2 that ask for it.
     """
 
     head_timeout: float = 10.0
@@ -29,6 +30,7 @@ class Limits:
     linger_time: float = 2.0
     linger_size: int = 16 * 1024 * 1024
     pipeline_size: int = 64 * 1024
+    http2: bool = True
 
     @property
     def tick(self) -> float:

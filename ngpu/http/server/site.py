@@ -13,6 +13,8 @@ from twisted.web.resource import IResource, getChildForRequest
 from zope.interface import implementer
 
 from ngpu.http.server.channel import Channel
+from ngpu.http.server.connection import Connection
+from ngpu.http.server.h2.channel import H2Channel
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import plain_error
@@ -38,7 +40,7 @@ class _Full(Protocol):
 
 @implementer(IProtocolNegotiationFactory)
 class Site(Factory[Any]):
-    """Serves a resource (a Klein application's) over HTTP/1.1.
+    """Serves a resource (a Klein application's) over HTTP/1.1, and over HTTP/2 where TLS is below.
 
     :param clock: the reactor, for times only.
     :param raw_path: of which paths ``..`` segments and escaped slashes are let through (those that are passed on to a
@@ -61,14 +63,23 @@ class Site(Factory[Any]):
         self.limits = limits or Limits()
         self.raw_path = raw_path
         self.draining = False
-        self._channels: set[Channel] = set()
+        self._channels: set[Connection] = set()
         self._ticking: IDelayedCall | None = None
         self._second = -1
         self._date = b""
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is spoken over TLS (RFC 7301); a client that offers names, and not this one, is refused."""
-        return [b"http/1.1"]
+        """What is spoken over TLS (RFC 7301); a client that offers names, and none of these, is refused."""
+        return [b"h2", b"http/1.1"] if self.limits.http2 else [b"http/1.1"]
+
+    def agreed(self, channel: Connection, protocol: bytes | None) -> None:
+        """TLS has settled what a connection speaks; HTTP/1.1 where nothing was said."""
+        if protocol == b"h2":
+            transport = channel.transport
+            transport.unregisterProducer()
+            transport.wrappedProtocol = other = H2Channel(self)
+            other.makeConnection(transport)  # type: ignore[no-untyped-call]
+            self.remove(channel)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A connection, or a 503 to the one that is too many."""
@@ -99,6 +110,8 @@ class Site(Factory[Any]):
     def retire(self) -> None:
         """Let every connection end with its next reply, so that its client makes another one, elsewhere."""
         self.draining = True
+        for channel in tuple(self._channels):
+            channel.retire()
 
     def close_idle(self) -> None:
         """Begin to drain: close connections that wait for a request, and let every other end with its next reply."""
@@ -140,13 +153,13 @@ class Site(Factory[Any]):
             self._date = datetimeToString(now)
         return self._date
 
-    def add(self, channel: Channel) -> None:
+    def add(self, channel: Connection) -> None:
         """A connection has been made; while there are any, their times are looked at every ``Limits.tick`` seconds."""
         self._channels.add(channel)
         if self._ticking is None:
             self._ticking = self.clock.callLater(self.limits.tick, self._tick)
 
-    def remove(self, channel: Channel) -> None:
+    def remove(self, channel: Connection) -> None:
         """A connection is over."""
         self._channels.discard(channel)
         if not self._channels and self._ticking is not None:

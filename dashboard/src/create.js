@@ -1,0 +1,94 @@
+// The form that makes a workspace. It hints; the gateway decides, and what it says stands at the field.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { post } from './api.js';
+import { say } from './asking.js';
+import { named, what } from './format.js';
+import { html } from './html.js';
+import { t } from './i18n.js';
+import { live } from './live.js';
+import { Field, Heading, described } from './parts.js';
+import { address, go } from './router.js';
+import { Mistake, byField, settingsOf } from './settings.js';
+import { useStore } from './store.js';
+
+const FIRST = { kind: 'image', id: '', name: '', reference: '', command: '', env: '', replicas: '2', gpu_count: '1', gpu_type: '', upstream: '', declared: '8080', inside: '', health: '', slots: '', path: '', timeout: '', keys: '', more: '' };
+const DIGITS = 18;
+
+const randomId = () => [...crypto.getRandomValues(new Uint8Array(DIGITS))].map((each, index) => (index ? each % 10 : 1 + (each % 9))).join('');
+
+export function Create() {
+  const { nodes } = useStore(live);
+  const [values, setValues] = useState(FIRST);
+  const [problems, setProblems] = useState({});
+  const [failure, setFailure] = useState('');
+  const [busy, setBusy] = useState(false);
+  const form = useRef();
+  const image = values.kind === 'image';
+  useEffect(() => {
+    if (failure) form.current.querySelector('[aria-invalid="true"]')?.focus();
+  }, [problems, failure]);
+
+  const change = (name) => (event) => {
+    setValues({ ...values, [name]: event.target.value });
+    if (problems[name]) setProblems({ ...problems, [name]: undefined });
+  };
+  const submit = async (event) => {
+    event.preventDefault();
+    setBusy(true);
+    setFailure('');
+    try {
+      const settings = settingsOf(values, { quotes: t('bad_quotes'), env: t('bad_env'), json: t('bad_json') });
+      const { workspace } = await post('/workspaces', settings);
+      say(t('created', { name: named(workspace) }));
+      go('workspaces', workspace.id);
+    } catch (error) {
+      setBusy(false);
+      if (error instanceof Mistake) setProblems({ [error.field]: error.message });
+      else if (error.status === 409) setProblems({ id: what(error) });
+      else setProblems(byField(error.problems ?? [], values.kind));
+      setFailure(error.problems?.length || error instanceof Mistake ? t('see_fields') : what(error));
+    }
+  };
+
+  const of = (name, hint) => ({ ...described(`new-${name}`, hint, problems[name]), name, value: values[name], onInput: change(name), spellcheck: 'false', autocomplete: 'off' });
+  const field = (name, control, hint = t(`hint.${name}`)) => html`<${Field} id=${`new-${name}`} label=${t(`new.${name}`)} hint=${hint} problem=${problems[name]}>${control}<//>`;
+  const text = (name, more = {}) => field(name, html`<input ...${of(name, true)} ...${more} />`);
+  const area = (name, rows) => field(name, html`<textarea rows=${rows} ...${of(name, true)}></textarea>`);
+  const count = (name, least) => text(name, { type: 'number', min: least, step: 1, inputmode: 'numeric' });
+  return html`
+    <${Heading}>${t('new_workspace')}<//>
+    <form ref=${form} class="create" noValidate onSubmit=${submit} aria-label=${t('new_workspace')}>
+      <div role="alert">${failure && html`<p class="failure"><span><span aria-hidden="true">✕ </span>${failure}</span></p>`}</div>
+      <fieldset>
+        <legend>${t('who_it_is')}</legend>
+        ${field('id', html`<div class="joined"><input ...${of('id', true)} required maxlength="64" />
+          <button type="button" onClick=${() => change('id')({ target: { value: randomId() } })}>${t('suggest')}</button></div>`)}
+        ${text('name')}
+        ${area('keys', 2)}
+      </fieldset>
+      <fieldset>
+        <legend>${t('what_runs')}</legend>
+        <div class="choices" role="radiogroup" aria-label=${t('what_runs')}>
+          ${['image', 'upstream'].map((kind) => html`<label><input type="radio" name="kind" value=${kind} checked=${values.kind === kind} onChange=${change('kind')} /> ${t(`kind.${kind}`)}</label>`)}
+        </div>
+        ${image ? html`
+          ${text('reference', { required: true })}
+          ${text('command')}
+          ${area('env', 2)}
+          <div class="beside">${count('replicas', 0)}${count('gpu_count', 0)}${text('gpu_type')}</div>`
+        : html`${area('upstream', 3)}
+          ${nodes?.length > 0 && html`<p class="hint">${t('known_nodes')} ${nodes.map((each) => html`<code>${each.address}</code> `)}</p>`}`}
+        <div class="beside">${count('declared', 1)}${count('inside', 1)}</div>
+      </fieldset>
+      <fieldset>
+        <legend>${t('how_it_is_called')}</legend>
+        <div class="beside">${text('path')}${text('health')}${count('slots', 1)}${text('timeout')}</div>
+        ${area('more', 3)}
+      </fieldset>
+      <div class="actions">
+        <button type="submit" class="main" disabled=${busy}>${t('create')}</button>
+        <a class="button" href=${address('workspaces')}>${t('leave')}</a>
+      </div>
+    </form>
+  `;
+}

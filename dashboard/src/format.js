@@ -1,0 +1,48 @@
+import { tag, t } from './i18n.js';
+
+export function number(value, digits = 1) {
+  return value == null ? '–' : new Intl.NumberFormat(tag(), { maximumFractionDigits: digits }).format(value);
+}
+
+// Seconds, as short as they can be said.
+export function seconds(value) {
+  if (value == null) return '–';
+  if (value < 1) return `${number(value * 1000, 0)} ms`;
+  if (value < 120) return `${number(value, value < 10 ? 2 : 1)} s`;
+  if (value < 7200) return `${number(value / 60, 1)} min`;
+  return `${number(value / 3600, 1)} h`;
+}
+
+export function bytes(value) {
+  if (!value) return '0 B';
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const step = Math.min(units.length - 1, Math.floor(Math.log2(value) / 10));
+  return `${number(value / 1024 ** step, 1)} ${units[step]}`;
+}
+
+// A moment of the API: seconds since the epoch, or a text as ISO 8601 has it.
+export function moment(value) {
+  const date = typeof value === 'number' ? new Date(value * 1000) : new Date(value);
+  return Number.isNaN(date.getTime()) ? null : date;
+}
+
+const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
+
+export function time(value) {
+  const date = value == null ? null : moment(value);
+  if (!date) return '–';
+  const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' };
+  return new Intl.DateTimeFormat(tag(), { ...year, month: 'short', day: 'numeric', ...CLOCK }).format(date);
+}
+
+export function clock(value) {
+  const date = value == null ? null : moment(value);
+  return date ? new Intl.DateTimeFormat(tag(), CLOCK).format(date) : '–';
+}
+
+export function short(address) {
+  return address.length > 14 ? `${address.slice(0, 8)}…${address.slice(-4)}` : address;
+}
+
+export const named = (workspace) => workspace.name || workspace.id;
+export const what = (error) => (error.status === 0 ? t('away') : error.message);

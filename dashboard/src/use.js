@@ -1,0 +1,34 @@
+// What is asked of the gateway while somebody looks at it.
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import { get } from './api.js';
+
+// path: null asks for nothing; every: seconds until it is asked again, 0 never. What was there stays while it fails.
+export function useReply(path, every = 0, ask = get) {
+  const [state, set] = useState({ path: null, data: null, error: null });
+  const [turn, setTurn] = useState(0);
+  const again = useCallback(() => setTurn((value) => value + 1), []);
+  useEffect(() => {
+    if (path === null) return undefined;
+    const stop = new AbortController();
+    let timer;
+    const look = async () => {
+      if (!document.hidden) {
+        try {
+          const data = await ask(path, { signal: stop.signal });
+          set({ path, data, error: null });
+        } catch (error) {
+          if (stop.signal.aborted) return;
+          set((before) => ({ path, data: before.path === path ? before.data : null, error }));
+        }
+      }
+      if (every && !stop.signal.aborted) timer = setTimeout(look, every * 1000);
+    };
+    look();
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+    };
+  }, [path, every, turn]);
+  const own = state.path === path ? state : { data: null, error: null };
+  return { data: own.data, error: own.error, again };
+}
