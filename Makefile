@@ -1,5 +1,5 @@
-# make run | test | check | bench | chaos | dashboard | dist | deb | docs | clean. Needs Python 3.11 or newer; everything else it fetches into
-# .venv itself.
+# make run | test | check | bench | chaos | dashboard | dist | deb | docs | clean. Needs Python 3.11 or newer;
+# everything else it fetches into .venv itself.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -24,9 +24,9 @@ help:
 	@echo "make check  the same without the tests"
 	@echo "make chaos  break gateways, stores and workers for ARGS=\"--minutes 10\", and see what became of every task"
 	@echo "make dist   make dist/ngpu, one file that is all of it, a wheel and a source distribution"
+	@echo "make dashboard  build the dashboard's files anew out of dashboard/ (needs Node.js 18 or newer with npm)"
 	@echo "make deb    make a Debian package of that file in dist/"
 	@echo "make docs   make a site of docs/ in build/docs; open build/docs/index.html"
-	@echo "make dashboard  build the dashboard's files anew out of dashboard/ (needs Node.js 18 or newer with npm)"
 	@echo "make bench  measure the gateway beside other proxies on this machine; ARGS=--quick for a short run"
 	@echo "make clean  remove what make has made"
 

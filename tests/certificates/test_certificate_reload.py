@@ -120,7 +120,7 @@ def test_a_renewal_under_load_loses_no_request_and_a_broken_one_changes_nothing(
     served.ask(kept)
     kept.close()
     assert failed == []
-    assert count[0] > 20
+    assert count[0] > 5
     log = served.gateway.log.read_text()
     assert log.count("holds no private key in PEM: connections still get the certificate from before") == 2
     assert log.count("is renewed: new connections get SHA-256") == 2

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hpack import NeverIndexedHeaderTuple
+
 from ngpu.http.server.reply import check_field
 
 _CONNECTION = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"content-length")
 )
 """What HTTP/2 has no place for, and the length, which is said once."""
+
+_SECRET = (b"set-cookie",)
+"""What is not remembered between replies, so that nobody learns it from their sizes (RFC 7541 §7.1)."""
 
 _OURS = _CONNECTION | {b"date", b"server"}
 
@@ -65,4 +70,5 @@ def _begun(status: int, length: int | None) -> list[tuple[bytes, bytes]]:
 
 def _field(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     check_field(name, value)
-    return name, value.strip(b" \t")
+    field = name, value.strip(b" \t")
+    return NeverIndexedHeaderTuple(*field) if name in _SECRET else field
