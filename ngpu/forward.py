@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -119,10 +119,13 @@ class Forwarder:
         )
         flow = _Flow(sink, head)
         response.deliverBody(flow)
-        try:
-            await exchange.waits_for(flow.done)
-        finally:
-            flow.done = _OVER  # the other one leads back to the flow: a ring that would keep the sink's bytes for long
+        if flow.ended is None:
+            try:
+                await exchange.waits_for(flow.wait())
+            finally:
+                flow.done = None  # it leads back to the flow: a ring that would keep the sink's bytes for long
+        elif isinstance(flow.ended, Failure):
+            flow.ended.raiseException()
         return head
 
     def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
@@ -140,19 +143,18 @@ def _length_said(fields: Sequence[Field]) -> int | None:
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
 
 
-_OVER: Deferred[None] = succeed(None)
-
-
 class _Flow(Protocol):
     """The body of a reply on its way into a sink, at the sink's pace.
 
-    :ivar done: fires once the sink has taken all of it.
+    :ivar ended: ``None`` until the sink has taken all of it; then true, or a Failure.
+    :ivar done: fires with that, where somebody waits.
     """
 
     transport: Any
 
     def __init__(self, sink: IBodySink, head: ReplyHead) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self.transport.abortConnection())
+        self.ended: Failure | bool | None = None
+        self.done: Deferred[None] | None = None
         self._sink = sink
         self._head = head
 
@@ -162,17 +164,27 @@ class _Flow(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Some of the body."""
-        if not self.done.called:
+        if self.ended is None:
             self._give(self._sink.write, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body's end, or the connection's before it."""
-        if self.done.called:
+        self._end(True if reason is DONE or reason.check(ResponseDone, PotentialDataLoss) else reason)
+
+    def wait(self) -> Deferred[None]:
+        """Fires at the end, which has not come yet; cancelling it closes the connection."""
+        self.done = Deferred(lambda _: self.transport.abortConnection())
+        return self.done
+
+    def _end(self, how: Failure | bool) -> None:
+        if self.ended is not None:
             return
-        if reason is DONE or reason.check(ResponseDone, PotentialDataLoss):
-            self.done.callback(None)
-        else:
-            self.done.errback(reason)
+        self.ended = how
+        if self.done is not None and not self.done.called:
+            if isinstance(how, Failure):
+                self.done.errback(how)
+            else:
+                self.done.callback(None)
 
     def _give(self, take: Callable[..., Any], what: Any) -> None:
         """Let the sink take something, and bring no more before it has."""
@@ -187,8 +199,8 @@ class _Flow(Protocol):
 
     def _refused(self, failure: Failure) -> None:
         """The sink does not want it."""
-        if not self.done.called:
-            self.done.errback(failure)
+        if self.ended is None:
+            self._end(failure)
             self.transport.abortConnection()
 
 

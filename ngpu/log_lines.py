@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from twisted.application.service import IService, MultiService
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -53,6 +54,24 @@ class JsonLines:
         return line
 
 
+class FromLogging(logging.Handler):
+    """Has what libraries say to Python's own `logging`, from threads of theirs too, stand in the same lines."""
+
+    def __init__(self, observer: ILogObserver) -> None:
+        super().__init__(logging.WARNING)
+        self._observer = observer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        logger = Logger(record.name, observer=self._observer)
+        level = LogLevel.error if record.levelno >= logging.ERROR else LogLevel.warn
+        told = {}
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            kind, error, trace = record.exc_info
+            told["log_failure"] = Failure(error, kind, trace)
+        logger.emit(level, "{text}", text=record.getMessage(), **told)
+
+
 class InJson(MultiService):
     """A service whose application logs so."""
 
@@ -64,4 +83,5 @@ class InJson(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """See `IService`; what runs an application asks it for its observer."""
         parent.setComponent(ILogObserver, self._observer)
+        logging.getLogger().addHandler(FromLogging(self._observer))
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]

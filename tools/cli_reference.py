@@ -21,6 +21,7 @@ This page is written by `tools/cli_reference.py` out of the commands themselves;
 - **Commands of operators** find the gateway by its configuration file: `-c FILE`, or `NGPU_CONFIG`, which says where
   the admin listener and its token are; or by `--admin URL` with `--token-file FILE` (`NGPU_ADMIN`, `NGPU_TOKEN_FILE`).
 - **Commands of customers** take `--url` and `--key`, or `NGPU_URL` and `NGPU_KEY`.
+- `https:` gateways are vouched for by the usual authorities, or by those in the file that `SSL_CERT_FILE` names.
 - Wherever a table is printed, `--json` prints the same for programs, and lists take `--watch`: a terminal shows the
   last look, a pipe gets each that differs from the one before.
 - What is asked for goes to standard output; questions, progress and errors go to standard error. Colours and bars are

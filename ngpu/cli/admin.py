@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -31,9 +32,10 @@ class AdminApi:
             self.url = root(url)
         except ClientError:
             raise Misused(f"{url!r} is no URL of an admin listener, such as http://127.0.0.1:8081") from None
-        # a token does not go through a proxy of the environment
+        # a token does not go through a proxy of the environment, whose SSL_CERT_FILE counts all the same
+        options = trust(self.url) or {"verify": ssl.create_default_context()}
         headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(trust_env=False, timeout=patience, headers=headers, **trust(self.url))
+        self._http = httpx.Client(trust_env=False, timeout=patience, headers=headers, **options)
 
     def get(self, *path: str, **params: Any) -> dict[str, Any]:
         """What the gateway tells."""

@@ -84,7 +84,7 @@ def found(config: Path, admin: str | None, token_file: Path | None) -> tuple[str
         admin = admin or url_of(settings.admin.listen)
         token_file = token_file or settings.admin.token_file
     if admin is None:
-        raise Misused(f"{config} has no admin listener on tcp: name it with --admin")
+        raise Misused(f"{config} has no admin listener on tcp or ssl: name it with --admin")
     try:
         token = token_file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -101,8 +101,9 @@ def url_of(endpoints: tuple[str, ...]) -> str | None:
         kind, *parts = (part.replace("\\:", ":") for part in re.split(r"(?<!\\):", endpoint))
         named = dict(part.split("=", 1) for part in parts if "=" in part)
         port = next((part for part in parts[:1] if "=" not in part), named.get("port"))
-        if kind in ("tcp", "tcp6") and port is not None:
+        if kind in ("tcp", "tcp6", "ssl") and port is not None:
+            scheme = "https" if kind == "ssl" else "http"
             host = named.get("interface") or "localhost"
             host = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)  # noqa: S104
-            return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     return None

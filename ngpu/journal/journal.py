@@ -12,7 +12,7 @@ import os
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, globalLogPublisher
@@ -77,6 +77,9 @@ class _Window:
     until: float
     count: int = 0
     last: Entry | None = None
+
+
+_FIELDS = frozenset(each.name for each in fields(Entry))
 
 
 @implementer(ILogObserver)
@@ -198,7 +201,8 @@ class Journal:
 
     def _hear(self, words: str | None) -> None:
         if words is not None:
-            self._put(Entry(**json.loads(words)))
+            said = json.loads(words)  # by another version, it may be, that says more
+            self._put(Entry(**{name: said[name] for name in _FIELDS if name in said}))
 
     def _put(self, entry: Entry) -> Entry:
         self.last = max(self.last + 1, int(self._clock.seconds() * 1e6))

@@ -13,6 +13,9 @@ from ngpu.model import Outcome, Task, TaskStatus
 QUIET = 1.0
 """Seconds after a failure is told of, in which others of its workspace are only counted, for the next one to tell."""
 
+MOST = 10_000
+"""Workspaces whose failures are counted so, before those are forgotten that had none lately."""
+
 _TOO_LATE = 504
 
 
@@ -45,6 +48,8 @@ class Failures:
         if quiet is not None and now < quiet.until:
             quiet.untold += 1
             return
+        if len(self._quiet) >= MOST:  # of workspaces that have gone, it may be
+            self._quiet = {key: each for key, each in self._quiet.items() if now < each.until}
         self._quiet[about] = _Quiet(now + QUIET)
         untold = quiet.untold if quiet is not None else 0
         self.log.warn(

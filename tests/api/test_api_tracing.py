@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -190,8 +191,9 @@ def test_an_endpoint_that_is_none_is_refused() -> None:
 
 
 def test_a_gateway_without_a_collector_that_answers_serves_and_ends(tmp_path: Path) -> None:
-    with rig_of(
-        tmp_path, 1, lambda ports: configuration(workspace(ONE, *ports), tracing={"endpoint": "http://127.0.0.1:9"})
-    ) as rig:
+    keys = {"tracing": {"endpoint": "http://127.0.0.1:9"}}
+    with rig_of(tmp_path, 1, lambda ports: configuration(workspace(ONE, *ports), **keys)) as rig:
         assert raw(rig, "alone", SENT).status_code == 200
+        began = time.monotonic()
         rig.gateway.stop()
+        assert time.monotonic() - began < 15, "whoever stops it does not wait for the collector"

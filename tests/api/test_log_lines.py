@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from api_rig import configuration, eventually, rig_of, workspace
 from scripted_worker import script
 from twisted.logger import Logger, LogPublisher
 
-from ngpu.log_lines import JsonLines
+from ngpu.log_lines import FromLogging, JsonLines
 
 
 class Unprintable:
@@ -59,10 +60,32 @@ def test_a_failure_has_its_traceback() -> None:
     assert (line["level"], line["message"]) == ("critical", "it broke") and "KeyError" in line["failure"]
 
 
+def test_what_libraries_say_to_logging_is_in_the_same_lines() -> None:
+    out = io.StringIO()
+    library = logging.getLogger("some.library")
+    handler = FromLogging(JsonLines(out))
+    library.addHandler(handler)
+    try:
+        library.warning("gave up after %d tries", 3)
+        try:
+            raise KeyError("k")
+        except KeyError:
+            library.exception("it {broke}")
+        library.info("not worth a line")
+    finally:
+        library.removeHandler(handler)
+    first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["level"], first["logger"], first["message"]) == ("warn", "some.library", "gave up after 3 tries")
+    assert (second["level"], second["message"]) == ("error", "it {broke}") and "KeyError" in second["failure"]
+
+
 def test_a_gateway_prints_nothing_but_json(tmp_path: Path) -> None:
-    with rig_of(tmp_path, 1, lambda ports: configuration(workspace("0123", *ports), log={"format": "json"})) as rig:
+    keys = {"log": {"format": "json"}, "tracing": {"endpoint": "http://127.0.0.1:9"}}  # whose exporter complains
+    env = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    with rig_of(tmp_path, 1, lambda ports: configuration(workspace("0123", *ports), **keys), env) as rig:
         assert rig.client("0123").send(script(status=500, body=b"no"), params={"taskMode": "Sync"}).status_code >= 500
         eventually(lambda: "task_failed" in rig.gateway.log.read_text(), "it is logged")
+        eventually(lambda: "opentelemetry" in rig.gateway.log.read_text(), "and what a library says")
         found = [json.loads(line) for line in rig.gateway.log.read_text().splitlines()]
     failed = next(line for line in found if line.get("journal") == "task_failed")
     asked = next(line for line in found if line.get("path") == "/user/schedulingTask")

@@ -132,6 +132,8 @@ def test_others_are_heard_and_not_told_again() -> None:
     here.clock.advance(5)
     assert [(each.kind, each.node, each.time) for each in here.all()] == [("node_away", "n", 0.0)]
     assert len(there.all()) == 1
+    two.say("events", '{"id": 1, "time": 2.0, "severity": "info", "kind": "new", "message": "m", "what": "later"}')
+    assert here.all()[-1].kind == "new", "of a version that says more"
     here.journal.stop()
     there.journal.stop()
     assert not one.listeners and not two.listeners
