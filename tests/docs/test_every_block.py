@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -71,8 +72,8 @@ def test_commands_in_sentences_are_there_with_their_options() -> None:
             continue
         command: click.Command = main
         context = click.Context(command)
-        for word in words[1:]:
-            if isinstance(command, click.Group) and word.islower() and not word.startswith("-"):
+        for word in takewhile(lambda word: not word.startswith("-"), words[1:]):
+            if isinstance(command, click.Group) and word.islower():
                 found = command.get_command(context, word)
                 assert found is not None, f"{page}: {span}: there is no {word}"
                 command = found
