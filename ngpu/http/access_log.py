@@ -39,6 +39,7 @@ class AccessLog:
         self._listener = listener
         self._out = out
         self._metrics = metrics
+        self._lines: list[str] = []
 
     def request(self, request: NgpuRequest, aborted: bool, now: float) -> None:
         """A request has ended. An aborted one gets the status 499, as no reply reached its client whole."""
@@ -65,10 +66,12 @@ class AccessLog:
     def _write(self, now: float, rest: str) -> None:
         second, thousandths = divmod(int(now * 1000), 1000)
         line = f'{{"time": "{_second_of(second)}.{thousandths:03d}Z", {self._begin}, {rest}}}\n'
-        self._out.write(line.replace("\x7f", "\\u007f"))
+        self._lines.append(line.replace("\x7f", "\\u007f"))
 
     def flush(self) -> None:
         """See that the lines are where they belong; once for all requests that end in one turn of the reactor."""
+        lines, self._lines = self._lines, []
+        self._out.write("".join(lines))
         self._out.flush()
 
 

@@ -30,11 +30,13 @@ class Call:
         :raises BadRequest: it stands there twice, or is not UTF-8.
         """
         args = self.request.args
-        values = [value for name in names for value in args.get(name.encode(), ())] if args else []
-        if len(values) > 1:
+        found: list[bytes] = []
+        for name in names if args else ():
+            found = found + args[key] if (key := name.encode()) in args else found
+        if len(found) > 1:
             raise BadRequest(f"{names[0]} stands in the query more than once")
         try:
-            return values[0].decode("utf-8") or None if values else None
+            return found[0].decode("utf-8") or None if found else None
         except UnicodeDecodeError:
             raise BadRequest(f"{names[0]} is not UTF-8") from None
 
