@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -123,7 +124,9 @@ class RawCalls:
     ) -> None:
         self._direct = direct
         self._runs = runs
-        self._forwarder = forwarder
+        self._callers = lru_cache(maxsize=64)(
+            lambda idle: Caller(IdleForwarder(forwarder, clock, idle), clock, metrics)
+        )
         self._lines = lines
         self._gates = gates
         self._zone = zone
@@ -189,9 +192,7 @@ class RawCalls:
         reply: PassedReply,
     ) -> None:
         workspace, task = call.access.workspace, record.task
-        caller = Caller(
-            IdleForwarder(self._forwarder, self._clock, workspace.raw.idle_timeout), self._clock, self._metrics
-        )
+        caller = self._callers(workspace.raw.idle_timeout)
         until: float | None = None
 
         async def next_lease(error: UpstreamError) -> Lease | None:
