@@ -58,16 +58,16 @@ TEST: dict[str, tuple[str, tuple[Place, ...]]] = {
     "terminal": ("tests/cli/test_readme_commands.py", (Place("README.md", "From a terminal"),)),
     "commands": ("tests/cli/test_reference.py", (Place("docs/cli.md"),)),
     "troubleshooting": ("tests/docs/test_observability.py", (Place("docs/troubleshooting.md"),)),
-    "logs": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "The access log"),)),
-    "events": ("tests/docs/test_commands_of_pages.py", (Place("docs/operating.md", "What has happened lately"),)),
+    "logs": ("tests/docs/test_commands_of_pages.py", (Place("docs/observing.md", "The access log"),)),
+    "events": ("tests/docs/test_commands_of_pages.py", (Place("docs/observing.md", "What has happened lately"),)),
     "openai": ("tests/raw/test_raw_clients.py", (Place("docs/api.md", "Raw calls", "python"),)),
     "webhooks": ("tests/webhooks/test_schedule.py", (Place("docs/api.md", "Being told", "python"),)),
     "rate fields": ("tests/docs/test_settings_of_pages.py", (Place("docs/api.md", "Submitting", "text"),)),
     "writing a plugin": ("tests/docs/test_writing_plugins.py", (Place("docs/plugins.md", "Writing one"),)),
     "a whole configuration": ("tests/docs/test_settings_of_pages.py", (Place("*", kind="yaml ngpu.yaml"),)),
     "a part of a configuration": ("tests/docs/test_settings_of_pages.py", (Place("*", kind="yaml"),)),
-    "daemon.json": ("tests/docs/test_settings_of_pages.py", (Place("docs/operating.md", "Docker Swarm", "json"),)),
-    "rights in Redis": ("tests/stores/test_redis_access.py", (Place("docs/operating.md", "Redis", "text"),)),
+    "daemon.json": ("tests/docs/test_settings_of_pages.py", (Place("docs/fleet.md", "Docker Swarm", "json"),)),
+    "rights in Redis": ("tests/stores/test_redis_access.py", (Place("docs/stores.md", "Redis", "text"),)),
 }
 """By its name: the test that asks for these blocks, and where they stand. The first that fits counts."""
 
@@ -76,8 +76,8 @@ NOT_RUN: tuple[tuple[str, Place], ...] = (
     ("the same", Place("docs/tutorial.md", begins="git clone")),
     ("wants root and systemd; tests/test_install.py", Place("docs/operating.md", begins="systemd/install.sh")),
     ("wants a browser; tests/raw/test_raw_clients.py has keys in queries", Place("docs/api.md", kind="js")),
-    ("wants certbot and root", Place("docs/operating.md", "TLS*", begins="#!/bin/sh\n# /etc/letsencrypt")),
-    ("of another program", Place("docs/operating.md", "TLS*", "", "gw.example {")),
+    ("wants certbot and root", Place("docs/tls.md", begins="#!/bin/sh\n# /etc/letsencrypt")),
+    ("of another program", Place("docs/tls.md", "*", "", "gw.example {")),
     ("a drawing", Place("docs/architecture.md", kind="")),
     ("for Sphinx; tests/docs/test_site.py", Place("docs/index.md", kind="{toctree}")),
 )

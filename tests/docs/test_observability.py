@@ -106,7 +106,7 @@ def test_what_is_measured_has_values(exposed: tuple[set[str], str]) -> None:
 
 def test_every_metric_of_ours_stands_in_the_operators_page_or_the_dashboard(exposed: tuple[set[str], str]) -> None:
     names, _ = exposed
-    told = (ROOT / "docs/operating.md").read_text("utf-8") + json.dumps(DASHBOARD) + (FOLDER / "alerts.yml").read_text()
+    told = (ROOT / "docs/observing.md").read_text("utf-8") + json.dumps(DASHBOARD) + (FOLDER / "alerts.yml").read_text()
     ours = {re.sub(r"_(total|bucket|sum|count|created)$", "", name) for name in names if name.startswith("ngpu_")}
     assert not [name for name in sorted(ours) if name not in told]
 
