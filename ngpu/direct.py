@@ -3,8 +3,8 @@
 Such a call needs no record before it: a client whose connection breaks knows as much as a record that says "outcome
 unknown", and nobody makes the call a second time. So the record is *late*: of a call that is over soon it is written
 once, when it ends. One that is not is written as running after START_AFTER seconds; and before that as soon as somebody
-can ask for it, or does. Who is told its id waits for the record of the end; and once the store has refused one, such
-calls are recorded before they are made, until it takes one again: what it refuses is not made.
+can ask for it, or does; a job of an app at once. Who is told its id waits for the record of the end; and once the store
+has refused one, such calls are recorded before they are made, until it takes one again: what it refuses is not made.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class DirectCalls:
         lease = await self._first_slot(line, workspace, selection, task, body, patience)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         record = LateRecord(self, self._store, started, body, quota, waited)
-        if quota is None and (self._store_works or not waited):
+        # a job of an app keeps in its record how far it is, from its first answer on
+        if quota is None and not task.app and (self._store_works or not waited):
             self._late[started.id] = record
             self._set_alarm()
             return lease, record
