@@ -63,10 +63,15 @@ export async function login(token) {
 }
 
 const tabs = new BroadcastChannel('ngpu-session'); // other tabs with the same session
-tabs.onmessage = () => close(false);
+tabs.onmessage = ({ data }) => (data === 'leaving' ? close(false) : look().catch(() => {}));
 
 export async function logout() {
-  await remove('/session');
+  tabs.postMessage('leaving'); // before they find out by being refused
+  try {
+    await remove('/session');
+  } catch (error) {
+    tabs.postMessage('staying');
+    throw error;
+  }
   close(false);
-  tabs.postMessage('over');
 }

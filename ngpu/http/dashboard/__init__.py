@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from ngpu.errors import NotFound
+from ngpu.http.files import TYPES, File
 from ngpu.http.reply import Reply
 from ngpu.http.routes import Route
 from ngpu.http.server import NgpuRequest
 
 BUILT = Path(__file__).parent / "built"
 INDEX = "index.html"
-
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-}
 
 POLICY = "; ".join(
     (
@@ -41,25 +32,23 @@ POLICY = "; ".join(
 
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    content: bytes
-    headers: Mapping[str, str]
+FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+"""Of what is named by its digest."""
 
 
 class Dashboard:
     """The routes, open to everybody: what they serve is in every copy of ngpu, and says nothing of this gateway."""
 
     def __init__(self, folder: Path = BUILT) -> None:
-        self._files = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in TYPES}
+        self._page = File.read(folder / INDEX, HEADERS)
+        assets = [path for path in sorted(folder.iterdir()) if path.suffix in TYPES and path.name != INDEX]
+        self._assets = {path.name: File.read(path, {**HEADERS, **FOR_EVER}) for path in assets}
 
     @property
     def routes(self) -> Sequence[tuple[str, str, Route]]:
@@ -68,24 +57,13 @@ class Dashboard:
 
     async def index(self, request: NgpuRequest) -> Reply:
         """The page; the browser asks each time whether there is a newer one."""
-        return self._reply(request, INDEX)
+        return self._page.reply(request)
 
     async def asset(self, request: NgpuRequest, name: str) -> Reply:
-        """What the page loads: each file's name has a digest of what it holds, so browsers may keep it for ever."""
-        return self._reply(request, name)
+        """What the page loads: each file's name has a digest of what it holds, so browsers may keep it for ever.
 
-    def _reply(self, request: NgpuRequest, name: str) -> Reply:
-        file = self._files.get(name)
-        if file is None:
+        :raises NotFound: there is no such file.
+        """
+        if name not in self._assets:
             raise NotFound("the dashboard has no such file")
-        known = (each.strip() for value in request.head.named.get(b"if-none-match", ()) for each in value.split(b","))
-        if any(tag.removeprefix(b"W/").decode("latin-1") == file.headers["ETag"] for tag in known):
-            return Reply(b"", 304, file.headers)
-        return Reply(file.content, headers=file.headers)
-
-
-def _read(path: Path) -> _File:
-    content = path.read_bytes()
-    kept = "no-cache" if path.name == INDEX else "public, max-age=31536000, immutable"
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return _File(content, {**HEADERS, "Content-Type": TYPES[path.suffix], "Cache-Control": kept, "ETag": tag})
+        return self._assets[name].reply(request)
