@@ -21,7 +21,7 @@ from typing import Any
 from gateway import ROOT
 from loads import Failed, idle, rate, transfer
 from processes import Process, find_free_port
-from report import Runs, last, regressions, text
+from report import Runs, last, picture, regressions, text
 from servers import NAMES, Cores, cores, missing, running
 
 FOLDER = ROOT / "docs/performance"
@@ -114,6 +114,7 @@ def main() -> int:
         information["load_average_after"] = os.getloadavg()
         shown = {name: getattr(options, name) for name in ("repeats", "seconds", "connections", "mebibytes", "idle")}
         file.write_text(json.dumps({"about": information, "options": shown, "runs": runs}, indent=1) + "\n")
+        file.with_suffix(".svg").write_text(picture(runs))
     # a load that failed has no entry: every server but the envelope has all six of them
     wanted = {name: len(options.connections) + (1 if name == "ngpu-sync" else 3) for name in names}
     return int(any(len(one) < wanted[name] for name, turns in runs.items() for one in turns))

@@ -1,4 +1,4 @@
-"""A dot plot in SVG, written by hand: the one picture of the documentation is no reason for a plotting library.
+"""A dot plot in SVG, written by hand: two pictures of the documentation are no reason for a plotting library.
 
 The text and lines are drawn in a grey that can be read on white and on black.
 """
@@ -15,17 +15,18 @@ INK, FAINT, MARK, BEST = "#6e7781", "#8b949e55", "#0969da", "#1a7f37"
 
 
 class Panel(NamedTuple):
-    """Titles, of its line of panels and its own; for each row a value with the least and most of it."""
+    """Titles, of its line of panels and its own; for each row a value with the least and most of it, or nothing."""
 
     line: str
     title: str
-    values: Sequence[tuple[float, float, float]]
+    values: Sequence[tuple[float, float, float] | None]
 
 
 def draw(caption: str, rows: Sequence[str], panels: Sequence[Panel], columns: int) -> str:
     """Panels side by side, ``columns`` in a line, all on one logarithmic scale; the best of each is marked."""
-    least = min(low for panel in panels for _, low, _ in panel.values) / 1.1
-    most = max(high for panel in panels for _, _, high in panel.values) * 1.1
+    there = [values for panel in panels for values in panel.values if values is not None]
+    least = min(low for _, low, _ in there) / 1.1
+    most = max(high for _, _, high in there) * 1.1
     height = HEAD + ROW * len(rows) + FOOT
     width = LABELS + columns * (WIDTH + GAP)
     lines = math.ceil(len(panels) / columns)
@@ -52,8 +53,11 @@ def _panel(panel: Panel, left: int, top: int, least: float, most: float) -> Iter
         if least <= tick <= most:
             yield _line(place(tick), top + HEAD - ROW // 2, place(tick), bottom, FAINT)
             yield _text(place(tick), bottom + 13, f"{tick:g}", "middle")
-    best = min(value for value, _, _ in panel.values)
-    for at, (value, low, high) in enumerate(panel.values):
+    best = min((values[0] for values in panel.values if values is not None), default=0.0)
+    for at, values in enumerate(panel.values):
+        if values is None:
+            continue
+        value, low, high = values
         y = top + HEAD + ROW * at
         colour = BEST if value == best else MARK
         yield _line(place(low), y, place(high), y, colour)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dot_plot import Panel, draw
+
 Runs = dict[str, list[dict[str, dict[str, float]]]]
 Table = dict[str, dict[str, float]]
 REGRESSION = 0.15
@@ -64,6 +66,21 @@ def text(runs: Runs) -> str:
     titles = {key: key.replace(".cpu_us", " µs").replace(".mb_per_cpu_second", " MB/CPU-s") for key in COMPARED}
     ours = "ngpu against each (above 1: ngpu is better)"
     return f"{markdown(medians(runs), COLUMNS)}\n\n{ours}\n\n{markdown(ratios(runs), titles)}"
+
+
+def picture(runs: Runs) -> str:
+    """Processor time of a request at each server, as SVG: the median of the turns, and the least and most."""
+
+    def values(turns: list[dict[str, Any]], load: str) -> tuple[float, float, float] | None:
+        found = _values(turns, f"{load}.cpu_us")
+        return (statistics.median(found), min(found), max(found)) if found else None
+
+    panels = [
+        Panel("", f"{load[1:]} connections", [values(turns, load) for turns in runs.values()])
+        for load in ("c1", "c32", "c256")
+    ]
+    caption = "Processor time of a request in µs (median of the turns, with the least and most)"
+    return draw(caption, list(runs), panels, len(panels))
 
 
 def last(folder: Path, committed: list[str]) -> Path | None:
