@@ -6,9 +6,10 @@ const AT_ONCE = 4;
 const MOST = 200; // workspaces that are followed
 const A_ROUND = 12; // requests, so that looking on costs the gateway little, however much changes
 const EVERY = 1000;
+const STALE = 3000; // also what changes nothing in its line, such as a copy that takes another's place
 const SETTLED = ['serving', 'static', 'suspended'];
 
-// By id, of those workspaces that change or whose line has changed since; the others as they were.
+// By id; those first whose turn was the longest time ago.
 export function useDetails(workspaces) {
   const [details, set] = useState({});
   const latest = useRef(workspaces);
@@ -21,7 +22,7 @@ export function useDetails(workspaces) {
     const due = () =>
       latest.current
         .slice(0, MOST)
-        .filter((each) => !SETTLED.includes(each.state) || seen.get(each.id) !== JSON.stringify(each))
+        .filter((each) => !SETTLED.includes(each.state) || seen.get(each.id) !== JSON.stringify(each) || Date.now() - asked.get(each.id) > STALE)
         .sort((one, other) => (asked.get(one.id) ?? 0) - (asked.get(other.id) ?? 0))
         .slice(0, A_ROUND);
     const one = async (line) => {
