@@ -15,7 +15,7 @@ from ngpu.sharing import Alone
 
 
 def test_one_who_comes_back_in_the_middle_of_a_look() -> None:
-    """A page that is loaded anew, while the store is slow: it is looked once a second all the same, and then no more."""
+    """A page that is loaded anew while the store is slow: there is one look a second all the same, and then none."""
     clock, looks = Clock(), list[Deferred[Mapping[str, Any]]]()
 
     async def state() -> Mapping[str, Any]:
