@@ -14,6 +14,8 @@ from twisted.plugin import IPlugin
 from zope.interface.verify import verifyObject
 
 from ngpu import tap
+from ngpu.cli.exits import Misused
+from ngpu.cli.finding import found
 
 WRONG = """\
 lissten: 3
@@ -144,3 +146,11 @@ def test_a_full_disk_at_the_output_ends_with_a_sentence_and_1() -> None:
         command = [sys.executable, "-m", "ngpu.cli", "plugins"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60)
     assert (done.returncode, done.stderr) == (1, "Error: the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two\nlines", "t\u00f6ken"])
+def test_a_file_that_holds_no_token_is_told_before_a_gateway_is_asked(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    with pytest.raises(Misused, match="holds no admin token"):
+        found(tmp_path / "none.yaml", "http://127.0.0.1:1", file)

@@ -18,7 +18,9 @@ import { Tasks } from './tasks.js';
 import { Workspace } from './workspace.js';
 import { Workspaces } from './workspaces.js';
 
-const VIEWS = { fleet: Fleet, workspaces: Workspaces, tasks: Tasks, events: Events };
+// Without a prototype: what an address calls a view may be the name of something else that all objects have.
+const VIEWS = { __proto__: null, fleet: Fleet, workspaces: Workspaces, tasks: Tasks, events: Events };
+const ONE = { __proto__: null, workspaces: Workspace, tasks: Task };
 const AGAIN = 3000;
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -80,8 +82,7 @@ function Frame({ open }) {
 function View() {
   const { view, id, query } = useStore(route);
   if (view === 'workspaces' && id === 'new') return html`<main id="main"><${Create} /></main>`;
-  const one = { workspaces: Workspace, tasks: Task }[view];
-  const Shown = id && one ? one : (VIEWS[view] ?? Fleet);
+  const Shown = (id && ONE[view]) || VIEWS[view] || Fleet;
   return html`<main id="main"><${Shown} key=${`${view}/${id}`} id=${id} query=${query} /></main>`;
 }
 

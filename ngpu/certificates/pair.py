@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
+from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions
 
 from ngpu.certificates.listening import Files
@@ -63,7 +66,11 @@ def load(files: Files) -> Pair:
     if files.chain is not None:
         others += _certificates(files.chain)
     key = _key(files.key)
-    if key.public_key() != own.public_key():
+    try:
+        belongs = key.public_key() == own.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(f"{files.certificate} holds a broken key, or one of a kind that is not known") from None
+    if not belongs:
         raise CertificateError(f"the key {files.key} does not belong to the certificate {files.certificate}")
     try:
         options = CertificateOptions(
@@ -73,7 +80,7 @@ def load(files: Files) -> Pair:
             acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         )
         options.getContext().set_options(SSL.OP_NO_RENEGOTIATION)  # RFC 9113 §9.2.1
-    except (SSL.Error, ValueError, TypeError) as error:
+    except (SSL.Error, CryptoError, ValueError, TypeError) as error:
         raise CertificateError(f"the certificate {files.certificate} is not taken: {_told(error)}") from None
     return Pair(
         files,
@@ -87,7 +94,7 @@ def load(files: Files) -> Pair:
 def _certificates(file: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_content(file, "certificate"))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CertificateError(f"{file} holds no certificate in PEM, or a broken one") from None
 
 
@@ -105,7 +112,9 @@ def _key(file: Path) -> Any:
 
 def _content(file: Path, what: str) -> bytes:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=_at_once) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise CertificateError(f"the {what} {file} is no file")
             data = opened.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "the name is not valid"
@@ -115,9 +124,14 @@ def _content(file: Path, what: str) -> bytes:
     return data
 
 
+def _at_once(file: str, flags: int) -> int:
+    """A pipe without a writer must not hold the reactor."""
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
 def _told(error: Exception) -> str:
     """OpenSSL's words, without its numbers."""
-    reasons = error.args[0] if isinstance(error, SSL.Error) and error.args else None
+    reasons = error.args[0] if isinstance(error, (SSL.Error, CryptoError)) and error.args else None
     return reasons[-1][-1] if isinstance(reasons, list) and reasons else str(error)
 
 

@@ -14,6 +14,7 @@ from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.exits import Failed
 from ngpu.cli.finding import admin_command, json_option, show_json
+from ngpu.cli.table import plain
 from ngpu.cli.workspaces import workspace_id
 
 LOOK_EVERY = 0.5
@@ -86,9 +87,8 @@ def _settled(found: Mapping[str, Any], until: str) -> bool:
 
 def _state(found: Mapping[str, Any]) -> str:
     reason = f": {found['reason']}" if found["reason"] else ""
-    return (
-        f"{found['name'] or 'the workspace'}: {found['state']}, {found['serving']} of {found['replicas']} serve{reason}"
-    )
+    name = found["name"] or "the workspace"
+    return plain(f"{name}: {found['state']}, {found['serving']} of {found['replicas']} serve{reason}")
 
 
 def _refusals(found: Mapping[str, Any]) -> list[str]:
@@ -142,10 +142,10 @@ class _Bars:
         from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[word]}"),
+            TextColumn("{task.fields[word]}", markup=False),  # an engine's words may have brackets
         )
         self._progress = Progress(*columns, TimeElapsedColumn())
         self._bars: dict[str, TaskID] = {}
@@ -167,4 +167,6 @@ class _Bars:
 
 
 def _word(node: Mapping[str, Any]) -> str:
-    return "serving" if node["status"] else node["reason"] or ("starting" if node["progress"] >= 100 else "pulling")
+    if node["status"]:
+        return "serving"
+    return plain(node["reason"]) or ("starting" if node["progress"] >= 100 else "pulling")

@@ -15,7 +15,7 @@ from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.exits import Refused, Unreachable
 from ngpu.cli.finding import admin_command, json_option, show_json
-from ngpu.cli.table import table
+from ngpu.cli.table import plain, table
 from ngpu.cli.workspaces import workspace_id
 from ngpu.journal import KEPT, SEVERITIES
 
@@ -80,7 +80,7 @@ def _show(event: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(event, ensure_ascii=False))
         return
-    at, severity, kind, about, message = _row(event)
+    at, severity, kind, about, message = map(plain, _row(event))
     click.echo(f"{at}  {click.style(severity, fg=_COLOURS.get(severity))}  {kind}  {about}  {message}")
 
 

@@ -6,6 +6,7 @@ import enum
 
 import click
 
+from ngpu.cli.table import plain
 from ngpu.errors import ConfigError
 
 
@@ -33,25 +34,32 @@ MEANINGS = {
 }
 
 
-class Failed(click.ClickException):
+class Sentence(click.ClickException):
+    """What ends a command; much of it is said by gateways, and by what stands behind them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
+
+
+class Failed(Sentence):
     """What was asked for did not come about."""
 
     exit_code = Exit.PROBLEM
 
 
-class Misused(click.ClickException):
+class Misused(Sentence):
     """The command does not say which gateway, or how to get in."""
 
     exit_code = Exit.USAGE
 
 
-class Unreachable(click.ClickException):
+class Unreachable(Sentence):
     """No gateway answered."""
 
     exit_code = Exit.UNREACHABLE
 
 
-class Refused(click.ClickException):
+class Refused(Sentence):
     """The gateway answered no; the message is its own.
 
     :param lasting: asking again later would change nothing.
@@ -64,7 +72,7 @@ class Refused(click.ClickException):
         self.lasting = lasting
 
 
-class Unfinished(click.ClickException):
+class Unfinished(Sentence):
     """It goes on, and was not waited for any longer."""
 
     exit_code = Exit.UNFINISHED

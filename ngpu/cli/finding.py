@@ -90,7 +90,7 @@ def found(config: Path, admin: str | None, token_file: Path | None) -> tuple[str
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Misused(f"the admin token in {token_file} cannot be read: {why}") from None
-    if not token.isascii() or not token.isprintable():
+    if not token or not token.isascii() or not token.isprintable():
         raise Misused(f"{token_file} holds no admin token")
     return admin, token
 

@@ -11,7 +11,7 @@ import click
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.exits import Exit
 from ngpu.cli.finding import admin_command, json_option
-from ngpu.cli.table import table
+from ngpu.cli.table import plain, table
 from ngpu.cli.tasks import STATUSES, newest
 from ngpu.cli.watching import show, watch_options
 
@@ -93,7 +93,7 @@ def _screen(found: Mapping[str, Any]) -> str:
         parts.append(table(("WORKSPACE", "STATE", "SERVING", "QUEUED", "IN FLIGHT"), map(_row, busy[:10])))
     if found["failures"]:
         parts.append(table(("FAILED", "WORKSPACE", "NODE", ""), map(_failure, found["failures"])))
-    parts.append("\n".join(found["trouble"]) or "all is well")
+    parts.append(plain("\n".join(found["trouble"])) or "all is well")
     return "\n\n".join(parts)
 
 

@@ -14,7 +14,7 @@ import click
 from ngpu.cli.customer import SECONDS, call_options, client_errors, key_option, read_data, url_option
 from ngpu.cli.finding import show_json
 from ngpu.cli.result import put_result
-from ngpu.cli.table import seconds_in_words
+from ngpu.cli.table import plain, seconds_in_words
 from ngpu.client import Client, Task
 
 _output = click.option(
@@ -145,4 +145,4 @@ def _words(task: Task) -> str:
     place = f", place {task.queue_position}" if task.queue_position else ""
     wait = f", about {seconds_in_words(task.wait_estimate)} to wait" if task.wait_estimate else ""
     progress = f", {task.progress}" if task.progress else ""
-    return f"{task.status}{place}{wait}{progress}"
+    return plain(f"{task.status}{place}{wait}{progress}")

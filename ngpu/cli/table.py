@@ -1,16 +1,25 @@
-"""Plain tables for terminals."""
+"""Plain text and tables for terminals."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 GAP = "  "
 
+_ORDERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys in place of showing it; of directions, those that turn around what stands behind them."""
+
+
+def plain(text: str) -> str:
+    """A text of somebody else's (a worker's, an engine's, a customer's), with what a terminal would obey spelt out."""
+    return _ORDERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns that are as wide as what stands in them; the last one runs on."""
-    lines = [head, *rows]
+    """Columns that are as wide as what stands in them; the last one runs on. Cells are `plain`."""
+    lines = [head, *([plain(cell).replace("\n", " ") for cell in row] for row in rows)]
     widths = [max(_width(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         GAP.join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -53,8 +53,7 @@ class AdminLive:
         self._seen: bytes | None = None
         self._open = 0
         self._closed = False
-        self._looks = LoopingCall(self._look)
-        self._looks.clock = clock
+        self._looks: LoopingCall | None = None  # while somebody listens
         journal.watch(self._wake)
 
     @property
@@ -80,8 +79,11 @@ class AdminLive:
 
     async def _stream(self, after: int) -> AsyncGenerator[bytes, None]:
         self._open += 1
-        if not self._looks.running:
+        if self._looks is None:
             self._seen = None
+            # a new one each time: one that is stopped in the middle of a look does not take being started again
+            self._looks = LoopingCall(self._look)
+            self._looks.clock = self._clock
             self._looks.start(LOOK_EVERY)
         told: bytes | None = None
         try:
@@ -108,8 +110,9 @@ class AdminLive:
                     change.cancel()
         finally:
             self._open -= 1
-            if not self._open and self._looks.running:
+            if not self._open and self._looks is not None:
                 self._looks.stop()
+                self._looks = None
 
     def _events(self, after: int) -> tuple[list[bytes], int]:
         entries = list(self._journal.after(after))

@@ -75,11 +75,11 @@ class File:
         known = (each.strip() for value in request.head.named.get(b"if-none-match", ()) for each in value.split(b","))
         if any(tag.removeprefix(b"W/") == self._tag.encode() for tag in known):
             return Reply(b"", 304, self._headers)
-        if self._packed is not None and (self._plain is None or _takes_gzip(request)):
-            if _takes_gzip(request):
-                return Reply(self._packed, headers={**self._headers, "Content-Encoding": "gzip"})
-            return Reply(gzip.decompress(self._packed), headers=self._headers)
-        assert self._plain is not None
+        if self._packed is not None and _takes_gzip(request):
+            return Reply(self._packed, headers={**self._headers, "Content-Encoding": "gzip"})
+        if self._plain is None:
+            assert self._packed is not None
+            self._plain = gzip.decompress(self._packed)  # once: clients that never read would hold one each
         return Reply(self._plain, headers=self._headers)
 
 

@@ -53,6 +53,10 @@ def _positive(value: float) -> float:
 def _name(text: str) -> str:
     if not text.strip():
         raise refusal("must not be empty")
+    return _line(text)
+
+
+def _line(text: str) -> str:
     if _CONTROL.search(text):
         raise refusal("must be a single line without control characters")
     return text
@@ -116,6 +120,7 @@ def _port_map(value: Any) -> Any:
 
 
 Text = Annotated[str, Field(strict=True)]
+Line = Annotated[Text, AfterValidator(_line)]
 Name = Annotated[Text, AfterValidator(_name)]
 Host = Annotated[Text, AfterValidator(_host)]
 FilePath = Annotated[Path, BeforeValidator(_path), BeforeValidator(lambda value: _text_only(value))]

@@ -19,6 +19,7 @@ from ngpu.settings.kinds import (
     CountFrom1,
     Duration,
     Labels,
+    Line,
     Name,
     Options,
     PathAndQuery,
@@ -186,7 +187,7 @@ class Workspace(Block):
     """One customer's workload. Durations are seconds, sizes bytes; the keys' meanings stand in ``config/ngpu.yaml``."""
 
     id: WorkspaceId
-    name: Text = ""
+    name: Line = ""
     keys: tuple[KeyHash, ...] = concealed(())
     image: Image | None = None
     command: Annotated[tuple[Argument, ...], BeforeValidator(_command)] = ()

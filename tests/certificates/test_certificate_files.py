@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from pathlib import Path
 
 import pytest
 from certificate_files import DAY, Authority, expiry, key_pem
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from ngpu.certificates import CertificateError, Files, load, tls_listener
 
@@ -65,6 +68,43 @@ def test_what_cannot_be_used_is_told_with_its_file(tmp_path: Path, authority: Au
     with pytest.raises(CertificateError, match=r"the key .*privkey.pem cannot be read \(No such file or directory\)"):
         load(Files(tmp_path / "fullchain.pem", tmp_path / "privkey.pem"))
     assert authority.issue(DAY)[0] != chain
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, authority: Authority) -> None:
+    """A pipe that nobody writes to would hold the reactor, and with it the gateway, for ever."""
+    files = written(tmp_path, *authority.issue())
+    for file in (files.certificate, files.key):
+        content = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        with pytest.raises(CertificateError, match="is no file"):
+            load(files)
+        file.unlink()
+        file.symlink_to(file)
+        with pytest.raises(CertificateError, match="cannot be read"):
+            load(files)
+        file.unlink()
+        file.write_bytes(content)
+    files.certificate.unlink()
+    files.certificate.mkdir()
+    with pytest.raises(CertificateError, match="cannot be read"):
+        load(files)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a")  # cryptography says so of what it takes for now
+def test_a_certificate_with_a_broken_byte_is_refused_or_taken(tmp_path: Path, authority: Authority) -> None:
+    """Whatever that byte is: any other error would go past those who know what to do without a certificate."""
+    chain, key = authority.issue()
+    own = x509.load_pem_x509_certificates(chain)[0].public_bytes(Encoding.DER)
+    refused = 0
+    for place in range(len(own)):
+        broken = base64.encodebytes(own[:place] + bytes((own[place] ^ 0x1F,)) + own[place + 1 :])
+        pem = b"-----BEGIN CERTIFICATE-----\n" + broken + b"-----END CERTIFICATE-----\n"
+        try:
+            load(written(tmp_path, pem, key))
+        except CertificateError:
+            refused += 1
+    assert refused > len(own) // 4
 
 
 def test_descriptions() -> None:

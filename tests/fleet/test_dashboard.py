@@ -376,3 +376,9 @@ def test_a_session_that_ends_leads_to_the_login_and_back(rig: FleetRig, visit: V
     page.keyboard.press("Enter")
     expect(page.locator(".tiles")).to_be_visible()
     visitor.forgive("401")
+
+
+@pytest.mark.parametrize("view", ["constructor", "__proto__/x", "nothing", "%ff"])
+def test_an_address_that_names_no_view_leads_to_the_first_one(visit: Visit, view: str) -> None:
+    page = visit(view).page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")

@@ -6,12 +6,15 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 import yaml
 from processes import ROOT, Gateway, running
 
+from ngpu.http.files import File
 from ngpu.http.pages import DOCUMENTS, PAGES, STATIC
 
 NODE = {"address": "0xA1", "host": "127.0.0.1"}
@@ -64,6 +67,14 @@ def test_large_files_are_packed_for_those_who_take_that(gateway: Gateway, asked:
         assert int(reply.headers["Content-Length"]) < len(reply.content) if packed else True
         assert reply.content == get(gateway, address).content
     assert "Content-Encoding" not in get(gateway, "/docs/photo.png", Accept_Encoding=asked).headers
+
+
+def test_what_is_kept_packed_is_unpacked_once() -> None:
+    """Each of a hundred requests of a client that reads none of their replies would hold a megabyte of its own."""
+    request: Any = SimpleNamespace(head=SimpleNamespace(named={}))
+    file = File.read(STATIC / "redoc.standalone.js.gz")
+    first, second = (file.reply(request).document for _ in range(2))
+    assert first is second and first == gzip.decompress((STATIC / "redoc.standalone.js.gz").read_bytes())
 
 
 def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(gateway: Gateway) -> None:

@@ -32,6 +32,9 @@ def workspace(*lines: str) -> str:
 
 
 TABLE = [
+    # what terminals and logs would obey
+    (workspace('name: "a\\e[31m"'), "f:7:11: workspaces[0].name: must be a single line without control characters"),
+    (workspace('name: "a\\nb"'), "f:7:11: workspaces[0].name: must be a single line without control characters"),
     # keys
     ("procesess: 1", "f:1:1: procesess: there is no such key (did you mean 'processes'?)"),
     ("1: x", "f:1:1: 1: there is no such key; known here: listen, "),
@@ -88,7 +91,7 @@ TABLE = [
     ("listen: ['tcp:port=99999']", "f:1:10: listen[0]: has no port between 0 and 65535"),
     ("listen: ['tcp:80:interace=x']", "f:1:10: listen[0]: tcp: does not take these arguments"),
     ("listen: ['ssl:443:privateKey=/does/not/exist']", "f:1:10: listen[0]: the certificate /does/not/exist cannot be read (No such file or directory)"),
-    ("listen: ['ssl:443:privateKey=/dev/null']", "f:1:10: listen[0]: /dev/null holds no certificate in PEM"),
+    ("listen: ['ssl:443:privateKey=/dev/null']", "f:1:10: listen[0]: the certificate /dev/null is no file"),
     ("listen: ['ssl:443']", "f:1:10: listen[0]: privateKey=<file> is missing"),
     ("listen: ['ssl:privateKey=x']", "f:1:10: listen[0]: ssl: needs a port: ssl:<port>:privateKey=<file>:certKey=<file>"),
     ("listen: ['ssl:1:privateKey=x:key=y']", "f:1:10: listen[0]: ssl: does not take these arguments"),

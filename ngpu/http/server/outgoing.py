@@ -24,14 +24,23 @@ class Outgoing:
 
     :param write_timeout: seconds; a transport that takes nothing of what is pending for that long is aborted.
     :param drained: called when everything is taken, after it was not.
+    :param piece: bytes of a large reply that the transport is given at once.
     """
 
-    def __init__(self, transport: Any, clock: IReactorTime, write_timeout: float, drained: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        clock: IReactorTime,
+        write_timeout: float,
+        drained: Callable[[], None],
+        piece: int = CHUNK,
+    ) -> None:
         self._transport = transport
         self._socket = _socket_of(transport)
         self._clock = clock
         self._write_timeout = write_timeout
         self._drained = drained
+        self._piece = piece
         self._queue: deque[memoryview] = deque()
         self._handed_over = 0  # how many pieces the transport, or the kernel, was given
         self._paused = False
@@ -50,7 +59,7 @@ class Outgoing:
         """Send these bytes after all that were given before; dropped once ``close`` was called."""
         if self._close is not None:
             return
-        if self._queue or len(data) > CHUNK:
+        if self._queue or len(data) > self._piece:
             self._queue.append(memoryview(data))
             self._pump()
         else:
@@ -59,9 +68,9 @@ class Outgoing:
     def _pump(self) -> None:
         while self._queue and not self._paused:
             view = self._queue.popleft()
-            if len(view) > CHUNK:
-                self._queue.appendleft(view[CHUNK:])
-            self._hand_over(bytes(view[:CHUNK]))
+            if len(view) > self._piece:
+                self._queue.appendleft(view[self._piece :])
+            self._hand_over(bytes(view[: self._piece]))
         if self._close is not None and not self._queue:
             self._transport.unregisterProducer()
             self._close()

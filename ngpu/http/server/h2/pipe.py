@@ -12,8 +12,8 @@ from ngpu.http.server.h2.frames import Frames
 _FRAME = 16 * 1024
 """The most that one stream sends before another has its turn."""
 
-_ENOUGH = 64 * 1024
-"""Bytes that wait while whoever writes them is paused."""
+ENOUGH = 64 * 1024
+"""Bytes that wait while whoever writes them is paused: of each stream, so there may be a hundred times as many."""
 
 
 class Pipe:
@@ -38,7 +38,7 @@ class Pipe:
     def write(self, data: bytes) -> None:
         """Send these bytes after those that wait."""
         self.dataBuffer += data
-        if len(self.dataBuffer) > _ENOUGH and not self._paused and self._producer is not None:
+        if len(self.dataBuffer) >= ENOUGH and not self._paused and self._producer is not None:
             self._paused = True
             self._producer.pauseProducing()
         self._wake()

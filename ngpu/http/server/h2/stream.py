@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from ngpu.http.server.body import RequestBody
 from ngpu.http.server.h2.frames import READ, UNREAD
-from ngpu.http.server.h2.pipe import Pipe
+from ngpu.http.server.h2.pipe import ENOUGH, Pipe
 from ngpu.http.server.h2.reply import reply_fields
 from ngpu.http.server.h2.request import H2Request
 from ngpu.http.server.head import Head
@@ -37,7 +37,7 @@ class Stream:
         self.answered = False  # all of the reply is sent
         self._frames = channel.frames
         self._pipe = Pipe(number, lambda: channel.wake(self))
-        self._out = Outgoing(self._pipe, channel.clock, channel.limits.write_timeout, lambda: None)
+        self._out = Outgoing(self._pipe, channel.clock, channel.limits.write_timeout, lambda: None, ENOUGH)
         self._request: H2Request | None = None
         self._body: RequestBody | None = None
         self._head: tuple[Head, int] | None = None
