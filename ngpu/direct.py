@@ -99,13 +99,18 @@ class LateRecord:
         untouched = not self.there and self._adding is None
         return self._begin_adding(ended(self.task, outcome, now), b"") if untouched else None
 
-    async def cancel(self, now: float) -> bool:
-        """End it, since its client has gone; false where it has ended otherwise."""
+    async def cancel(self, now: float) -> TaskStatus | None:
+        """End it, since its client has gone.
+
+        :returns: how it has ended, its own end where that was being written; ``None``: somebody else has ended it.
+        """
         if await self.settled():
             before = await self._store.cancel(self.task.id, now)
-            return before is not None and not before.ended
+            if before is None or before is TaskStatus.CANCELLED:
+                return None
+            return before if before.ended else TaskStatus.CANCELLED
         await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
-        return True
+        return TaskStatus.CANCELLED
 
     async def settled(self) -> bool:
         """Whether it is in the store, once that is sure."""
@@ -204,8 +209,9 @@ class DirectCalls:
         task = record.task
 
         async def cancel() -> None:
-            if await record.cancel(self._clock.seconds()):
-                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+            status = await record.cancel(self._clock.seconds())
+            if status is not None:
+                self._runs.ended(task.workspace, task.id, status)
 
         self.quietly(self._runs.insist(task.id, "cancelling", cancel))
 
