@@ -249,8 +249,13 @@ class DirectCalls:
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self.quietly(LateRecord(self, self._store, over, body, None, False).begin())
+            self.quietly(self._refused(LateRecord(self, self._store, over, body, None, False)))
             raise
+
+    async def _refused(self, record: LateRecord) -> None:
+        """Write, and count, the record of a call that got no slot."""
+        await record.begin()
+        self._runs.ended(record.task.workspace, record.task.id, record.task.status)
 
     def _set_alarm(self) -> None:
         if self._alarm is None:
