@@ -99,13 +99,18 @@ class LateRecord:
         untouched = not self.there and self._adding is None
         return self._begin_adding(ended(self.task, outcome, now), b"") if untouched else None
 
-    async def cancel(self, now: float) -> bool:
-        """End it, since its client has gone; false where it has ended otherwise."""
+    async def cancel(self, now: float) -> TaskStatus | None:
+        """End it, since its client has gone.
+
+        :returns: how it has ended, its own end where that was being written; ``None``: somebody else has ended it.
+        """
         if await self.settled():
             before = await self._store.cancel(self.task.id, now)
-            return before is not None and not before.ended
+            if before is None or before is TaskStatus.CANCELLED:
+                return None
+            return before if before.ended else TaskStatus.CANCELLED
         await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
-        return True
+        return TaskStatus.CANCELLED
 
     async def settled(self) -> bool:
         """Whether it is in the store, once that is sure."""
@@ -205,8 +210,9 @@ class DirectCalls:
         task = record.task
 
         async def cancel() -> None:
-            if await record.cancel(self._clock.seconds()):
-                self._runs.ended(task.workspace, task.id, TaskStatus.CANCELLED)
+            status = await record.cancel(self._clock.seconds())
+            if status is not None:
+                self._runs.ended(task.workspace, task.id, status)
 
         self.quietly(self._runs.insist(task.id, "cancelling", cancel))
 
@@ -244,8 +250,13 @@ class DirectCalls:
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self.quietly(LateRecord(self, self._store, over, body, None, False).begin())
+            self.quietly(self._refused(LateRecord(self, self._store, over, body, None, False)))
             raise
+
+    async def _refused(self, record: LateRecord) -> None:
+        """Write, and count, the record of a call that got no slot."""
+        await record.begin()
+        self._runs.ended(record.task.workspace, record.task.id, record.task.status)
 
     def _set_alarm(self) -> None:
         if self._alarm is None:

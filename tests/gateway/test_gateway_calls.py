@@ -101,6 +101,8 @@ def test_a_client_is_told_when_nothing_is_up_after_the_grace() -> None:
     house.pass_time(1)
     assert isinstance(call.error, NoReplica)
     assert [task.status for task in house.tasks] == [TaskStatus.FAILED]
+    ends = house.metrics.counted(house.metrics.tasks, house.workspace.label, "failed")
+    assert [each.value for each in ends if each.name.endswith("_total")] == [1]
 
 
 def test_a_client_is_told_when_everything_goes_down_while_it_waits() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -100,6 +102,12 @@ SCENES: list[Scene] = [
 ]
 
 
+def counted(house: House) -> Counter[str]:
+    """The ends that the metrics tell of, by status."""
+    lines = re.findall(r'^ngpu_tasks_ended_total{status="(\w+)",.*} (\d+)', house.metrics.exposition().decode(), re.M)
+    return Counter({status: int(number) for status, number in lines})
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_call_whose_client_leaves_settles(scene: Scene) -> None:
     house, call = scene()
@@ -111,6 +119,7 @@ def test_a_call_whose_client_leaves_settles(scene: Scene) -> None:
     house.pass_time(5)
     house.assert_at_rest()
     assert all(task.status in (TaskStatus.CANCELLED, TaskStatus.FINISHED) for task in house.tasks)
+    assert counted(house) == Counter(task.status.value for task in house.tasks), "each record is counted once"
     house.health("r0", True)
     house.forwarder.answers[18080] = FakeReply()
     house.pass_time(70)

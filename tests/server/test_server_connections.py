@@ -115,6 +115,17 @@ async def test_a_client_that_resets_cancels_its_request(served: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_reply_that_was_cut_off_gets_no_end_in_the_same_turn(served: Served) -> None:
+    """Its client would take it for whole."""
+    wire = await served.send(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+    await wire.until(lambda: b"first" in wire.received)
+    served.site.abort_all()
+    served.app.waiting[0].callback(b"second")
+    served.app.waiting[1].callback(b"")
+    assert (await wire.until_closed()).endswith(b"first\r\n")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_half_closed_client_that_waits_counts_as_gone(served: Served) -> None:
     wire = await served.send(WORK)
     await served.until(lambda: bool(served.app.waiting))

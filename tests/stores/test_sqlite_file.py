@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Priority, TaskStatus
+from ngpu.stores.sqlite import schema
 
 
 @pytest.fixture
@@ -157,6 +158,31 @@ class TestFile:
         await store.close()
         store = await opened(path)
         assert await store.queued("w") == 2
+        await store.close()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_that_somebody_else_locks_is_said_and_outlived(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No write waits for ever, and those that come once the file is free again are made."""
+        from twisted.internet import reactor
+
+        monkeypatch.setattr(schema, "BUSY_TIMEOUT", 20)
+        store = await opened(path)
+        await store.add(sample("kept"), BytesBody(b""))
+        running = await store.claim("w", HERE, 1.0)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(2):
+                for write in (
+                    store.add(sample("new"), BytesBody(b"")),
+                    store.finish("kept", running.attempt, DONE, 2.0, None),
+                ):
+                    with pytest.raises(StoreUnavailable):
+                        await ensureDeferred(write).addTimeout(5, reactor)
+            other.execute("ROLLBACK")
+        await store.add(sample("new"), BytesBody(b""))
+        assert await store.finish("kept", running.attempt, DONE, 2.0, None)
         await store.close()
 
     @pytest_twisted.ensureDeferred

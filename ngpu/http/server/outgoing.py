@@ -85,7 +85,7 @@ class Outgoing:
         if (
             self._socket is not None
             and transport.connected
-            and not (transport.dataBuffer or transport._tempDataLen or transport.disconnecting)
+            and not (transport.dataBuffer or transport._tempDataLen or transport.disconnecting or transport._aborting)
         ):
             try:
                 sent = self._socket.send(data)

@@ -56,7 +56,7 @@ class Gathered(Generic[I]):
         self._clock = clock
         self._timer: IDelayedCall | None = None
         self._gathered: deque[Entry[I]] = deque()
-        self._due = False  # a call of the writer is on its way that takes what has gathered
+        self._due: list[Entry[I]] | None = None  # a call of the writer is on its way that takes what has gathered
         self._pending = 0
         self._pending_bytes = 0
 
@@ -91,32 +91,43 @@ class Gathered(Generic[I]):
             try:
                 self._take()
             except StoreUnavailable as error:
-                left = []
-                while self._gathered:
-                    left.append(self._gathered.popleft())
-                self._fire(Failure(error), left)
+                self._fire(Failure(error), self._all())
 
     def _take(self) -> None:
-        if self._due:
+        if self._due is not None:
             return
         taken: list[Entry[I]] = []
-        self._due = True
+        self._due = taken
         try:
             writing = self._write(self._make, taken)
         except BaseException:
-            self._due = False
+            self._due = None
             raise
-        writing.addBoth(self._fire, taken)
+        writing.addBoth(self._made, taken)
 
     def _make(self, db: sqlite3.Connection, taken: list[Entry[I]]) -> None:
         """On the writer's thread, perhaps twice: once more, by itself, where the commit failed."""
-        self._due = False  # before the last look at what has gathered, so that nothing is left behind
+        if self._due is taken:
+            self._due = None  # before the last look at what has gathered, so that nothing is left behind
         size = sum(entry.size for entry in taken)
         while self._gathered and len(taken) < MOST_AT_ONCE and size < BATCH_BYTES:
             taken.append(self._gathered.popleft())
             size += taken[-1].size
         if taken:
             self._keep(db, taken)
+
+    def _made(self, result: object, taken: list[Entry[I]]) -> None:
+        if self._due is taken:  # the writer could not even begin, and no other call will take what has gathered
+            self._due = None
+            taken = self._all()
+        self._fire(result, taken)
+
+    def _all(self) -> list[Entry[I]]:
+        """What has gathered, which has not then."""
+        left = []
+        while self._gathered:
+            left.append(self._gathered.popleft())
+        return left
 
     def _fire(self, result: object, taken: Sequence[Entry[I]]) -> None:
         """On the reactor."""
