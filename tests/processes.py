@@ -6,8 +6,10 @@ group of its own, so that a test that fails leaves nobody behind.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,12 +30,24 @@ STOPPED_WITHIN = 30.0
 LOG_SHOWN = 8000
 
 
+PORTS = 20_000
+"""The first of those that are given out: below the ones that the kernel gives to outgoing connections."""
+
+PORTS_EACH = 1_200
+"""How many each of the processes has that run tests side by side: else two may find the same one free."""
+
+_ports = itertools.count(random.SystemRandom().randrange(PORTS_EACH))
+
+
 def find_free_port() -> int:
-    """A port on 127.0.0.1 that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on 127.0.0.1 that nobody has, and that no other process of this run of tests looks at."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for count in itertools.islice(_ports, PORTS_EACH):
+        port = PORTS + number % 10 * PORTS_EACH + count % PORTS_EACH
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Process:
