@@ -97,7 +97,7 @@ class Gateway:
         workspace = submission.access.workspace
         await self._admit(submission)
         line = self._line(workspace)
-        task, body = self._new_task(submission), BytesBody(submission.data)
+        task, body = self._new_task(submission), submission.body
         selection = _selection(task, self._affinity(submission))
         lease, record = await self._direct.begin(
             line, workspace, selection, task, body, self._quota(workspace), patience(task, workspace.queue.ttl)
@@ -206,7 +206,7 @@ class Gateway:
         self._line(workspace)
         affinity = self._affinity(submission)
         new = self._new_task(submission)
-        body = BytesBody(submission.data)
+        body = submission.body
         if body.length <= CHUNK:  # a slot would stand idle while a larger one is written
             lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
             if lease is not None:
@@ -219,7 +219,7 @@ class Gateway:
         self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
         return task
 
-    async def _start(self, workspace: Workspace, new: Task, body: BytesBody, lease: Lease, affinity: str) -> Task:
+    async def _start(self, workspace: Workspace, new: Task, body: Body, lease: Lease, affinity: str) -> Task:
         """Take in a task that finds a slot free: as a running one, which saves the store its way through the queue.
 
         :returns: it as it came, since what follows is another moment.
@@ -249,14 +249,16 @@ class Gateway:
 
     def _affinity(self, submission: Submission) -> str:
         chooser = self._lines[submission.access.workspace.id].pool.chooser
-        return chooser.affinity(submission.header, submission.data, self._clock.seconds())
+        body = submission.body
+        data = body.data if isinstance(body, BytesBody) else b""  # large ones are not looked into
+        return chooser.affinity(submission.header, data, self._clock.seconds())
 
     async def _admit(self, submission: Submission) -> None:
         gate = submission.access.workspace.gate
         if gate is not None and submission.btc_address:
             await self._gates[gate].admit(submission.btc_address)
         if submission.app and self._runs.conversations is not None:
-            await self._runs.conversations.check(submission.app, submission.data)
+            await self._runs.conversations.check(submission.app, submission.body)
 
     def _new_task(self, submission: Submission) -> Task:
         now = self._clock.seconds()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ngpu.model import DataForm, Priority, Task, UpstreamRequest
+from ngpu.model import Body, DataForm, Priority, Task, UpstreamRequest
 from ngpu.tasks.lifecycle import place_of
 from ngpu.tenancy import Access
 
@@ -41,7 +41,7 @@ class Submission:
     access: Access
     method: str
     request: UpstreamRequest
-    data: bytes
+    body: Body
     form: DataForm
     text: bool
     btc_address: str
@@ -66,7 +66,7 @@ class Submission:
             expires_at=now + (ttl if wishes.ttl is None else wishes.ttl),
             timeout=workspace.timeout if wishes.timeout is None else wishes.timeout,
             request_url=self.request_url,
-            request_size=len(self.data),
+            request_size=self.body.length,
             request_text=self.text,
             btc_address=self.btc_address,
             client_ip=self.client_ip,

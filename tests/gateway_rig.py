@@ -22,7 +22,7 @@ from ngpu.gateway import Gateway, Submission
 from ngpu.interfaces import PluginContext
 from ngpu.line import Line
 from ngpu.metrics import Metrics
-from ngpu.model import Body, DataForm, Node, Replica, Task, UpstreamRequest
+from ngpu.model import Body, BytesBody, DataForm, Node, Replica, Task, UpstreamRequest
 from ngpu.pool import Pool
 from ngpu.settings import Workspace
 from ngpu.tasks.dispatcher import Dispatcher
@@ -230,7 +230,7 @@ class House:
             "access": Access(self.workspace, "key"),
             "method": "schedulingTask",
             "request": UpstreamRequest("POST", "/run", port),
-            "data": data,
+            "body": BytesBody(data),
             "form": DataForm.STRING,
             "text": True,
             "btc_address": "",

@@ -68,6 +68,7 @@ ROOMS = (
     "workspaces",
     "gates",
     "allowance",
+    "scratch",
     "submission",
     "figures",
     "series",

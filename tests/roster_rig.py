@@ -20,7 +20,7 @@ from ngpu.fleet.serving import Serving
 from ngpu.gateway import Gateway
 from ngpu.interfaces import PluginContext
 from ngpu.metrics import Metrics
-from ngpu.model import DataForm, Node, Replica, Task, UpstreamRequest
+from ngpu.model import BytesBody, DataForm, Node, Replica, Task, UpstreamRequest
 from ngpu.roster import Roster
 from ngpu.settings import Workspace
 from ngpu.sharing import Alone
@@ -118,7 +118,7 @@ class Hall:
             "access": self.roster.tenancy.open(credential),
             "method": "schedulingTask",
             "request": UpstreamRequest("POST", "/run", 8080),
-            "data": b"{}",
+            "body": BytesBody(b"{}"),
             "form": DataForm.STRING,
             "text": True,
             "btc_address": "",

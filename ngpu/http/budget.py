@@ -9,12 +9,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ngpu.errors import Unavailable
+from ngpu.scratch import LARGE
 
 SMALL = 256 * 1024
 """Bodies of up to so many bytes are not counted."""
 
 READING_COSTS = 4
-"""Bytes of memory for each byte of a body while it is read and parsed (measured: tests/api/test_api_large.py)."""
+"""Bytes of memory for each byte of a body while it is read and parsed (measured: tests/api/test_api_large.py).
+
+One of over `ngpu.scratch.LARGE` bytes counts once: it is in a file, which a machine may keep in memory, too.
+"""
 
 PATIENCE = 30.0
 """Seconds that a request waits for room at most."""
@@ -60,7 +64,7 @@ class BodyBudget:
 
         :raises Unavailable: there was none within PATIENCE.
         """
-        cost = 0 if length <= SMALL else min(length * READING_COSTS, self._total)
+        cost = 0 if length <= SMALL else min(max(min(length, LARGE) * READING_COSTS, length), self._total)
         if cost and (self._waiting or self._used + cost > self._total):
             await self._turn(cost)
         else:

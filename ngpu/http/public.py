@@ -26,14 +26,13 @@ from ngpu.http.reading import Reading
 from ngpu.http.server import NgpuRequest
 from ngpu.http.streaming import Streaming
 from ngpu.http.submitting import Submitting
+from ngpu.http.taking import Taking
 from ngpu.http.wishing import Wishing
 from ngpu.media import Media
 from ngpu.metrics import Metrics
-from ngpu.model import CHUNK
 from ngpu.roster import Roster
 from ngpu.settings import Settings
 from ngpu.tasks.runs import Runs
-from ngpu.wire.envelope import Envelope, parse_envelope, parse_flat
 
 OURS = ("body_memory", "streams")
 """Of ``limits``, what is not the server's."""
@@ -62,10 +61,6 @@ def public_resource(
     async def in_thread(work: Callable[[], T]) -> T:
         return await deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
-    async def parse(body: bytes, flat: bool) -> Envelope:
-        read = parse_flat if flat else parse_envelope
-        return read(body) if len(body) <= CHUNK else await in_thread(lambda: read(body))
-
     def make_call(request: NgpuRequest) -> Call:
         call = Call(request, roster.tenancy, settings.trusted_proxies)
         annotate(request, client=call.client_ip)
@@ -78,11 +73,11 @@ def public_resource(
         roster.workspaces,
         settings.apps,
         adapters,
-        parse,
+        Taking(in_thread),
         BodyBudget(settings.limits.body_memory, reactor),
         backlog,
         allowances,
-        Wishing(urls, in_thread),
+        Wishing(urls),
     )
     streaming = Streaming(gateway, runs, reactor, metrics, settings.limits.streams)
     routes = partner_routes(reading, submitting, Queueing(gateway, backlog, allowances), streaming)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ngpu.adapter import IAppAdapter
@@ -16,15 +15,15 @@ from ngpu.http.budget import BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.reading import Reading
 from ngpu.http.reply import Reply, limit_fields
+from ngpu.http.taking import Taking
 from ngpu.http.traced import begin_span
 from ngpu.http.wishing import Wishing
-from ngpu.model import CHUNK, Body, DataForm, Task, TaskStatus, UpstreamRequest
+from ngpu.model import Body, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission, Wishes
 from ngpu.tasks.runs import Ended
 from ngpu.tenancy import Access
 from ngpu.tracing import trace_fields
-from ngpu.wire.envelope import Envelope, normal_address
 from ngpu.wire.replies import failure, outcome_of, task_ids, task_reply, worker_refusal
 from ngpu.wire.target import worker_target
 
@@ -33,8 +32,6 @@ _RAW_FIELDS = (b"content-type", b"content-encoding", b"content-language")
 
 ASK_AGAIN = 5
 """Seconds until it makes sense to ask again for a task that was waited for in vain."""
-
-ParseEnvelope = Callable[[bytes, bool], Awaitable[Envelope]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Submitting:
     :param adapters: of the apps that call workers.
     :param budget: the memory that bodies may take.
     :param wishing: reads what is asked for beside the work.
-    :param parse: reads a body as an envelope, or as a flat one where that is said, in a thread where it is large.
+    :param taking: takes the bodies in.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class Submitting:
         workspaces: Mapping[str, Workspace],
         apps: Mapping[str, App],
         adapters: Mapping[str, IAppAdapter],
-        parse: ParseEnvelope,
+        taking: Taking,
         budget: BodyBudget,
         backlog: Backlog,
         allowances: Allowances,
@@ -81,7 +78,7 @@ class Submitting:
         self._workspaces = workspaces
         self._apps = apps
         self._adapters = adapters
-        self._parse = parse
+        self._taking = taking
         self._budget = budget
 
     async def scheduling_task(self, call: Call) -> Reply:
@@ -145,7 +142,7 @@ class Submitting:
         share = await self._budget.share(limit if length is None else length if length <= limit else 0)
         try:
             submission = await self._wishing.identified(await self._read(call, access, job, wishes))
-            share.shrink(len(submission.data))
+            share.shrink(submission.body.length)
             reply = await self._submit(call, submission, sync)
         finally:
             share.release()
@@ -176,28 +173,23 @@ class Submitting:
         """The body, as an envelope or raw; it is read only now that all else is right."""
         request = call.request
         raw_address = call.header("BtcAddress")
-        body = await request.body.read(access.workspace.body_limit)
+        taken = await self._taking.take(request.body, access.workspace.body_limit, raw_address, job.flat)
         trace = trace_fields(request.head.named)
         if (tracing := self._gateway.tracing) is not None:
             trace = begin_span(tracing, request, job.method)
         fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
-        text = True
-        if raw_address is None:
-            envelope = await self._parse(body, job.flat)
-        else:
-            envelope = Envelope(normal_address(raw_address), DataForm.RAW, body)
+        if raw_address is not None:
             sent = [(name, request.head.named.get(name, ())) for name in _RAW_FIELDS]
             kept = tuple((name.title(), values[0]) for name, values in sent if values)
             fields = kept if kept and kept[0][0] == b"Content-Type" else fields + kept
-            text = _is_text(body)
         return Submission(
             access=access,
             method=job.method,
             request=UpstreamRequest("POST", job.target, job.port, (*fields, *trace)),
-            data=envelope.data,
-            form=envelope.form,
-            text=text,
-            btc_address=envelope.btc_address,
+            body=taken.body,
+            form=taken.form,
+            text=taken.text,
+            btc_address=taken.btc_address,
             client_ip=call.client_ip,
             request_url=request.uri.decode("latin-1"),
             app=job.app,
@@ -259,15 +251,3 @@ def _port(text: str | None, workspace: Workspace, app: App | None) -> int:
     if port not in workspace.ports:
         raise BadRequest(f"this workspace does not declare port {port}, only {declared}")
     return port
-
-
-def _is_text(data: bytes) -> bool:
-    """Whether it is UTF-8; looked at in pieces, since the whole of it as text would be held beside it."""
-    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
-    try:
-        for start in range(0, len(data), CHUNK):
-            decoder.decode(bytes(view[start : start + CHUNK]))
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True

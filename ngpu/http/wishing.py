@@ -6,13 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ngpu.egress import Egress
 from ngpu.errors import BadRequest
 from ngpu.http.call import Call
-from ngpu.model import CHUNK, Priority
+from ngpu.model import Priority
 from ngpu.settings import Workspace
 from ngpu.settings.units import UnitError, duration
 from ngpu.submission import Submission, Wishes
@@ -23,9 +22,6 @@ LONGEST_KEY = 255
 
 _KEY = re.compile(r"[\x20-\x7e]+")
 
-InThread = Callable[[Callable[[], str]], Awaitable[str]]
-"""Runs what takes a while beside the reactor."""
-
 
 class Wishing:
     """Reads wishes.
@@ -33,9 +29,8 @@ class Wishing:
     :param urls: where webhooks may lead.
     """
 
-    def __init__(self, urls: Egress, in_thread: InThread) -> None:
+    def __init__(self, urls: Egress) -> None:
         self._urls = urls
-        self._in_thread = in_thread
 
     async def read(self, call: Call, workspace: Workspace) -> Wishes:
         """What stands in the query and the header fields.
@@ -54,12 +49,10 @@ class Wishing:
         """The submission with its digest, where it has a key."""
         if not submission.wishes.key:
             return submission
-        if len(submission.data) <= CHUNK:
-            return replace(submission, digest=digest_of(submission))
-        return replace(submission, digest=await self._in_thread(lambda: digest_of(submission)))
+        return replace(submission, digest=await digest_of(submission))
 
 
-def digest_of(submission: Submission) -> str:
+async def digest_of(submission: Submission) -> str:
     """The same for two requests that are the same, however long their replies wait: in hex."""
     request, wishes = submission.request, submission.wishes
     parts = [
@@ -75,7 +68,8 @@ def digest_of(submission: Submission) -> str:
     ]
     digest = hashlib.sha256(json.dumps(parts).encode())
     digest.update(b"\n")
-    digest.update(submission.data)
+    async for piece in submission.body.chunks():
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -66,15 +66,15 @@ class Conversations:
         self._withdrawing: set[Deferred[None]] = set()
         self._stopping = False
 
-    async def check(self, app: str, request: bytes) -> None:
+    async def check(self, app: str, body: Body) -> None:
         """Let the app's adapter look at a request.
 
         :raises BadRequest: no worker could do anything with it.
         :raises PayloadTooLarge: it is over `LARGEST_REQUEST`.
         """
-        if len(request) > LARGEST_REQUEST:
+        if body.length > LARGEST_REQUEST:
             raise PayloadTooLarge(f"this app takes at most {LARGEST_REQUEST} bytes; send the URL of what is larger")
-        await self._adapters[app].check(request, self._urls)
+        await self._adapters[app].check(await _whole(body), self._urls)
 
     def may_go_on(self, task: Task) -> bool:
         """Whether a task of an earlier process can be taken further, on the replica that has its job."""
@@ -98,7 +98,7 @@ class Conversations:
             adapter = self._adapters.get(task.app)
             if adapter is None:
                 raise NotFound(f"the app {task.app} is not configured any more")
-            request = b"".join([chunk async for chunk in body.chunks()])
+            request = await _whole(body)
         except BaseException:
             lease.release(CallResult.ABANDONED)
             raise
@@ -204,3 +204,7 @@ async def _pour(reply: WorkerReply, sink: ResultSink) -> None:
         taken = sink.write(reply.body[start : start + CHUNK])
         if taken is not None:
             await taken
+
+
+async def _whole(body: Body) -> bytes:
+    return b"".join([chunk async for chunk in body.chunks()])

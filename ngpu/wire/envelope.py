@@ -28,6 +28,14 @@ LONGEST_NUMBER = 1000
 NO_ADDRESS = frozenset({"", "0000000000000000000000000GFg7xJaNVN2"})
 """What stands where no address is meant: no check is asked for."""
 
+NO_DATA = (
+    'the body has no "data": send {"btc_address": "...", "data": <string or object>}, '
+    "or any body together with a BtcAddress header"
+)
+TOO_MANY_VALUES = (
+    f"the body has more than {MOST_VALUES} JSON values: send them as a raw body with a BtcAddress header, or by URL"
+)
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 # A string without an end is taken up to the text's, or each quote in it would be looked at as another beginning.
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]|,', re.DOTALL)
@@ -52,10 +60,7 @@ def parse_envelope(body: bytes) -> Envelope:
     fields = parse_object(body)
     data = fields.get("data")
     if data is None:
-        raise BadRequest(
-            'the body has no "data": send {"btc_address": "...", "data": <string or object>}, '
-            "or any body together with a BtcAddress header"
-        )
+        raise BadRequest(NO_DATA)
     address = btc_address(fields)
     if isinstance(data.value, str):
         return Envelope(address, DataForm.STRING, _encoded(data.value, '"data"'))
@@ -131,7 +136,7 @@ def _members(text: str) -> dict[str, Field]:
             at = _skip(text, _expect(text, at, ","))
         name, at = scanstring(text, _expect(text, at, '"'), True)
         if name in fields:
-            _refuse_duplicate(name)
+            refuse_duplicate(name)
         start = _skip(text, _expect(text, _skip(text, at), ":"))
         value, end = _SCAN(text, start)
         fields[name] = Field(value, "" if isinstance(value, str) else text[start:end])
@@ -170,26 +175,31 @@ def _check_shape(text: str) -> None:
         elif mark == ",":
             values += 1
         if values > MOST_VALUES:
-            raise BadRequest(
-                f"the body has more than {MOST_VALUES} JSON values: send them as a raw body with a BtcAddress header, "
-                "or by URL"
-            )
+            raise BadRequest(TOO_MANY_VALUES)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         seen: set[str] = set()
-        _refuse_duplicate(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+        refuse_duplicate(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
     return fields
 
 
-def _integer(digits: str) -> int:
+def integer_of(digits: str) -> int:
+    """A JSON number without fraction and exponent.
+
+    :raises BadRequest: it is endless.
+    """
     _check_length(digits)
     return int(digits)
 
 
-def _float(digits: str) -> float:
+def float_of(digits: str) -> float:
+    """Any other JSON number.
+
+    :raises BadRequest: it is endless, or no float is as large.
+    """
     _check_length(digits)
     value = float(digits)
     if math.isinf(value):
@@ -202,11 +212,13 @@ def _check_length(digits: str) -> None:
         raise BadRequest(f"a number of {len(digits)} characters is too long; {LONGEST_NUMBER} are the most")
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """:raises BadRequest: NaN and Infinity, which are Python's."""
     raise BadRequest(f"{name} is not JSON")
 
 
-def _refuse_duplicate(name: str) -> NoReturn:
+def refuse_duplicate(name: str) -> NoReturn:
+    """:raises BadRequest: a key that an object has already."""
     shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
     raise BadRequest(f"the key {json.dumps(shown)} stands twice in one object")
 
@@ -215,9 +227,14 @@ def _encoded(text: str, what: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise BadRequest(f"{what} holds a lone surrogate, which no text can") from None
+        raise lone_surrogate(what) from None
+
+
+def lone_surrogate(what: str) -> BadRequest:
+    """What is said of a string that cannot be sent on."""
+    return BadRequest(f"{what} holds a lone surrogate, which no text can")
 
 
 _SCAN = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant
+    object_pairs_hook=_object, parse_int=integer_of, parse_float=float_of, parse_constant=refuse_constant
 ).scan_once  # type: ignore[attr-defined]

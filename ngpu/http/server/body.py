@@ -48,23 +48,32 @@ class RequestBody:
         :raises RequestTimeout: it came slower than the limits allow.
         :raises ConnectionLost: the client has gone (``twisted.internet.error``).
         """
-        if self.length is not None and self.length > limit:
-            raise PayloadTooLarge(f"The body has {self.length} bytes, {limit} are allowed: send less.")
+        self._check_length(limit)
         there = self.whole()
         if there is not None:
             return there
-        whole = BytesIO()  # gives out what it holds without a copy
+        whole: BytesIO | None = None  # gives out what it holds without a copy
+        async for piece in self.within(limit):
+            if whole is None:
+                whole = BytesIO(piece)  # shares a first piece, which most often is the whole, until more is written
+                whole.seek(0, SEEK_END)
+            else:
+                whole.write(piece)
+        return b"" if whole is None else whole.getvalue()
+
+    async def within(self, limit: int) -> AsyncIterator[bytes]:
+        """The same in pieces, as they come."""
+        self._check_length(limit)
         total = 0
         async for piece in self.chunks():
             total += len(piece)
             if total > limit:
                 raise PayloadTooLarge(f"The body has more than the {limit} bytes that are allowed: send less.")
-            if total == len(piece):
-                whole = BytesIO(piece)  # shares a first piece, which most often is the whole, until more is written
-                whole.seek(0, SEEK_END)
-            else:
-                whole.write(piece)
-        return whole.getvalue()
+            yield piece
+
+    def _check_length(self, limit: int) -> None:
+        if self.length is not None and self.length > limit:
+            raise PayloadTooLarge(f"The body has {self.length} bytes, {limit} are allowed: send less.")
 
     def whole(self) -> bytes | None:
         """All of a body whose length was told, where it has come and nobody has read of it; ``None`` otherwise."""

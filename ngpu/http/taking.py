@@ -1,0 +1,109 @@
+"""Takes in the body of a submission: a small one in memory, a large one in a file, as it comes."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import DeferredLock
+
+from ngpu.http.server.body import RequestBody
+from ngpu.model import CHUNK, Body, BytesBody, DataForm
+from ngpu.scratch import LARGE, Scratch, ScratchBody, TextBody
+from ngpu.wire.envelope import normal_address, parse_envelope, parse_flat
+from ngpu.wire.large import find_envelope, find_flat
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs what takes a while beside the reactor."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came: the address to check ("" for none), the bytes for the worker, and whether they are UTF-8."""
+
+    btc_address: str
+    form: DataForm
+    body: Body
+    text: bool = True
+
+
+class Taking:
+    """Reads bodies to their end, strictly."""
+
+    def __init__(self, in_thread: InThread) -> None:
+        self._in_thread = in_thread
+        self._looking = DeferredLock()
+
+    async def take(self, body: RequestBody, limit: int, raw_address: str | None, flat: bool) -> Taken:
+        """The body, as an envelope; as it is for an address that came beside it.
+
+        :param raw_address: the one in the header, for a body that is not looked into.
+        :param flat: the body is the request itself, with ``btc_address`` among its members.
+        :raises PayloadTooLarge, RequestTimeout, ConnectionLost: see `RequestBody.read`.
+        :raises BadRequest: see `ngpu.wire.envelope.parse_envelope`.
+        :raises Unavailable: there is no room for a large one.
+        """
+        small = body.length is not None and body.length <= LARGE
+        came = await (body.read(limit) if small else self._gather(body, limit))
+        if isinstance(came, Scratch):
+            return await self._look_into(came, raw_address, flat)
+        if raw_address is not None:
+            return Taken(normal_address(raw_address), DataForm.RAW, BytesBody(came), _is_text(came))
+        read = partial(parse_flat if flat else parse_envelope, came)
+        envelope = read() if len(came) <= CHUNK else await self._in_thread(read)
+        return Taken(envelope.btc_address, envelope.form, BytesBody(envelope.data))
+
+    async def _gather(self, body: RequestBody, limit: int) -> bytes | Scratch:
+        """The body; in a file, at the pace of client and disk, once it is seen to be large."""
+        scratch: Scratch | None = None
+        gathered = bytearray()
+        async for piece in body.within(limit):
+            gathered += piece
+            if len(gathered) > (CHUNK if scratch is not None else LARGE):
+                scratch = await self._in_thread(Scratch) if scratch is None else scratch
+                await self._in_thread(partial(scratch.append, gathered))
+                gathered = bytearray()
+        if scratch is None:
+            return bytes(gathered)
+        await self._in_thread(partial(scratch.append, gathered))
+        return scratch
+
+    async def _look_into(self, scratch: Scratch, raw_address: str | None, flat: bool) -> Taken:
+        if raw_address is not None:
+            async with self._looking:
+                text = await self._in_thread(partial(_is_text_in, scratch))
+            whole = ScratchBody(scratch, self._in_thread, 0, scratch.length)
+            return Taken(normal_address(raw_address), DataForm.RAW, whole, text)
+        async with self._looking:  # one at a time: threads at work share the interpreter with the reactor, piece by piece
+            span = await self._in_thread(partial(find_flat if flat else find_envelope, scratch.read))
+        written = ScratchBody(scratch, self._in_thread, span.offset, span.length)
+        return Taken(span.btc_address, span.form, TextBody(written, span.size) if span.escaped else written)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8; looked at in pieces, since the whole of it as text would be held beside it."""
+    return _are_text(data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
+
+
+def _is_text_in(scratch: Scratch) -> bool:
+    return _are_text(scratch.read(start, CHUNK) for start in range(0, scratch.length, CHUNK))
+
+
+def _are_text(pieces: Iterable[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for piece in pieces:
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
