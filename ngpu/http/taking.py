@@ -83,7 +83,7 @@ class Taking:
                 text = await self._in_thread(partial(_is_text_in, scratch))
             whole = ScratchBody(scratch, self._in_thread, 0, scratch.length)
             return Taken(normal_address(raw_address), DataForm.RAW, whole, text)
-        async with self._looking:  # one at a time: threads at work share the interpreter with the reactor, piece by piece
+        async with self._looking:  # one at a time, since threads at work share the interpreter with the reactor
             span = await self._in_thread(partial(find_flat if flat else find_envelope, scratch.read))
         written = ScratchBody(scratch, self._in_thread, span.offset, span.length)
         return Taken(span.btc_address, span.form, TextBody(written, span.size) if span.escaped else written)

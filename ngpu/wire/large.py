@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from ngpu.errors import BadRequest
 from ngpu.model import CHUNK, DataForm
@@ -41,9 +42,12 @@ _CONSTANT = re.compile(rb"NaN|-?Infinity")
 _BLANK = rb"[ \t\n\r]{0,100}+"
 _PLAIN = rb"(?:true|false|null|-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?(?:[eE][+-]?[0-9]{1,2})?)"
 _RUN = re.compile(rb"(?:(?:" + _PLAIN + rb'|"[^"\\\x00-\x1f,]{0,1000}+")' + _BLANK + b"," + _BLANK + rb")++")
-_KEY = re.compile(rb'"([^"\\\x00-\x1f]{0,64}+)"' + _BLANK + b":" + _BLANK)
+_KEY = re.compile(rb'"([^"\\\x00-\x1f]{0,1000}+)"' + _BLANK + b":" + _BLANK)
 _MEMBER = re.compile(_KEY.pattern + rb"(?:" + _PLAIN + rb'|"[^"\\\x00-\x1f]{0,1000}+")' + _BLANK + rb"(?=[,}])")
 _STRING = re.compile(b'"' + CHARACTERS.pattern + b'"')
+
+
+_digest = partial(hashlib.blake2b, digest_size=16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,7 @@ class _Members:
             window.at = found.end()
             self._remember(keys, found[1])
             return found[1]
-        text, begin, digest = Unescape(lone=True), bytearray(), hashlib.blake2b(digest_size=16)
+        text, begin, digest = Unescape(lone=True), bytearray(), _digest()
 
         def take(piece: bytes, last: bool = False) -> None:
             read = text.feed(piece, last)
@@ -262,12 +266,13 @@ class _Members:
 
         window.string(take)
         take(b"", True)
-        self._remember(keys, bytes(begin) if len(begin) <= _SHORT else b"\xff" + digest.digest(), bytes(begin))
+        self._remember(keys, bytes(begin), digest.digest() if len(begin) > _SHORT else b"")
         window.expect(b":")
         return bytes(begin)
 
-    def _remember(self, keys: set[bytes], key: bytes, begin: bytes = b"") -> None:
+    def _remember(self, keys: set[bytes], key: bytes, digest: bytes = b"") -> None:
+        """Keep a key, of which there may be the beginning only where it comes with its digest."""
         known = len(keys)
-        keys.add(key)
+        keys.add(key if len(key) <= _SHORT else b"\xff" + (digest or _digest(key).digest()))
         if len(keys) == known:
-            refuse_duplicate((begin or key).decode("utf-8", "replace"))
+            refuse_duplicate(key.decode("utf-8", "replace"))

@@ -173,7 +173,7 @@ def test_many_large_requests_at_once_are_read_one_after_the_other(tmp_path: Path
     text = filled(size - 100).decode()
 
     def make(ports: list[int]) -> dict[str, Any]:
-        return configuration(workspace(ID, ports[0], slots=4), limits={"body_memory": "128MiB"})
+        return configuration(workspace(ID, ports[0], slots=16), limits={"body_memory": "128MiB"})
 
     with rig_of(tmp_path, 1, make) as rig, ThreadPoolExecutor(count) as pool, Bystanders(rig) as bystanders:
         client = rig.client(ID)

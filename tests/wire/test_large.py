@@ -115,7 +115,7 @@ def test_what_is_too_deep_is_refused_alike(depth: int, opens: str, closes: str) 
         check_same(b'{"data":"x","more":' + text.encode() + b"}", CHUNK)
 
 
-@pytest.mark.parametrize("value", ["1", '{"a":1}', '"\\","'])
+@pytest.mark.parametrize("value", ["1", "[]"])
 def test_as_many_values_as_may_be_are_read_and_one_more_is_refused(value: str) -> None:
     each = 2 if value[0] in "[{" else 1
     fits = (MOST_VALUES - 4) // each
