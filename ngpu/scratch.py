@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import NoReturn
 
 from twisted.logger import Logger
@@ -28,7 +29,8 @@ log = Logger("ngpu.scratch")
 class Scratch:
     """Bytes in a file of the folder for temporary files (``TMPDIR``). Its methods block.
 
-    It is closed with the last reference: the record of a call may be written from it after the request is over.
+    It is closed with the last reference, if not before: the record of a call may be written from it after the request
+    is over.
 
     :ivar length: bytes that it holds.
     :raises Unavailable: there is no room.
@@ -40,8 +42,14 @@ class Scratch:
                 self._descriptor = os.dup(file.fileno())
         except OSError as error:
             _refuse(error)
-        weakref.finalize(self, os.close, self._descriptor)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._lock = Lock()  # a descriptor that is closed may be somebody else's the next moment
         self.length = 0
+
+    def close(self) -> None:
+        """Drop what it holds, whoever still works with it."""
+        with self._lock:
+            self._close()
 
     def append(self, data: bytes | bytearray) -> None:
         """Keep more bytes.
@@ -49,26 +57,34 @@ class Scratch:
         :raises Unavailable: there is no room.
         """
         view = memoryview(data)
-        try:
-            while view:
-                written = os.pwrite(self._descriptor, view, self.length)
-                self.length += written
-                view = view[written:]
-        except OSError as error:
-            _refuse(error)
+        with self._lock:
+            self._check_open()
+            try:
+                while view:
+                    written = os.pwrite(self._descriptor, view, self.length)
+                    self.length += written
+                    view = view[written:]
+            except OSError as error:
+                _refuse(error)
 
     def read(self, offset: int, size: int) -> bytes:
         """The bytes from an offset, so many of them where there are; never fewer before the end.
 
         :raises Unavailable: the disk does not give them.
         """
-        try:
-            data = os.pread(self._descriptor, size, offset)
-        except OSError as error:
-            _refuse(error)
+        with self._lock:
+            self._check_open()
+            try:
+                data = os.pread(self._descriptor, size, offset)
+            except OSError as error:
+                _refuse(error)
         if 0 < len(data) < min(size, self.length - offset):
             data += self.read(offset + len(data), size - len(data))
         return data
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise Unavailable("the request is over")
 
 
 def _refuse(error: OSError) -> NoReturn:

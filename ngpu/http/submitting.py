@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from traceback import clear_frames
 
 from ngpu.adapter import IAppAdapter
 from ngpu.allowance import Allowances
@@ -144,6 +145,9 @@ class Submitting:
             submission = await self._wishing.identified(await self._read(call, access, job, wishes))
             share.shrink(submission.body.length)
             reply = await self._submit(call, submission, sync)
+        except BaseException as error:
+            clear_frames(error.__traceback__)  # or a large body's file would stay until the garbage collector comes
+            raise
         finally:
             share.release()
         return replace(reply, headers={**reply.headers, **limit_fields(standing)}) if standing else reply

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 
 from ngpu.http.server.body import RequestBody
 from ngpu.model import CHUNK, Body, BytesBody, DataForm
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class InThread(Protocol):
     """Runs what takes a while beside the reactor."""
 
-    async def __call__(self, work: Callable[[], T], /) -> T:
+    def __call__(self, work: Callable[[], T], /) -> Coroutine[Deferred[Any], Any, T]:
         """Do it."""
 
 
@@ -66,18 +66,34 @@ class Taking:
         """The body; in a file, at the pace of client and disk, once it is seen to be large."""
         scratch: Scratch | None = None
         gathered = bytearray()
-        async for piece in body.within(limit):
-            gathered += piece
-            if len(gathered) > (CHUNK if scratch is not None else LARGE):
-                scratch = await self._in_thread(Scratch) if scratch is None else scratch
-                await self._in_thread(partial(scratch.append, gathered))
-                gathered = bytearray()
-        if scratch is None:
-            return bytes(gathered)
-        await self._in_thread(partial(scratch.append, gathered))
+        try:
+            async for piece in body.within(limit):
+                gathered += piece
+                if len(gathered) > (CHUNK if scratch is not None else LARGE):
+                    scratch = await self._in_thread(Scratch) if scratch is None else scratch
+                    await self._in_thread(partial(scratch.append, gathered))
+                    gathered = bytearray()
+            if scratch is None:
+                return bytes(gathered)
+            await self._in_thread(partial(scratch.append, gathered))
+        except BaseException:
+            if scratch is not None:
+                self._drop(scratch)
+            raise
         return scratch
 
+    def _drop(self, scratch: Scratch) -> None:
+        """Close a file of a request that failed: the failure would keep it until the garbage collector comes."""
+        Deferred.fromCoroutine(self._in_thread(scratch.close))
+
     async def _look_into(self, scratch: Scratch, raw_address: str | None, flat: bool) -> Taken:
+        try:
+            return await self._find(scratch, raw_address, flat)
+        except BaseException:
+            self._drop(scratch)
+            raise
+
+    async def _find(self, scratch: Scratch, raw_address: str | None, flat: bool) -> Taken:
         if raw_address is not None:
             async with self._looking:
                 text = await self._in_thread(partial(_is_text_in, scratch))
