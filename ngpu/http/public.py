@@ -73,7 +73,7 @@ def public_resource(
         roster.workspaces,
         settings.apps,
         adapters,
-        Taking(in_thread),
+        Taking(in_thread, reactor),
         BodyBudget(settings.limits.body_memory, reactor),
         backlog,
         allowances,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from traceback import clear_frames
+
+from twisted.internet.defer import CancelledError
 
 from ngpu.adapter import IAppAdapter
 from ngpu.allowance import Allowances
@@ -145,8 +146,9 @@ class Submitting:
             submission = await self._wishing.identified(await self._read(call, access, job, wishes))
             share.shrink(submission.body.length)
             reply = await self._submit(call, submission, sync)
-        except BaseException as error:
-            clear_frames(error.__traceback__)  # or a large body's file would stay until the garbage collector comes
+        except CancelledError as error:
+            if share.cost:
+                self._taking.forget(error)
             raise
         finally:
             share.release()

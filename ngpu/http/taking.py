@@ -6,9 +6,11 @@ import codecs
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
+from traceback import clear_frames
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
 
 from ngpu.http.server.body import RequestBody
 from ngpu.model import CHUNK, Body, BytesBody, DataForm
@@ -39,8 +41,9 @@ class Taken:
 class Taking:
     """Reads bodies to their end, strictly."""
 
-    def __init__(self, in_thread: InThread) -> None:
+    def __init__(self, in_thread: InThread, clock: IReactorTime) -> None:
         self._in_thread = in_thread
+        self._clock = clock
         self._looking = DeferredLock()
 
     async def take(self, body: RequestBody, limit: int, raw_address: str | None, flat: bool) -> Taken:
@@ -61,6 +64,14 @@ class Taking:
         read = partial(parse_flat if flat else parse_envelope, came)
         envelope = read() if len(came) <= CHUNK else await self._in_thread(read)
         return Taken(envelope.btc_address, envelope.form, BytesBody(envelope.data))
+
+    def forget(self, error: CancelledError) -> None:
+        """Let go of what the frames of a request hold whose client has left, once they have ended.
+
+        The error would keep them, and so a large body's file, until the garbage collector comes. Others than this one
+        may have come by way of frames that go on.
+        """
+        self._clock.callLater(0, clear_frames, error.__traceback__)
 
     async def _gather(self, body: RequestBody, limit: int) -> bytes | Scratch:
         """The body; in a file, at the pace of client and disk, once it is seen to be large."""

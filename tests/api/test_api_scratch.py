@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from api_rig import Rig, configuration, eventually, refused, rig_of, right, workspace
+from api_rig import NO_HOLDER, Rig, configuration, eventually, refused, rig_of, right, workspace
 from redis_server import RedisServer, block
 from scripted_worker import EVERY_BYTE, filled, script
 
 ID = "367614711220405248"
+GATED = "367614711220405249"
 MIB = 1 << 20
 SIZE = 3 * MIB
 LIMIT = 12 * MIB
@@ -41,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory, folder: Path, store: dict[str, Any]) -> Iterator[Rig]:
     def make(ports: list[int]) -> dict[str, Any]:
-        return configuration(workspace(ID, *ports, slots=4, body_limit="12MiB"), **store)
+        gated = workspace(GATED, *ports, gate="ainn")
+        return configuration(workspace(ID, *ports, slots=4, body_limit="12MiB"), gated, **store)
 
     with rig_of(tmp_path_factory.mktemp("rig"), 1, make, env={"TMPDIR": str(folder)}) as one:
         yield one
@@ -57,10 +60,10 @@ def scratch_files(rig: Rig, folder: Path) -> int:
     return count
 
 
-def begun(rig: Rig, length: int = LIMIT) -> socket.socket:
+def begun(rig: Rig, length: int = LIMIT, target: str = "/user/schedulingTask") -> socket.socket:
     """A client that has sent most of a large request."""
     sock = socket.create_connection(rig.address, 10)
-    head = f"POST /user/schedulingTask HTTP/1.1\r\nHost: x\r\nAuthorization: {ID}\r\nContent-Length: {length}\r\n\r\n"
+    head = f"POST {target} HTTP/1.1\r\nHost: x\r\nAuthorization: {ID}\r\nContent-Length: {length}\r\n\r\n"
     sock.sendall(head.encode() + b'{"data":"' + b"x" * (length // 2))
     return sock
 
@@ -140,6 +143,26 @@ def test_raw_bytes_come_through_whole(rig: Rig, folder: Path) -> None:
     params = {"taskMode": "Sync", "paramUrl": script(marker="raw", size=10)}
     right(client.ask("POST", "/user/schedulingTask", params=params, data=body, headers={"BtcAddress": ""}))
     assert bytes(rig.worker.call("raw").body) == body
+    eventually(lambda: not scratch_files(rig, folder), "the file is closed")
+
+
+@pytest.mark.parametrize("mode", ["Sync", "Async"])
+def test_what_the_gate_refuses_leaves_no_file(rig: Rig, folder: Path, mode: str) -> None:
+    body = json.dumps({"btc_address": NO_HOLDER, "data": "x" * SIZE})
+    refused(rig.client(GATED).ask("POST", "/user/schedulingTask", params={"taskMode": mode}, data=body), 403)
+    eventually(lambda: not scratch_files(rig, folder), "the file is closed")
+
+
+def test_of_a_call_whose_client_leaves_the_record_stays(rig: Rig, folder: Path) -> None:
+    client = rig.client(ID)
+    path = "/user/schedulingTask?taskMode=Sync&paramUrl=" + quote(script(marker="left", delay=30.0))
+    before = set(client.listed())
+    with closing(begun(rig, SIZE + 11, path)) as sock:
+        sock.sendall(b"x" * (SIZE - (SIZE + 11) // 2) + b'"}')
+        eventually(lambda: [call for call in rig.worker.calls if call.orders.get("marker") == "left"], "it is called")
+    (task_id,) = eventually(lambda: set(client.listed()) - before, "there is a record")
+    assert client.ended(task_id)["status"] == "cancelled"
+    assert len(client.detailed(task_id)["request"]) == SIZE
     eventually(lambda: not scratch_files(rig, folder), "the file is closed")
 
 
