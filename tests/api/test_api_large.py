@@ -18,6 +18,8 @@ from scripted_worker import EVERY_BYTE, filled, script
 ID = "367614711220405248"
 MIB = 1 << 20
 SIZE = 64 * MIB
+SLACK = 48 * MIB
+"""What a process that is not warm yet grows by, whatever passes: more than the half of what would show as held."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_a_large_result_is_kept_and_read_back(rig: Rig, kind: str) -> None:
         response = client.ask("GET", f"/user/queryTask?taskID={task_id}")
     reply = json.loads(response.content)
     assert reply["result_code"] == 200 and reply["data"] == expected
-    check(bystanders, grown=48 * MIB)
+    check(bystanders, grown=SLACK)
 
 
 def is_pending(rig: Rig, task_id: str) -> bool:
@@ -119,7 +121,7 @@ def test_a_large_result_for_a_client_that_waits(rig: Rig) -> None:
     with Bystanders(rig) as bystanders:
         response = rig.client(ID).send(script(size=SIZE), params={"taskMode": "Sync"})
     assert right(response)["data"] == filled(SIZE).decode()
-    check(bystanders, grown=48 * MIB)
+    check(bystanders, grown=SLACK)
 
 
 def test_the_record_of_a_large_task_is_whole_too(rig: Rig) -> None:
@@ -137,19 +139,20 @@ def test_a_large_request_goes_through_whole(rig: Rig) -> None:
         sent = client.ask("POST", "/user/schedulingTask", params=query, data=body, headers={"BtcAddress": ""})
         assert client.ended(right(sent)["taskID"], 60)["status"] == "finished"
     assert bytes(rig.worker.call("large").body) == body
-    check(bystanders, grown=3 * SIZE)
+    check(bystanders, grown=SLACK)
     more = client.ask("POST", "/user/schedulingTask", params=query, data=body + b"x", headers={"BtcAddress": ""})
     refused(more, 413)
 
 
-def test_a_large_envelope_goes_through_whole(rig: Rig) -> None:
+@pytest.mark.parametrize("mode", ["Async", "Sync"])
+def test_a_large_envelope_goes_through_whole(rig: Rig, mode: str) -> None:
     client, text = rig.client(ID), filled(SIZE - 100).decode()
-    query = {"paramUrl": script(marker="envelope", size=10)}
+    query = {"taskMode": mode, "paramUrl": script(marker=f"envelope-{mode}", size=10)}
     with Bystanders(rig) as bystanders:
         sent = client.ask("POST", "/user/schedulingTask", params=query, data='{"data": "' + text + '"}')
         assert client.ended(right(sent)["taskID"], 60)["status"] == "finished"
-    assert bytes(rig.worker.call("envelope").body).decode() == text
-    check(bystanders, grown=6 * SIZE)
+    assert bytes(rig.worker.call(f"envelope-{mode}").body).decode() == text
+    check(bystanders, grown=SLACK)
 
 
 def test_a_client_that_reads_slowly_or_leaves_costs_little(rig: Rig) -> None:
@@ -168,7 +171,7 @@ def test_a_client_that_reads_slowly_or_leaves_costs_little(rig: Rig) -> None:
 
 
 def test_many_large_requests_at_once_are_read_one_after_the_other(tmp_path: Path) -> None:
-    """Twelve envelopes of 16 MiB, whose reading takes 64 MiB each, with room for two of them."""
+    """Twelve envelopes of 16 MiB, with room for eight of them; a slot for each, so that nobody waits for one."""
     size, count = 16 * MIB, 12
     text = filled(size - 100).decode()
 
@@ -185,4 +188,4 @@ def test_many_large_requests_at_once_are_read_one_after_the_other(tmp_path: Path
         ids = {right(each.result(60))["taskID"] for each in sending}
         assert len(ids) == count
         assert all(client.ended(task_id, 60)["status"] == "finished" for task_id in ids)
-    check(bystanders, grown=14 * size)
+    check(bystanders, grown=6 * size)
