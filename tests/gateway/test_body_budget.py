@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from ngpu.errors import Unavailable
 from ngpu.http.budget import PATIENCE, READING_COSTS, SMALL, BodyBudget, Share
+from ngpu.scratch import LARGE as FILED
 
 LARGE = SMALL + 1
 COST = LARGE * READING_COSTS
@@ -66,3 +67,9 @@ def test_who_leaves_lets_those_behind_come_up(way: str) -> None:
     behind[0].release()
     assert budget.used == 0
     assert not clock.getDelayedCalls()
+
+
+def test_what_is_kept_in_a_file_counts_once() -> None:
+    held, kept, huge = (ask(BodyBudget(2**40, Clock()), length)[1][0] for length in (FILED, FILED + 1, 64 * FILED))
+    assert isinstance(held, Share) and isinstance(kept, Share) and isinstance(huge, Share)
+    assert (held.cost, kept.cost, huge.cost) == (READING_COSTS * FILED, READING_COSTS * FILED, 64 * FILED)
