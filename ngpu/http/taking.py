@@ -113,7 +113,10 @@ class Taking:
         async with self._looking:  # one at a time, since threads at work share the interpreter with the reactor
             span = await self._in_thread(partial(find_flat if flat else find_envelope, scratch.read))
         written = ScratchBody(scratch, self._in_thread, span.offset, span.length)
-        return Taken(span.btc_address, span.form, TextBody(written, span.size) if span.escaped else written)
+        body: Body = TextBody(written, span.size) if span.escaped else written
+        if body.length <= CHUNK:  # the rest of the file is not needed while a worker has it
+            body = BytesBody(b"".join([piece async for piece in body.chunks()]))
+        return Taken(span.btc_address, span.form, body)
 
 
 def _is_text(data: bytes) -> bool:

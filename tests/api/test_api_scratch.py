@@ -114,6 +114,7 @@ TEXT = 'quote " backslash \\ line\n é 😀 \u2028' * (SIZE // 40)
 FORMS = {
     "text": ({"data": filled(SIZE).decode()}, filled(SIZE)),
     "escapes": ({"data": TEXT}, TEXT.encode()),
+    "little": ({"data": "little", "more": filled(SIZE).decode()}, b"little"),
     "object": ({"data": {"image": TEXT, "list": list(range(1000))}}, None),
 }
 
