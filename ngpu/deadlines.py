@@ -53,8 +53,10 @@ class Deadlines:
     def _look(self) -> None:
         self._alarm, self._alarm_at = None, _NEVER
         now = self._clock.seconds()
-        for what in [each for each in self._watched if each.due <= now]:
-            if self._watched.pop(what, what) is None:  # those before it may have ended it
-                what.cut()
-        if self._watched:
-            self._set_alarm(min(each.due for each in self._watched))
+        try:
+            for what in [each for each in self._watched if each.due <= now]:
+                if self._watched.pop(what, what) is None:  # those before it may have ended it
+                    what.cut()
+        finally:  # one that cannot be cut keeps nobody else for ever
+            if self._watched:
+                self._set_alarm(min(each.due for each in self._watched))

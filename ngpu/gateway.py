@@ -17,6 +17,7 @@ from ngpu.direct import DirectCalls
 from ngpu.errors import (
     Conflict,
     NotFound,
+    StoreUnavailable,
     Unauthorized,
     Unavailable,
     UpstreamError,
@@ -117,6 +118,10 @@ class Gateway:
             over = await self._runs.run(record.task, body, lease, workspace, next_lease, record)
         except CancelledError:
             self._direct.withdraw(record)
+            raise
+        except StoreUnavailable:  # others have taken it over, where the store has anything of it
+            if not record.there:
+                self._direct.withdraw(record)
             raise
         if over is None:
             raise Conflict("the task was cancelled while it ran")

@@ -173,8 +173,9 @@ class RawCalls:
             await self._pass(call, record, lease, line, selection, body, reply)
         except CancelledError:
             why = self._runs.let_go(task.id)
-            if why is None:
+            if why is None or not record.there:  # others have taken it over, where the store has anything of it
                 self._direct.withdraw(record)
+            if why is None:
                 raise
         finally:
             self._runs.let_go(task.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.task import Clock
 
 from ngpu.deadlines import Deadlines
@@ -73,3 +74,20 @@ def test_one_that_ends_another_ends_it() -> None:
     deadlines.watch(victim)
     clock.advance(1.1)
     assert cuts == [killer]
+
+
+def test_one_that_cannot_be_cut_keeps_nobody_else_for_ever() -> None:
+    class Stubborn(Thing):
+        def cut(self) -> None:
+            raise ZeroDivisionError("the test wants this")
+
+    clock, cuts = Clock(), list[Thing]()
+    deadlines = Deadlines(clock)
+    others = [Thing(1.0, cuts), Thing(2.0, cuts)]
+    for thing in (Stubborn(1.0, cuts), *others):
+        deadlines.watch(thing)
+    with pytest.raises(ZeroDivisionError):
+        clock.advance(1)
+    clock.advance(0.1)
+    clock.advance(1)
+    assert cuts == others
