@@ -106,3 +106,9 @@ def test_what_cannot_be_used_writes_nothing(tmp_path: Path, options: tuple[str, 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert typed("init", str(tmp_path / "none" / "ngpu.yaml"), "-y").code == 1
+
+
+def test_the_key_and_the_configuration_are_two_files(tmp_path: Path) -> None:
+    file = tmp_path / "ngpu.yaml"
+    done = typed("init", str(file), "-y", "--force", "--key-file", str(file))
+    assert done.code == 2 and "would be one file" in done.err and not file.exists()

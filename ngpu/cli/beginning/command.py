@@ -70,6 +70,8 @@ def init(file: Path, yes: bool, force: bool, key_file: Path | None, **options: A
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if given.get("workers") and given.get("image"):
         raise click.UsageError("--worker names workers that run, --image what is deployed: choose one of them")
+    if key_file is not None and key_file.absolute() == file.absolute():
+        raise click.UsageError("the key and the configuration would be one file: name another one with --key-file")
     _may_write(file, yes, force)
     answers = _answers(given) if yes else asking.ask(given)
     text = text_of(answers, STATE if file.absolute().parent == INSTALLED else "var")
