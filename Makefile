@@ -14,7 +14,7 @@ PORTS ?= 8080 8081 $(DEMO_PORT)
 # make test, make bench, make chaos: more arguments for them
 ARGS ?=
 # make test: files of tests that run side by side; most of them wait for programs of their own
-JOBS ?= 4
+JOBS ?= 5
 
 .PHONY: help run test check bench chaos dashboard pictures dist deb docs clean
 

@@ -28,7 +28,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     def make(ports: list[int]) -> dict[str, Any]:
         return configuration(
             workspace(OPEN, *ports, slots=8, name="open one", gate="ainn"),
-            workspace(KEYED, *ports, slots=8, name="line\nbreak", keys=[key_hash(KEY)]),
+            workspace(KEYED, *ports, slots=8, name="keyed one", keys=[key_hash(KEY)]),
             apps={"app": {"adapter": "passthrough", "workspace": OPEN, "mode": "sync"}},
         )
 

@@ -28,7 +28,7 @@ ID = "367614711220405248"
 WITHIN = 240
 """Seconds that a run may take before it counts as hanging; `EXAMPLES` are so many that it takes about fifteen."""
 
-EXAMPLES = 5
+EXAMPLES = 3
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

@@ -205,8 +205,10 @@ def test_a_replica_that_cannot_be_reached_costs_nobody_a_call(tmp_path: Path) ->
 
 def test_a_gateway_that_stops_lets_raw_calls_end_and_a_start_settles_those_that_it_cut(tmp_path: Path) -> None:
     with rig_of(tmp_path, 1, lambda ports: configuration(workspace(ID, *ports))) as rig:
-        client, held = rig.ask(), rig.ask("/proxy/waits")
-        (worker, _), (still, _) = rig.worker.take(), rig.worker.take()
+        client = rig.ask()
+        worker, _ = rig.worker.take()
+        held = rig.ask("/proxy/waits")
+        still, _ = rig.worker.take()
         for each in (worker, still):
             each.send(CHUNKED + chunk(b"1"))
         heads = [client.head(), held.head()]

@@ -329,7 +329,7 @@ class SameAnswersOverBadConnections(SameAnswers):
         self._wait(self._proxy.stop)
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(SameAnswers, 30), (SameAnswersOverBadConnections, 15)])
+@pytest.mark.parametrize(("machine", "examples"), [(SameAnswers, 15), (SameAnswersOverBadConnections, 8)])
 @pytest_twisted.ensureDeferred
 async def test_the_same_answers_in_any_order(machine: type[SameAnswers], examples: int) -> None:
     if machine is not SameAnswers:
