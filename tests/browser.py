@@ -65,6 +65,7 @@ class Visitor:
         self.context.set_default_timeout(WITHIN * 1000)
         self.context.add_init_script(_WATCH_POLICY)
         self.complaints: list[str] = []
+        self._forgiven: list[str] = []
         self.page = self.open_page()
 
     def open_page(self) -> Page:
@@ -75,11 +76,12 @@ class Visitor:
         return page
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and not any(words in message.text for words in self._forgiven):
             self.complaints.append(f"{message.type}: {message.text}")
 
     def forgive(self, words: str) -> None:
-        """Forget complaints with these words in them: the test has provoked them."""
+        """Forget complaints with these words in them, those that come late too: the test has provoked them."""
+        self._forgiven.append(words)
         self.complaints = [each for each in self.complaints if words not in each]
 
     def barriers(self) -> list[str]:
