@@ -35,12 +35,23 @@ class Exchange:
     """A call while it runs, to be cut off once it is due; see `ngpu.deadlines.Bounded`.
 
     :ivar was_cut: it was.
+    :ivar head: of the reply, once that is there.
+    :ivar taking: fires once the sink has taken what it was given last; ``None``: it has.
     """
 
     def __init__(self, due: float) -> None:
         self.due = due
         self.was_cut = False
+        self.head: ReplyHead | None = None
+        self.taking: Deferred[Any] | None = None
         self._waiting: Deferred[Any] | None = None
+
+    def begins(self, head: ReplyHead) -> None:
+        """The reply begins."""
+        self.head = head
+
+    def moved(self) -> None:
+        """Some of the reply has come."""
 
     def waits_for(self, what: Deferred[T]) -> Deferred[T]:
         """What it waits for now."""
@@ -117,7 +128,11 @@ class Forwarder:
             if passed is None
             else PassedHead(response.code, fields, _length_said(response.headers.fields), response.whole)
         )
-        flow = _Flow(sink, head)
+        exchange.begins(head)
+        if response.whole:
+            await _hand_over(sink, head, response.take(), exchange)
+            return head
+        flow = _Flow(sink, head, exchange)
         response.deliverBody(flow)
         if flow.ended is None:
             try:
@@ -143,6 +158,15 @@ def _length_said(fields: Sequence[Field]) -> int | None:
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
 
 
+async def _hand_over(sink: IBodySink, head: ReplyHead, body: bytes, exchange: Exchange) -> None:
+    """Let the sink have a reply that is there whole."""
+    if (taking := sink.start(head)) is not None:
+        await exchange.waits_for(taking)
+    if body and (taking := sink.write(body)) is not None:
+        exchange.taking = taking
+        await exchange.waits_for(taking)
+
+
 class _Flow(Protocol):
     """The body of a reply on its way into a sink, at the sink's pace.
 
@@ -152,11 +176,12 @@ class _Flow(Protocol):
 
     transport: Any
 
-    def __init__(self, sink: IBodySink, head: ReplyHead) -> None:
+    def __init__(self, sink: IBodySink, head: ReplyHead, exchange: Exchange) -> None:
         self.ended: Failure | bool | None = None
         self.done: Deferred[None] | None = None
         self._sink = sink
         self._head = head
+        self._exchange = exchange
 
     def connectionMade(self) -> None:
         """The body begins."""
@@ -165,6 +190,7 @@ class _Flow(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Some of the body."""
         if self.ended is None:
+            self._exchange.moved()
             self._give(self._sink.write, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -193,6 +219,7 @@ class _Flow(Protocol):
         except Exception:
             self._refused(Failure())
             return
+        self._exchange.taking = taken
         if taken is not None:
             self.transport.pauseProducing()
             taken.addCallbacks(lambda _: self.transport.resumeProducing(), self._refused)

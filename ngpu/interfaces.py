@@ -141,8 +141,8 @@ class IInscriptionChecker(Interface):
 class IBodySink(Interface):
     """Where the body of a replica's reply goes while it arrives."""
 
-    def start(head: ReplyHead) -> None:
-        """A reply begins; whatever an earlier attempt had written is dropped."""
+    def start(head: ReplyHead) -> Any:
+        """A reply begins; whatever an earlier attempt had written is dropped. Returns as `write` does."""
 
     def write(data: bytes) -> Any:
         """Take some bytes.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -41,22 +40,20 @@ class IdleForwarder:
         :raises RequestTimeout: it was the client that stood still, and no replica is to blame.
         """
         deadlines = self._inner.deadlines
-        watch = _Watch(self._clock, deadlines, timeout)
-        exchange = watch.exchange
-        watched = _WatchedSink(sink, watch, self._idle)
+        watch = _Watch(self._clock, deadlines, timeout, self._idle)
         sent = None if isinstance(body, BytesBody) else _WatchedBody(body, watch)
         try:
-            return await self._inner.exchange(host, port, request, sent or body, watched, exchange)
+            return await self._inner.exchange(host, port, request, sent or body, sink, watch)
         except CancelledError as error:
-            if not exchange.was_cut:
+            if not watch.was_cut:
                 raise
             if isinstance(error, CancelledDialing):
                 raise DialFailed(f"the replica did not accept a connection within {watch.patience:g} s") from None
-            head = watched.head
+            head = watch.head
             if head is not None and head.status == SWITCHED:
                 return head  # nobody has failed: nobody had anything to say
             upgrades = isinstance(request, PassedRequest) and request.upgrade
-            if watched.waiting or (sent is not None and sent.waiting and not upgrades):
+            if watch.client_stands or (sent is not None and sent.waiting and not upgrades):
                 raise RequestTimeout(f"The client sent, and took, nothing for {watch.patience:g} s.") from None
             where = "did not begin its reply, and nothing moved," if head is None else "stood still in its reply"
             raise CallTimeout(f"the replica {where} for {watch.patience:g} s") from None
@@ -64,26 +61,35 @@ class IdleForwarder:
             deadlines.forget(watch)
 
 
-class _Watch:
-    """Cuts an exchange on which nothing has moved for ``patience`` seconds; see `ngpu.deadlines.Bounded`."""
+class _Watch(Exchange):
+    """An exchange that is cut once nothing has moved on it for ``patience`` seconds.
 
-    def __init__(self, clock: IReactorTime, deadlines: Deadlines, patience: float) -> None:
+    :param idle: the patience with a reply that has begun.
+    """
+
+    def __init__(self, clock: IReactorTime, deadlines: Deadlines, patience: float, idle: float) -> None:
+        super().__init__(clock.seconds() + patience)
         self.patience = patience
-        self.due = clock.seconds() + patience
-        self.exchange = Exchange(self.due)
-        self.cut = self.exchange.cut
         self._clock = clock
         self._deadlines = deadlines
+        self._idle = idle
         deadlines.watch(self)
 
-    def moved(self) -> None:
-        self.due = self._clock.seconds() + self.patience
-
-    def change(self, patience: float) -> None:
-        """Wait for so long from now on."""
-        self.patience = patience
+    def begins(self, head: ReplyHead) -> None:
+        """See `Exchange.begins`."""
+        self.head = head
+        self.patience = self._idle
         self.moved()
         self._deadlines.watch(self)
+
+    def moved(self) -> None:
+        """See `Exchange.moved`; some of the request's body counts, too."""
+        self.due = self._clock.seconds() + self.patience
+
+    @property
+    def client_stands(self) -> bool:
+        """Whether the client has not yet taken what it was given."""
+        return self.taking is not None and not self.taking.called
 
 
 class _WatchedBody:
@@ -102,30 +108,3 @@ class _WatchedBody:
                 yield chunk
                 self.waiting = True
             self.waiting = False
-
-
-@implementer(IBodySink)
-class _WatchedSink:
-    def __init__(self, sink: IBodySink, watch: _Watch, idle: float) -> None:
-        self.head: ReplyHead | None = None
-        self._sink = sink
-        self._watch = watch
-        self._idle = idle
-        self._taking: Deferred[Any] | None = None
-
-    def start(self, head: ReplyHead) -> Any:
-        """See `IBodySink.start`."""
-        self.head = head
-        self._watch.change(self._idle)
-        return self._sink.start(head)
-
-    def write(self, data: bytes) -> Any:
-        """See `IBodySink.write`."""
-        self._watch.moved()
-        self._taking = self._sink.write(data)
-        return self._taking
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the client has not yet taken what it was given."""
-        return self._taking is not None and not self._taking.called

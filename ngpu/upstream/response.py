@@ -76,6 +76,12 @@ class Response:
         if not self._paused:
             self.resumeProducing()
 
+    def take(self) -> bytes:
+        """The body of a reply that is here whole, in place of ``deliverBody``."""
+        self._delivered = True
+        held = self._held
+        return held[0] if len(held) == 1 else b"".join(held)
+
     def push(self, data: bytes) -> None:
         """Some more of the body, from the connection."""
         if self._stopped:
