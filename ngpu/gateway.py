@@ -38,7 +38,8 @@ from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
 from ngpu.tasks.lifecycle import begun, patience, wait_estimate
-from ngpu.tasks.runs import Ended, Runs
+from ngpu.tasks.records import Ended
+from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
 from ngpu.tracing import ITracing
 from ngpu.waiting import shielded

@@ -186,7 +186,6 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-        hurry: bool = True,
     ) -> Task:
         """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
 
@@ -196,12 +195,14 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         :param queue_limit: refuse when the workspace already has that many QUEUED tasks.
         :param quota: count the task; refuse when so many were counted in its window already.
         :param result: of a task that has ended already; no more than CHUNK bytes.
-        :param hurry: false where nobody waits for it, so that it may stand back for a moment for others to come.
         :returns: the task with its ``number`` and ``place``; or, with nothing stored, counted or refused, the one that
             the workspace has of its ``idempotency_key`` already.
         :raises QueueFull, OverLimit: at a limit; nothing was stored.
         :raises Conflict: there is a task of that id.
         """
+
+    async def add_ended(tasks: Sequence[Task]) -> None:
+        """Store tasks that have ended, without bodies; those whose id is there already are left as they are."""
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
         """Take the first of the workspace's unexpired QUEUED tasks, if any: RUNNING, ``attempt`` one higher, placed."""
@@ -228,7 +229,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """End a RUNNING task.
 
         :param last: of the result; ``None`` where there is no result.
-        :param hurry: as for `add`.
+        :param hurry: false where nobody waits for it, so that it may stand back for others for a moment.
         :returns: false, and nothing changed, when it is not RUNNING or ``attempt`` is not the current one.
         """
 

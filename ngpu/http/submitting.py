@@ -23,7 +23,7 @@ from ngpu.http.wishing import Wishing
 from ngpu.model import Body, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission, Wishes
-from ngpu.tasks.runs import Ended
+from ngpu.tasks.records import Ended
 from ngpu.tenancy import Access
 from ngpu.tracing import trace_fields
 from ngpu.wire.replies import failure, outcome_of, task_ids, task_reply, worker_refusal

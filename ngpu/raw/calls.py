@@ -221,35 +221,11 @@ class RawCalls:
         except Exception as error:
             if not isinstance(error, NgpuError):
                 self.log.failure("the raw call {task_id} failed", task_id=task.id)
-            self._end(record, task, failed(error))
+            self._direct.end(record, task, failed(error))
             raise
         finally:
             sink.over = True
-        self._end(record, task, _outcome(head))
-
-    def _end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
-        """Record the end. The client has its reply, and does not wait for that."""
-        now = self._clock.seconds()
-
-        def tell() -> None:
-            self._runs.ended(task.workspace, task.id, outcome.status)
-            self._runs.failures.note(task, outcome)
-
-        async def finish() -> None:
-            if await record.finish(task.id, task.attempt, outcome, now, None):
-                tell()
-
-        def insist(_: object = None) -> None:
-            if record.there and writing is not None:
-                tell()
-            else:
-                self._direct.quietly(self._runs.insist(task.id, "end", finish))
-
-        writing = record.end(outcome, now)
-        if writing is None:
-            insist()
-        else:
-            self._runs.track(task.id, "end", writing).addCallback(insist)
+        self._direct.end(record, task, _outcome(head))
 
 
 @implementer(IBodySink)

@@ -24,8 +24,9 @@ from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import workspace_gone
 from ngpu.tasks.orphans import REMOVED, Orphans
+from ngpu.tasks.records import Ended
 from ngpu.tasks.retrying import next_leases
-from ngpu.tasks.runs import Ended, Runs
+from ngpu.tasks.runs import Runs
 from ngpu.tasks.ticking import ticker
 from ngpu.waiting import echo
 
@@ -36,7 +37,7 @@ CHOOSE_AGAIN = 1.0
 """Seconds until the next try after a selection policy could not choose a replica for the queue."""
 
 CLEARED_AT_ONCE = 64
-"""Tasks of a removed workspace that are ended side by side, so that the store commits them together."""
+"""Tasks of a removed workspace that are ended side by side: one commit of the store."""
 
 RETENTION = 7 * 86400.0
 """Seconds for which ended tasks are kept while there is no workspace at all; the default of ``retention``."""
@@ -45,9 +46,8 @@ RETENTION = 7 * 86400.0
 class Dispatcher:
     """Runs queued tasks of all workspaces, those that come later too, and settles what gateways that are gone left.
 
-    How many tasks wait at most is known here by counting, so that an empty queue costs the store nothing; the store's
-    answer to a claim is what holds. The count may be too high for a while (tasks are cancelled and expire), never too
-    low: where that is in doubt, the store is asked.
+    How many tasks wait at most is counted here, so that an empty queue costs the store nothing. That may be too high for
+    a while (tasks are cancelled and expire), never too low; the store's answer to a claim is what holds.
 
     :param shared: others take tasks in, too, and may be gone before they have run them.
     """

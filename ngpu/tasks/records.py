@@ -1,12 +1,21 @@
-"""What a run asks of the place where its record is."""
+"""What a run asks of the place where its record is, and what it comes to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from ngpu.errors import StoreUnavailable
 from ngpu.interfaces import Last
-from ngpu.model import Outcome, Placement
+from ngpu.model import Body, Outcome, Placement, Task
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task after its run, and its result where there is one."""
+
+    task: Task
+    result: Body | None
 
 
 class NotThere(StoreUnavailable):

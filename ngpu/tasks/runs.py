@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet import defer
@@ -29,7 +28,7 @@ from ngpu.tasks.failures import Failures
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
-from ngpu.tasks.records import NotThere, Records
+from ngpu.tasks.records import Ended, NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.tracing import tell_of_end
@@ -42,14 +41,6 @@ T = TypeVar("T")
 
 class PutBack(NgpuError):
     """Raised by a run's `NextLease`: the task goes back into the queue, since nothing was sent or it may run twice."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A task after its run, and its result where there is one."""
-
-    task: Task
-    result: Body | None
 
 
 class Runs:
@@ -160,6 +151,11 @@ class Runs:
         """Count an end and wake whoever watches the task."""
         self._metrics.count(self._metrics.tasks, self._metrics.label(workspace), status.value)
         self.changed(task_id)
+
+    def count_end(self, task: Task, outcome: Outcome) -> None:
+        """The same, and tell operators of a failure: a call has ended so."""
+        self.failures.note(task, outcome)
+        self.ended(task.workspace, task.id, outcome.status)
 
     def average(self, workspace: str) -> float | None:
         """Seconds that the workspace's runs took lately; ``None`` before the first."""
@@ -288,8 +284,7 @@ class Runs:
         tell_of_end(self._metrics.tracing, after, self._clock)
         if kept:
             self._averages.note(after)
-            self.failures.note(after, outcome)
-            self.ended(after.workspace, after.id, after.status)
+            self.count_end(after, outcome)
         return kept
 
     def _over(self, result: Any, task_id: str) -> Any:

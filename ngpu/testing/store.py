@@ -11,7 +11,7 @@ from ngpu.errors import BadRequest, Conflict, NotFound
 from ngpu.interfaces import ITaskStore, Last
 from ngpu.limits import Quota
 from ngpu.listing import TaskPage, TaskQuery
-from ngpu.model import CHUNK, Body, Outcome, Placement, Task, TaskStatus, node_key
+from ngpu.model import CHUNK, Body, BytesBody, Outcome, Placement, Task, TaskStatus, node_key
 from ngpu.testing.shelf import Record, Shelf, Shelved
 
 __all__ = ["MemoryTaskStore", "Shelf"]
@@ -39,7 +39,6 @@ class MemoryTaskStore(Shelved):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 
@@ -59,6 +58,12 @@ class MemoryTaskStore(Shelved):
         if stored.status.ended:
             self._ended(stored)
         return stored
+
+    async def add_ended(self, tasks: Sequence[Task]) -> None:
+        """See ``ITaskStore.add_ended``."""
+        for task in tasks:
+            if task.id not in self._records():
+                await self.add(task, BytesBody())
 
     async def _known(self, task: Task, queue_limit: int | None, quota: Quota | None) -> Task | None:
         known = await self.by_key(task.workspace, task.idempotency_key)

@@ -58,3 +58,26 @@ async def test_an_id_that_is_taken_harms_no_other(store: Any) -> None:
     assert results[1][1].check(Conflict)
     assert (await store.get("t1")).status is TaskStatus.QUEUED
     assert [(await store.get(name)).status for name in ("t0", "t2")] == [TaskStatus.FINISHED] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_ends_come_together(store: Any) -> None:
+    tasks = [replace(over(f"t{n}", DONE), placement=HERE, direct=True) for n in range(70)]
+    await store.add_ended(tasks)
+    kept = [await store.get(task.id) for task in tasks]
+    assert [replace(task, number=0) for task in kept] == tasks
+    assert len({task.number for task in kept}) == 70
+    added = await store.add(sample("later"), EMPTY)
+    assert added.number > max(task.number for task in kept)
+    assert await store.queue_position(added) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_there_already_is_left_as_it_is(store: Any) -> None:
+    await store.add(sample("t1"), EMPTY)
+    tasks = [over(f"t{n}", DONE) for n in range(3)]
+    await store.add_ended(tasks)
+    await store.add_ended(tasks)  # one whose answer was lost is asked for once more
+    assert (await store.get("t1")).status is TaskStatus.QUEUED
+    assert [(await store.get(name)).status for name in ("t0", "t2")] == [TaskStatus.FINISHED] * 2
+    assert await store.queued(sample("t1").workspace) == 1

@@ -8,6 +8,7 @@ and `reads`, what those that change tasks share in `steps`; `store` is what the 
 
 from ngpu.stores.redis.address import Address, address_of
 from ngpu.stores.redis.endpoint import trusted
-from ngpu.stores.redis.store import RedisOptions, RedisTaskStore
+from ngpu.stores.redis.options import RedisOptions
+from ngpu.stores.redis.store import RedisTaskStore
 
 __all__ = ["Address", "RedisOptions", "RedisTaskStore", "address_of", "trusted"]

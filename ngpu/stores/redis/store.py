@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.changing import changed
-from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.errors import ConfigError, Conflict, StoreUnavailable
 from ngpu.examining import IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
@@ -34,6 +34,7 @@ from ngpu.stores.redis.endpoint import endpoint_of
 from ngpu.stores.redis.examining import examine
 from ngpu.stores.redis.greeting import Unfit, greet
 from ngpu.stores.redis.link import Link, reason_of
+from ngpu.stores.redis.options import USUAL, RedisOptions
 from ngpu.stores.redis.records import addition, node_of, task_of
 from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.sharing import Sharing
@@ -48,23 +49,6 @@ MOST_AT_ONCE = 100
 """Tasks that are taken over at once."""
 
 
-@dataclass(frozen=True)
-class RedisOptions:
-    """What a Redis store has to know beside its address.
-
-    :ivar trust: the authorities of rediss://, for ``optionsForClientTLS``.
-    :ivar prefix: of all its keys.
-    :ivar timeout: seconds in which each call is answered or refused.
-    :ivar lease: seconds after which a gateway that is not heard of counts as gone.
-    """
-
-    trust: Any = None
-    sentinel_password: str = ""
-    prefix: str = "ngpu"
-    timeout: float = 5.0
-    lease: float = 10.0
-
-
 @implementer(IStore, IExaminable)
 class RedisTaskStore(Customers):
     """Task records in a Redis that several gateways share, each with an instance of its own.
@@ -72,7 +56,7 @@ class RedisTaskStore(Customers):
     :ivar documents: what else has to outlive the process, beside them.
     """
 
-    def __init__(self, address: Address, reactor: Any, options: RedisOptions = RedisOptions()) -> None:
+    def __init__(self, address: Address, reactor: Any, options: RedisOptions = USUAL) -> None:
         self._what = f"Redis at {address}, with the prefix {options.prefix!r},"
         self._reactor = reactor
         self._timeout = options.timeout
@@ -133,7 +117,6 @@ class RedisTaskStore(Customers):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``."""
         limits = Limits(queue_limit, quota)
@@ -154,6 +137,13 @@ class RedisTaskStore(Customers):
         except BaseException:  # cancelled too
             self._drop_upload(task.id, token)
             raise
+
+    async def add_ended(self, tasks: Sequence[Task]) -> None:
+        """See ``ITaskStore.add_ended``."""
+        adding = [Deferred.fromCoroutine(self._add(task, b"", Limits(None, None), "", b"")) for task in tasks]
+        for _, result in await DeferredList(adding, consumeErrors=True):
+            if isinstance(result, Failure) and not isinstance(result.value, Conflict):
+                result.raiseException()
 
     async def _add(self, task: Task, data: bytes, limits: Limits, token: str, result: bytes) -> Task:
         def undo(answer: Any) -> Redo | None:

@@ -22,7 +22,7 @@ from ngpu.stores.folder import examine_folder
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.customers import Customers
 from ngpu.stores.sqlite.schema import REQUEST
-from ngpu.stores.sqlite.together import End, New
+from ngpu.stores.sqlite.together import End, New, add_ended
 from ngpu.storing import IStore
 
 log = Logger()
@@ -51,7 +51,6 @@ class SqliteTaskStore(Customers, Alone):
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-        hurry: bool = True,
     ) -> Task:
         """See ``ITaskStore.add``.
 
@@ -66,7 +65,7 @@ class SqliteTaskStore(Customers, Alone):
             )
             size = len(data) + len(result)
             if quota is None and not task.idempotency_key:
-                stored = await self._new.add(New(task, data, queue_limit, result), size, hurry)
+                stored = await self._new.add(New(task, data, queue_limit, result), size)
                 return stored
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
@@ -83,6 +82,10 @@ class SqliteTaskStore(Customers, Alone):
             self._drop_upload(task.id)
             raise
         return stored
+
+    async def add_ended(self, tasks: Sequence[Task]) -> None:
+        """See ``ITaskStore.add_ended``."""
+        await self._write(add_ended, tasks)
 
     def _drop_upload(self, task_id: str) -> None:
         def failed(failure: Any) -> None:

@@ -59,6 +59,20 @@ def add_all(db: sqlite3.Connection, entries: Sequence[Entry[New]]) -> None:
     db.execute("RELEASE together")
 
 
+def add_ended(db: sqlite3.Connection, tasks: Sequence[Task]) -> None:
+    """See ``ITaskStore.add_ended``."""
+    db.execute("SAVEPOINT together")
+    try:
+        rows = enumerate(tasks, _last_number(db) + 1)
+        _run(db, _insertion, [(*row_of(task, task.place), number, number) for number, task in rows])
+    except sqlite3.IntegrityError:
+        db.execute("ROLLBACK TO together")
+        for task in tasks:
+            if db.execute("SELECT 1 FROM tasks WHERE id = ?", (task.id,)).fetchone() is None:
+                writes.add(db, task, b"")
+    db.execute("RELEASE together")
+
+
 def end_all(db: sqlite3.Connection, entries: Sequence[Entry[End]]) -> None:
     """End tasks; the value of each is whether it was the attempt's to end."""
     if len(entries) == 1:
@@ -77,7 +91,7 @@ def end_all(db: sqlite3.Connection, entries: Sequence[Entry[End]]) -> None:
 
 def _insert(db: sqlite3.Connection, taken: Sequence[Entry[New]]) -> None:
     entries = _admitted(db, taken)
-    (number,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tasks'").fetchone()
+    number = _last_number(db)
     rows, pieces = [], []
     for entry in entries:
         number += 1
@@ -89,6 +103,12 @@ def _insert(db: sqlite3.Connection, taken: Sequence[Entry[New]]) -> None:
             pieces.append((task.id, task.attempt, 0, entry.item.result))
     _run(db, _insertion, rows)
     _run(db, _keeping, pieces)
+
+
+def _last_number(db: sqlite3.Connection) -> int:
+    """The number that a task got last."""
+    found = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tasks'").fetchone()
+    return int(found[0])
 
 
 def _admitted(db: sqlite3.Connection, taken: Sequence[Entry[New]]) -> list[Entry[New]]:

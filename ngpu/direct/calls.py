@@ -1,15 +1,8 @@
-"""Calls whose client waits on its connection: their first slot, and their records.
-
-Such a call needs no record before it: a client whose connection breaks knows as much as a record that says "outcome
-unknown", and nobody makes the call a second time. So the record is *late*: of a call that is over soon it is written
-once, when it ends. One that is not is written as running after START_AFTER seconds; and before that as soon as somebody
-can ask for it, or does; a job of an app at once. Who is told its id waits for the record of the end; and once the store
-has refused one, such calls are recorded before they are made, until it takes one again: what it refuses is not made.
-"""
+"""Those calls of this process: their first slots, and which of their records are not written yet."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,127 +12,22 @@ from twisted.python.failure import Failure
 
 from ngpu.calls import placement_of
 from ngpu.changing import changed
-from ngpu.errors import NgpuError, QueueFull, StoreUnavailable, Unavailable
-from ngpu.interfaces import ITaskStore, Last
+from ngpu.direct.ends import Ends
+from ngpu.direct.record import LateRecord
+from ngpu.errors import NgpuError, QueueFull, Unavailable
+from ngpu.interfaces import ITaskStore
 from ngpu.leases import Lease
 from ngpu.limits import Quota
 from ngpu.line import Line
 from ngpu.member import CallResult
 from ngpu.metrics import Metrics
-from ngpu.model import Body, Outcome, Placement, SelectionRequest, Task, TaskStatus
+from ngpu.model import Body, Outcome, SelectionRequest, Task
 from ngpu.settings import Workspace
 from ngpu.tasks.lifecycle import ended, failed, placed
-from ngpu.tasks.records import NotThere
 from ngpu.tasks.runs import Runs
-from ngpu.waiting import echo
 
 START_AFTER = 0.5
 """Seconds after which a call that has not ended is written as a running one."""
-
-
-class LateRecord:
-    """The record of one such call: what `ngpu.tasks.runs.Records` asks of a store, for this task alone.
-
-    :param task: as it begins.
-    :param quota: is counted with the first write.
-    :param waited: whether the client's reply waits for the record of the end.
-    :ivar there: whether the store has it.
-    """
-
-    def __init__(
-        self, calls: DirectCalls, store: ITaskStore, task: Task, body: Body, quota: Quota | None, waited: bool
-    ) -> None:
-        self.task = task
-        self._waited = waited
-        self._calls = calls
-        self._store = store
-        self._body = body
-        self._quota = quota
-        self.there = False
-        self._adding: Deferred[Any] | None = None
-        self._error: BaseException | None = None
-
-    async def begin(self) -> None:
-        """See that it is there, as that of a running call, unless it is there already.
-
-        :raises OverLimit: the quota is used up.
-        """
-        await self._add(self.task, b"")
-
-    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
-        """See `ITaskStore.reattempt`."""
-        if not await self.settled():
-            self.task = changed(self.task, attempt=attempt + 1, placement=placement)
-            return attempt + 1
-        return await self._store.reattempt(task_id, attempt, placement)
-
-    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
-        """See `ITaskStore.write_result`."""
-        if not self.there:
-            await self.begin()
-        await self._store.write_result(task_id, attempt, index, data)
-
-    async def finish(
-        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
-    ) -> bool:
-        """See `ITaskStore.finish`."""
-        if await self.settled():
-            return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
-        try:
-            await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
-        except StoreUnavailable as error:
-            raise NotThere(str(error)) from error
-        return True
-
-    def end(self, outcome: Outcome, now: float) -> Deferred[Any] | None:
-        """The same where nothing of it was written, and nothing of the reply is kept, with two coroutines less.
-
-        :returns: fires once it is ``there`` or could not be; ``None``: something was written, so `finish` it.
-        """
-        untouched = not self.there and self._adding is None
-        return self._begin_adding(ended(self.task, outcome, now), b"") if untouched else None
-
-    async def cancel(self, now: float) -> TaskStatus | None:
-        """End it, since its client has gone.
-
-        :returns: how it has ended, its own end where that was being written; ``None``: somebody else has ended it.
-        """
-        if await self.settled():
-            before = await self._store.cancel(self.task.id, now)
-            if before is None or before is TaskStatus.CANCELLED:
-                return None
-            return before if before.ended else TaskStatus.CANCELLED
-        await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
-        return TaskStatus.CANCELLED
-
-    async def settled(self) -> bool:
-        """Whether it is in the store, once that is sure."""
-        if self._adding is not None:
-            await echo(self._adding)
-        return self.there
-
-    async def _add(self, task: Task, result: bytes) -> None:
-        if await self.settled():
-            return
-        await echo(self._begin_adding(task, result))  # which goes on, should this be cancelled
-        if self._error is not None:
-            raise self._error
-
-    def _begin_adding(self, task: Task, result: bytes) -> Deferred[Any]:
-        self._calls.writing(self)
-        hurry = self._waited or not task.status.ended
-        adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result, hurry))
-        self._adding = adding
-        adding.addCallbacks(self._added, self._not_added)
-        return adding
-
-    def _added(self, _: Task) -> None:
-        self._adding, self.there, self._error = None, True, None
-        self._calls.wrote(self.task.id, True)
-
-    def _not_added(self, failure: Failure) -> None:
-        self._adding, self._error = None, failure.value
-        self._calls.wrote(self.task.id, failure.check(StoreUnavailable) is None)
 
 
 class DirectCalls:
@@ -154,6 +42,7 @@ class DirectCalls:
         self._metrics = metrics
         self._late: dict[str, LateRecord] = {}
         self._writing: dict[str, LateRecord] = {}
+        self._ends: Ends[LateRecord] = Ends(store, runs, clock, self._tried)
         self._alarm: IDelayedCall | None = None
         self._store_works = True
 
@@ -178,7 +67,7 @@ class DirectCalls:
         """
         lease = await self._first_slot(line, workspace, selection, task, body, patience)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
-        record = LateRecord(self, self._store, started, body, quota, waited)
+        record = LateRecord(self, self._store, started, body, quota)
         # a job of an app keeps in its record how far it is, from its first answer on
         if quota is None and not task.app and (self._store_works or not waited):
             self._late[started.id] = record
@@ -193,8 +82,36 @@ class DirectCalls:
             raise
         return lease, record
 
+    def end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
+        """Record the end of a call, and count it. Its client has the reply, and waits no more.
+
+        :param task: as it is in its last attempt.
+        """
+        now = self._clock.seconds()
+        if record.untouched:
+            over = ended(task, outcome, now)
+            self.writing(record)
+            record.ends(self._ends.add(record, over))
+            return
+
+        async def finish() -> None:
+            if await record.finish(task.id, task.attempt, outcome, now, None):
+                self._runs.count_end(task, outcome)
+
+        self.quietly(self._runs.insist(task.id, "end", finish))
+
+    def _tried(self, ends: Sequence[tuple[LateRecord, Task]], error: Exception | None) -> None:
+        """What became of records that were written together."""
+        self._store_works = error is None
+        for record, task in ends:
+            record.tried(error)
+            self._writing.pop(task.id, None)
+            if error is None and task.outcome is not None:
+                self._runs.count_end(task, task.outcome)
+
     async def settle_all(self) -> None:
         """See that all calls have their records, for somebody who asks which there are."""
+        self._ends.hurry()
         for record in (*self._late.values(), *self._writing.values()):
             await record.begin()
 
@@ -203,6 +120,7 @@ class DirectCalls:
         if task_id in self._late:
             await self._late[task_id].begin()
         elif task_id in self._writing:
+            self._ends.hurry()
             await self._writing[task_id].settled()
 
     def withdraw(self, record: LateRecord) -> None:
@@ -250,7 +168,7 @@ class DirectCalls:
             return lease or await line.slot(selection, patience)
         except Unavailable as error:
             over = changed(ended(task, failed(error), self._clock.seconds()), direct=True)
-            self.quietly(self._refused(LateRecord(self, self._store, over, body, None, False)))
+            self.quietly(self._refused(LateRecord(self, self._store, over, body, None)))
             raise
 
     async def _refused(self, record: LateRecord) -> None:

@@ -1,0 +1,135 @@
+"""The record of one such call."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ngpu.changing import changed
+from ngpu.errors import StoreUnavailable
+from ngpu.interfaces import ITaskStore, Last
+from ngpu.limits import Quota
+from ngpu.model import Body, Outcome, Placement, Task, TaskStatus
+from ngpu.tasks.lifecycle import ended
+from ngpu.tasks.records import NotThere
+from ngpu.waiting import echo
+
+
+class Keeper(Protocol):
+    """Who is told what becomes of the records; `ngpu.direct.DirectCalls`."""
+
+    def writing(self, record: LateRecord) -> None:
+        """A record is being written, and is late no more."""
+
+    def wrote(self, task_id: str, works: bool) -> None:
+        """It is written, or could not be.
+
+        :param works: whether the store does.
+        """
+
+
+class LateRecord:
+    """The record of one such call: what `ngpu.tasks.runs.Records` asks of a store, for this task alone.
+
+    :param task: as it begins.
+    :param quota: is counted with the first write.
+    :ivar there: whether the store has it.
+    """
+
+    def __init__(self, calls: Keeper, store: ITaskStore, task: Task, body: Body, quota: Quota | None) -> None:
+        self.task = task
+        self._calls = calls
+        self._store = store
+        self._body = body
+        self._quota = quota
+        self.there = False
+        self._adding: Deferred[Any] | None = None
+        self._error: BaseException | None = None
+
+    async def begin(self) -> None:
+        """See that it is there, as that of a running call, unless it is there already.
+
+        :raises OverLimit: the quota is used up.
+        """
+        await self._add(self.task, b"")
+
+    async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
+        """See `ITaskStore.reattempt`."""
+        if not await self.settled():
+            self.task = changed(self.task, attempt=attempt + 1, placement=placement)
+            return attempt + 1
+        return await self._store.reattempt(task_id, attempt, placement)
+
+    async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
+        """See `ITaskStore.write_result`."""
+        if not self.there:
+            await self.begin()
+        await self._store.write_result(task_id, attempt, index, data)
+
+    async def finish(
+        self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
+    ) -> bool:
+        """See `ITaskStore.finish`."""
+        if await self.settled():
+            return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
+        try:
+            await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
+        except StoreUnavailable as error:
+            raise NotThere(str(error)) from error
+        return True
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of it was written, nor is being written."""
+        return not self.there and self._adding is None
+
+    def ends(self, tried: Deferred[None]) -> None:
+        """Its end is being written, together with others; it fires once that was tried."""
+        self._adding = tried
+
+    def tried(self, error: BaseException | None) -> None:
+        """What became of that: ``None``: it is there."""
+        self._adding, self.there, self._error = None, error is None, error
+
+    async def cancel(self, now: float) -> TaskStatus | None:
+        """End it, since its client has gone.
+
+        :returns: how it has ended, its own end where that was being written; ``None``: somebody else has ended it.
+        """
+        if await self.settled():
+            before = await self._store.cancel(self.task.id, now)
+            if before is None or before is TaskStatus.CANCELLED:
+                return None
+            return before if before.ended else TaskStatus.CANCELLED
+        await self._add(changed(self.task, status=TaskStatus.CANCELLED, ended_at=now), b"")
+        return TaskStatus.CANCELLED
+
+    async def settled(self) -> bool:
+        """Whether it is in the store, once that is sure."""
+        if self._adding is not None:
+            await echo(self._adding)
+        return self.there
+
+    async def _add(self, task: Task, result: bytes) -> None:
+        if await self.settled():
+            return
+        await echo(self._begin_adding(task, result))  # which goes on, should this be cancelled
+        if self._error is not None:
+            raise self._error
+
+    def _begin_adding(self, task: Task, result: bytes) -> Deferred[Any]:
+        self._calls.writing(self)
+        adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
+        self._adding = adding
+        adding.addCallbacks(self._added, self._not_added)
+        return adding
+
+    def _added(self, _: Task) -> None:
+        self.tried(None)
+        self._calls.wrote(self.task.id, True)
+
+    def _not_added(self, failure: Failure) -> None:
+        self.tried(failure.value)
+        self._calls.wrote(self.task.id, failure.check(StoreUnavailable) is None)

@@ -1,0 +1,129 @@
+"""Ends of raw calls: gathered for a moment, written together, and again where the store refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_rig import House, begun, done
+
+from ngpu.direct import DirectCalls, LateRecord
+from ngpu.direct.ends import GATHER_FOR, MOST_AT_ONCE
+from ngpu.model import BytesBody, Outcome, SelectionRequest, TaskStatus
+
+FINISHED = Outcome(TaskStatus.FINISHED, 200, "", 200)
+
+
+class Calls:
+    """Raw calls of a house."""
+
+    def __init__(self) -> None:
+        self.house = House(slots=2000)
+        self.direct = DirectCalls(self.house.store, self.house.runs, self.house.clock, self.house.metrics)
+
+    def end(self, *names: str) -> None:
+        """Calls begin and end."""
+        for name in names:
+            record = self.begin(name)
+            self.direct.end(record, record.task, FINISHED)
+
+    def begin(self, name: str) -> LateRecord:
+        house = self.house
+        task = house.submission().task(name, house.clock.seconds())
+        selection = SelectionRequest(house.workspace.id, 8080, "/run", ())
+        begin: Any = self.direct.begin(
+            house.line, house.workspace, selection, task, BytesBody(), None, task.timeout, waited=False
+        )
+        _, record = done(begin)
+        return record
+
+    @property
+    def names(self) -> list[str]:
+        return [task.id for task in self.house.tasks]
+
+    def counted(self) -> float:
+        metrics = self.house.metrics
+        label = metrics.label(self.house.workspace.id)
+        return sum(
+            sample.value for sample in metrics.counted(metrics.tasks, label, "finished") if "total" in sample.name
+        )
+
+
+def test_those_of_a_moment_are_one_write() -> None:
+    calls = Calls()
+    calls.end("a", "b")
+    calls.house.clock.advance(GATHER_FOR * 0.6)
+    calls.end("c")
+    assert calls.house.store.asked == []
+    calls.house.clock.advance(GATHER_FOR * 0.6)
+    assert calls.house.store.asked == ["add_ended"]
+    assert calls.names == ["a", "b", "c"]
+    assert {task.outcome for task in calls.house.tasks} == {FINISHED}
+    assert calls.counted() == 3
+
+
+def test_who_asks_does_not_wait_for_others() -> None:
+    calls = Calls()
+    calls.end("a", "b")
+    assert begun(calls.direct.settle("b")).over
+    assert calls.names == ["a", "b"]
+    calls.end("c")
+    done(calls.direct.settle_all())
+    assert calls.names == ["a", "b", "c"]
+
+
+def test_one_write_at_a_time_and_those_behind_it_follow_at_once() -> None:
+    calls = Calls()
+    calls.house.store.holding = {"add_ended"}
+    calls.end("a")
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    calls.end("b")
+    calls.house.pass_time(1)
+    asked = begun(calls.direct.settle("b"))
+    assert calls.house.store.asked == ["add_ended"]
+    assert not asked.over
+    calls.house.store.release()
+    assert asked.over
+    assert calls.names == ["a", "b"]
+
+
+def test_what_the_store_refuses_is_written_once_it_does_not() -> None:
+    calls = Calls()
+    calls.house.store.refusing = {"add_ended"}
+    calls.end("a", "b")
+    asked = begun(calls.direct.settle("a"))
+    assert asked.over, "who asks hears from the store itself that it is away"
+    calls.end("c")
+    calls.house.pass_time(3, 0.1)
+    assert calls.names == [] and calls.counted() == 0
+    calls.house.store.refusing.clear()
+    calls.house.pass_time(2, 0.1)
+    assert sorted(calls.names) == ["a", "b", "c"]
+    assert calls.counted() == 3
+
+
+def test_no_write_is_without_bounds() -> None:
+    calls = Calls()
+    calls.end(*(f"t{number}" for number in range(MOST_AT_ONCE + 1)))
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert calls.house.store.asked == ["add_ended", "add_ended"]
+    assert len(calls.names) == MOST_AT_ONCE + 1
+
+
+def test_the_gateways_stop_waits_for_them() -> None:
+    calls = Calls()
+    calls.end("a")
+    stopping = begun(calls.house.runs.stop(5.0))
+    assert not stopping.over
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert stopping.over
+    assert calls.names == ["a"]
+
+
+def test_one_whose_start_is_in_the_store_ends_there() -> None:
+    calls = Calls()
+    record = calls.begin("a")
+    done(calls.direct.settle("a"))
+    calls.direct.end(record, record.task, FINISHED)
+    assert calls.house.store.asked == ["add", "finish"]
+    assert calls.house.task("a").outcome == FINISHED
+    assert calls.counted() == 1
