@@ -1,7 +1,4 @@
-"""The frozen values that the rooms hand to each other. No I/O here, and no reactor.
-
-Times are seconds since the epoch (UTC) as floats, durations are seconds, sizes are bytes.
-"""
+"""The frozen values that the rooms hand to each other: times in seconds since the epoch (UTC), sizes in bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
+
+from ngpu.thawed import thawed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,7 @@ class Gpus:
 class Node:
     """A machine of the fleet.
 
-    ``address`` is its Ethereum address as configured (wire contract §7); ``host`` is where its published ports are
-    reached.
+    ``address`` is its Ethereum address as configured (wire contract §7), ``host`` where its ports are reached.
     """
 
     address: str
@@ -132,6 +130,7 @@ CHUNK = 256 * 1024
 """Bodies up to this size are kept in one piece; larger ones are read and written in pieces of this size."""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class BytesBody:
     """A body in memory."""
@@ -150,6 +149,7 @@ class BytesBody:
             yield bytes(view[start : start + CHUNK])
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """A call to a replica, without its body: what is sent once a replica is chosen.
@@ -164,6 +164,7 @@ class UpstreamRequest:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class ReplyHead:
     """Status and end-to-end header fields of a replica's reply."""
@@ -217,13 +218,14 @@ class Placement:
     node_host: str = ""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a task ended.
 
-    ``code`` is 200 or the status a caller is told, ``reason`` a sentence for people; ``worker_status`` is the
-    replica's HTTP status (0: it never answered). ``size`` is the stored result's, in bytes; ``text`` says that it is
-    UTF-8, ``json`` that it is a JSON document (looked at only where the request's form was ``object``).
+    ``code`` is 200 or the status a caller is told, ``reason`` a sentence for people; ``worker_status`` is the replica's
+    HTTP status (0: it never answered). ``size`` is the stored result's, in bytes; ``text`` says that it is UTF-8,
+    ``json`` that it is a JSON document (looked at only where the request's form was ``object``).
     """
 
     status: TaskStatus
@@ -236,16 +238,16 @@ class Outcome:
     json: bool = False
 
 
+@thawed
 @dataclass(frozen=True)
 class Task:
     """The record of one request: who, where, when, how long.
 
-    ``attempt`` is the fencing number: it grows with every attempt, and a write that carries an older one is refused.
-    ``number`` is the store's running number (0 before it was added). ``user_key`` is a fingerprint of the credential,
-    never the credential. ``request_text`` says that the request's bytes are UTF-8, ``direct``
-    that a client waits for it on its connection, so that it never waits in the queue. ``app`` names the app whose
-    adapter converses with workers for it ("": one call, passed through); ``checkpoint`` is where that conversation
-    stands, in JSON, once a worker has the job ("": not yet).
+    ``attempt`` is the fencing number: it grows with every attempt; a write with an older one is refused. ``number`` is
+    the store's running number (0 before it was added), ``user_key`` a fingerprint of the credential. ``request_text``
+    says that the request's bytes are UTF-8, ``direct`` that a client waits for it on its connection, and never in the
+    queue. ``app`` names the app whose adapter converses with workers for it ("": one call, passed through),
+    ``checkpoint`` is where that conversation stands, in JSON, once a worker has the job ("": not yet).
 
     Tasks wait in the order of ``place``, a time: that of the submission, moved by the priority. ``retries`` counts how
     often the task was put back into the queue after it had ended. ``webhook`` is the URL that is told of each end ("":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ngpu.model import ReplyHead, UpstreamRequest
+from ngpu.thawed import thawed
 
 
 class Stream(Protocol):
@@ -20,6 +21,7 @@ class Stream(Protocol):
         """The bytes, in pieces, at the pace of whoever asks for them."""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class PassedRequest(UpstreamRequest):
     """A request that a replica is to see as its client sent it.
@@ -35,6 +37,7 @@ class PassedRequest(UpstreamRequest):
     expects: bool = False
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class PassedHead(ReplyHead):
     """A replica's head.

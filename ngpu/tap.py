@@ -56,6 +56,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(ConfigError.exit_status) from None
+    gc.set_threshold(10_000, 20, 20)  # a call leaves no rings behind, so there is not often something to be found
     gc.freeze()  # what is there now stays: to look through all of it for garbage holds every call up for 50 ms and more
     return service
 

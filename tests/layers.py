@@ -9,6 +9,7 @@ from pathlib import Path
 ROOMS = (
     "errors",
     "changing",
+    "thawed",
     "limits",
     "auditing",
     "model",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ngpu.http.call import Call
 
 _PROTOCOLS = (b"http", b"https")
@@ -30,6 +32,7 @@ def added_fields(call: Call, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return _fields(b", ".join([hop for hop in (*hops, peer) if hop]), protocol, host, prefix)
 
 
+@lru_cache(maxsize=256)
 def _fields(path: bytes, protocol: bytes, host: bytes, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
     fields = (
         (b"X-Forwarded-For", path),

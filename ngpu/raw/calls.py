@@ -39,6 +39,7 @@ from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
+from ngpu.thawed import thawed
 from ngpu.tracing import ITracing
 from ngpu.waiting import Handle
 from ngpu.wire.times import new_task_id
@@ -72,6 +73,7 @@ class PassedReply(Protocol):
         """See `ngpu.interfaces.IBodySink.write`."""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class RawCall:
     """A request that is to pass through, and who sent it.

@@ -46,8 +46,8 @@ RETENTION = 7 * 86400.0
 class Dispatcher:
     """Runs queued tasks of all workspaces, those that come later too, and settles what gateways that are gone left.
 
-    How many tasks wait at most is counted here, so that an empty queue costs the store nothing. That may be too high for
-    a while (tasks are cancelled and expire), never too low; the store's answer to a claim is what holds.
+    How many tasks wait at most is counted here, so that an empty queue costs the store nothing. That may be too high
+    for a while (tasks are cancelled and expire), never too low; the store's answer to a claim is what holds.
 
     :param shared: others take tasks in, too, and may be gone before they have run them.
     """

@@ -9,7 +9,7 @@ from typing import Any, AnyStr
 from twisted.web.http_headers import Headers
 
 from ngpu.errors import BadRequest
-from ngpu.memo import Memo
+from ngpu.memo import Memo, size_of_field
 
 Field = tuple[bytes, bytes]
 
@@ -39,7 +39,6 @@ OURS = frozenset({b"authorization", b"btcaddress", b"forwarded", b"token", b"x-r
 """
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_IS_TOKEN = Memo(lambda name: _TOKEN.fullmatch(name) is not None)
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ /[\x21\x22\x24-\x7e]* HTTP/1\.1\r\n")
 
@@ -77,7 +76,7 @@ def reply_fields(fields: Sequence[Field]) -> tuple[Field, ...]:
     return _crossing(fields, _RETURNED)
 
 
-def _crossing(fields: Sequence[Field], kinds: Memo[int]) -> tuple[Field, ...]:
+def _crossing(fields: Sequence[Field], kinds: Memo[bytes, int]) -> tuple[Field, ...]:
     """The fields that go on, without those that are named in Connection."""
     kept, connection = [], b""
     for field in fields:
@@ -97,13 +96,19 @@ def block(fields: Sequence[Field]) -> bytes:
 
     :raises BadRequest: a name that is no token, or a value with a control character (RFC 9110 §5.1, §5.5).
     """
-    for name, _ in fields:
-        if not _IS_TOKEN[name]:
-            break
-    else:
-        if _CONTROL.search(b"".join([value for _, value in fields])) is None:
-            return b"".join([b"%b: %b\r\n" % field for field in fields])
-    raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
+    lines = [_LINES[field] for field in fields]
+    if b"" in lines:
+        raise BadRequest("A header field's name is no token, or its value holds control characters: correct it.")
+    return b"".join(lines)
+
+
+def _line(field: Field) -> bytes:
+    """A field as it stands on the wire; b"" where it cannot."""
+    name, value = field
+    return b"%b: %b\r\n" % field if _TOKEN.fullmatch(name) and _CONTROL.search(value) is None else b""
+
+
+_LINES = Memo(_line, size_of_field)
 
 
 def request_line(method: bytes, target: bytes) -> bytes:

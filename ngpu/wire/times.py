@@ -15,7 +15,7 @@ _SPELLING = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2}):(\d
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC).timestamp(), datetime.max.replace(tzinfo=UTC).timestamp()
 _RANDOM_DIGITS = 20  # 66 bits, on top of the microseconds (wire contract §2)
 _DRAWN_AT_ONCE = 256
-_drawn: list[int] = []
+_drawn: list[str] = []
 
 
 def format_time(seconds: float | None, zone: ZoneInfo) -> str:
@@ -48,7 +48,7 @@ def parse_time(text: str, name: str, zone: ZoneInfo, end: bool) -> float:
 def new_task_id(now: float, zone: ZoneInfo) -> str:
     """``YYYYMMDD_HH_MM_SS_<digits>``: six digits of microseconds, then at least 64 random bits."""
     second, microseconds = divmod(round(now * 1e6), 1_000_000)
-    return f"{_second_of(second, zone)}{microseconds:06d}{_random() % 10**_RANDOM_DIGITS:0{_RANDOM_DIGITS}d}"
+    return f"{_second_of(second, zone)}{microseconds:06d}{_random()}"
 
 
 @lru_cache(maxsize=16)
@@ -56,9 +56,10 @@ def _second_of(second: int, zone: ZoneInfo) -> str:
     return f"{datetime.fromtimestamp(second, UTC).astimezone(zone):%Y%m%d_%H_%M_%S_}"
 
 
-def _random() -> int:
-    """128 bits; the system is asked for many at once, since asking costs more than using them."""
+def _random() -> str:
+    """_RANDOM_DIGITS digits; the system is asked for many at once, since asking costs more than using them."""
     if not _drawn:
         drawn = os.urandom(16 * _DRAWN_AT_ONCE)
-        _drawn.extend(int.from_bytes(drawn[at : at + 16]) for at in range(0, len(drawn), 16))
+        numbers = (int.from_bytes(drawn[at : at + 16]) % 10**_RANDOM_DIGITS for at in range(0, len(drawn), 16))
+        _drawn.extend([f"{number:0{_RANDOM_DIGITS}d}" for number in numbers])
     return _drawn.pop()

@@ -44,7 +44,7 @@ class Channel(Connection):
         self.phase = Phase.HEAD
         self._limits = site.limits
         self._clock = site.clock
-        self._in = Intake(site.limits, site.raw_path)
+        self._in = Intake(site.limits, site.request_lines)
         self._idle = False  # kept alive, and not a byte of the next head is here
         self._deadline = _NEVER
         self._request: NgpuRequest | None = None

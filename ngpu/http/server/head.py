@@ -14,18 +14,19 @@ from twisted.web.http_headers import Headers
 
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
-from ngpu.http.server.target import RawPath, RequestLine, Target, check_host, parse_request_line
+from ngpu.http.server.target import RequestLine, RequestLines, Target, check_host
 from ngpu.memo import Memo
+from ngpu.thawed import thawed
 
 CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c not in b"\t\r\n")
 """What no head may hold, anywhere."""
 
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_KEYS = Memo(lambda name: name.lower() if _TOKEN.fullmatch(name) else b"")
 _SINGLE = (b"host", b"content-length", b"transfer-encoding", b"expect")
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class Head:
     """A request's head that may be served.
@@ -53,7 +54,7 @@ def headers_of(head: Head) -> Headers:
     return headers
 
 
-def find_head(buffer: bytes, scanned: int, limits: Limits, raw_path: RawPath) -> int:
+def find_head(buffer: bytes, scanned: int, limits: Limits, lines: RequestLines) -> int:
     """Where the head at the start of ``buffer`` ends, after its empty line, or -1 when it is not complete.
 
     Refuses as early as it can: what is wrong already will not become right with more bytes.
@@ -71,7 +72,7 @@ def find_head(buffer: bytes, scanned: int, limits: Limits, raw_path: RawPath) ->
             raise Refused(414, f"The request target is longer than {limits.target_size} bytes.")
         return -1
     if end < 0 and line_end + 2 > scanned:
-        parse_request_line(buffer[:line_end], limits, raw_path)
+        lines[buffer[:line_end]]  # raises what is wrong with it
     if end > limits.head_size or (end < 0 and len(buffer) > limits.head_size):
         raise Refused(431, f"The head of the request is longer than {limits.head_size} bytes.")
     return end
@@ -88,14 +89,14 @@ def _check_bytes(data: bytes, skip_first: bool) -> None:
         raise Refused(400, "The head holds control characters.")
 
 
-def parse_head(data: bytes, limits: Limits, raw_path: RawPath) -> Head:
+def parse_head(data: bytes, limits: Limits, lines: RequestLines) -> Head:
     """Parse a complete head, from its request line to its empty line, whose bytes ``find_head`` has passed.
 
     :raises Refused: 400, 405, 414, 417, 431, 501 or 505.
     """
-    first, *lines = data[:-4].split(b"\r\n")
-    line = parse_request_line(first, limits, raw_path)
-    if len(lines) > limits.header_count:
+    first, *fields = data[:-4].split(b"\r\n")
+    line = lines[first]
+    if len(fields) > limits.header_count:
         raise Refused(431, f"The request has more than {limits.header_count} header fields.")
     try:
         HttpRequestParser(None).feed_data(data)  # which passes the fields; they are read below
@@ -103,7 +104,18 @@ def parse_head(data: bytes, limits: Limits, raw_path: RawPath) -> Head:
         pass  # an Upgrade is ignored (RFC 9110 §7.8); llhttp has looked at all fields before it says so
     except HttpParserError:
         raise Refused(400, "The header fields break RFC 9112.") from None
-    return _judge(line, lines)
+    return _judge(line, fields)
+
+
+def _field(line: bytes) -> tuple[bytes, tuple[bytes, bytes]]:
+    """A field's name in lower case, and the field; b"" where the line holds none, as a folded one does."""
+    name, colon, value = line.partition(b":")
+    key = name.lower() if colon and _TOKEN.fullmatch(name) else b""
+    return key, (name, value.strip(b" \t"))
+
+
+_FIELDS = Memo(_field)
+"""Most lines of a head were in an earlier one."""
 
 
 def _judge(line: RequestLine, lines: Sequence[bytes]) -> Head:
@@ -111,18 +123,16 @@ def _judge(line: RequestLine, lines: Sequence[bytes]) -> Head:
     fields: list[tuple[bytes, bytes]] = []
     named: dict[bytes, list[bytes]] = {}
     for text in lines:
-        name, colon, value = text.partition(b":")
-        key = _KEYS[name]
-        if not key or not colon:  # a folded line, too
+        key, field = _FIELDS[text]
+        if not key:
             raise Refused(400, "The header fields break RFC 9112.")
-        value = value.strip(b" \t")
-        fields.append((name, value))
+        fields.append(field)
         if key not in named:
-            named[key] = [value]
+            named[key] = [field[1]]
         elif key in _SINGLE:
             raise Refused(400, f"The request has two {key.decode()} fields.")
         else:
-            named[key].append(value)
+            named[key].append(field[1])
     modern = line.version == b"HTTP/1.1"
     host = named[b"host"][0] if b"host" in named else None
     if host is not None:

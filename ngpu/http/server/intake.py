@@ -5,7 +5,7 @@ from __future__ import annotations
 from ngpu.http.server.chunked import ChunkedDecoder
 from ngpu.http.server.head import Head, find_head, parse_head
 from ngpu.http.server.limits import Limits
-from ngpu.http.server.target import RawPath
+from ngpu.http.server.target import RequestLines
 
 _ENDLESS = 1 << 62
 
@@ -16,10 +16,10 @@ class Intake:
     ``buffer`` is what came and was not taken yet.
     """
 
-    def __init__(self, limits: Limits, raw_path: RawPath) -> None:
+    def __init__(self, limits: Limits, lines: RequestLines) -> None:
         self.buffer = b""
         self._limits = limits
-        self._raw_path = raw_path
+        self._lines = lines
         self._scanned = 0  # bytes of the buffer that are known not to complete a head
         self._skipped_line = False
         self._decoder: ChunkedDecoder | None = None
@@ -41,11 +41,11 @@ class Intake:
 
         :raises Refused: what came is no head of a request that may be served.
         """
-        size = find_head(self.buffer, self._scanned, self._limits, self._raw_path)
+        size = find_head(self.buffer, self._scanned, self._limits, self._lines)
         if size < 0:
             self._scanned = len(self.buffer)
             return None
-        head = parse_head(self.buffer[:size], self._limits, self._raw_path)
+        head = parse_head(self.buffer[:size], self._limits, self._lines)
         self.buffer = self.buffer[size:]
         self._scanned = 0
         self._skipped_line = False

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ngpu.http.server.refusal import reason_phrase
-from ngpu.memo import Memo
+from ngpu.memo import Memo, size_of_field
 
 _OURS = frozenset((b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"))
 """The server writes these by itself, whatever the application has set."""
 
 _FRAMING = _OURS - {b"date", b"server"}
 
-_WRITES_ITSELF = Memo(lambda name: name.lower() in _FRAMING)
-_IS_DATE = Memo(lambda name: name.lower() == b"date")
-
 _BODILESS = (204, 304)
 
 SWITCHED = 101
 """Switching Protocols (RFC 9110 §15.2.2)."""
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROLS = bytes(c for c in (*range(0x20), 0x7F) if c != 0x09)
 
 
@@ -85,15 +80,28 @@ def passed_head(
     """
     if not 200 <= status <= 599 and status != SWITCHED:
         raise ValueError(f"{status} is no status of a final reply")
-    kept = [field for field in fields if not _WRITES_ITSELF[field[0]]]
-    if _CONTROL.search(b"".join([part for field in kept for part in field])) is not None:
-        for field in kept:
-            check_field(*field)
-    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status)), *[b"%b: %b\r\n" % field for field in kept]]
-    if True not in [_IS_DATE[name] for name, _ in kept]:
+    dated = False
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason_phrase(status))]
+    for field in fields:
+        line, is_date = _LINES[field]
+        lines.append(line)
+        dated = dated or is_date
+    if not dated:
         lines.append(b"Date: %b\r\n" % date)
     lines += [framing.field, b"Connection: close\r\n\r\n" if close else b"\r\n"]
     return b"".join(lines)
+
+
+def _line(field: tuple[bytes, bytes]) -> tuple[bytes, bool]:
+    """A field of such a reply on the wire, b"" where the server writes it itself; and whether it is Date."""
+    key = field[0].lower()
+    if key in _FRAMING:
+        return b"", False
+    check_field(*field)
+    return b"%b: %b\r\n" % field, key == b"date"
+
+
+_LINES = Memo(_line, size_of_field)
 
 
 def check_field(name: bytes, value: bytes) -> None:

@@ -19,6 +19,7 @@ from ngpu.http.server.limits import Limits
 from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import plain_error
 from ngpu.http.server.request import NgpuRequest
+from ngpu.http.server.target import request_lines
 
 
 def _no_raw_path(path: bytes) -> bool:
@@ -61,7 +62,7 @@ class Site(Factory[Any]):
         self.resource = resource
         self.clock = clock
         self.limits = limits or Limits()
-        self.raw_path = raw_path
+        self.request_lines = request_lines(self.limits, raw_path)
         self.draining = False
         self._channels: set[Connection] = set()
         self._ticking: IDelayedCall | None = None

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
+from ngpu.memo import Memo
 
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 """The methods that are served; CONNECT and TRACE get 405, others 501."""
@@ -48,9 +49,21 @@ class RequestLine(NamedTuple):
     version: bytes
 
 
+RequestLines = Memo[bytes, RequestLine]
+"""The parts of request lines; looking one up raises as `parse_request_line` does."""
+
+
+def request_lines(limits: Limits, raw_path: RawPath) -> RequestLines:
+    """Those of one site."""
+    return Memo(lambda line: parse_request_line(line, limits, raw_path))
+
+
+_IS_HOST = Memo[bytes, bool](lambda host: _HOST.fullmatch(host) is not None)
+
+
 def check_host(host: bytes) -> None:
     """:raises Refused: 400, when this is no host with an optional port (RFC 9110 §7.2); empty is none."""
-    if _HOST.fullmatch(host) is None:
+    if not _IS_HOST[host]:
         raise Refused(400, "The Host field is not a host name with an optional port.")
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ngpu.http.server.head import Head, find_head, parse_head
 from ngpu.http.server.limits import Limits
 from ngpu.http.server.refusal import Refused
-from ngpu.http.server.target import RawPath
+from ngpu.http.server.target import RequestLines
 
 VERSION = b"HTTP/2"
 """``Head.version`` of these requests."""
@@ -29,7 +29,7 @@ class Malformed(Exception):
     """These fields are no request (RFC 9113 §8.1.1); the stream ends with PROTOCOL_ERROR."""
 
 
-def head_of(fields: Fields, ended: bool, limits: Limits, raw_path: RawPath) -> tuple[Head, int]:
+def head_of(fields: Fields, ended: bool, limits: Limits, lines: RequestLines) -> tuple[Head, int]:
     """The head, and how many bytes HTTP/1.1 would have needed for it.
 
     It goes through what reads HTTP/1.1, so that whatever passes means the same to both, and to a worker.
@@ -55,10 +55,10 @@ def head_of(fields: Fields, ended: bool, limits: Limits, raw_path: RawPath) -> t
         plain = [(b"host", authority), *(field for field in plain if field[0] != b"host")]
     if not ended and not lengths:
         plain.append((b"transfer-encoding", b"chunked"))
-    lines = b"".join([b"%b: %b\r\n" % field for field in plain])
-    data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, lines)
-    find_head(data, 0, limits, raw_path)
-    return replace(parse_head(data, limits, raw_path), version=VERSION), len(data)
+    head = b"".join([b"%b: %b\r\n" % field for field in plain])
+    data = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path, head)
+    find_head(data, 0, limits, lines)
+    return replace(parse_head(data, limits, lines), version=VERSION), len(data)
 
 
 def check_trailers(fields: Fields) -> None:

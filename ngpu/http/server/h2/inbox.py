@@ -83,7 +83,7 @@ class Inbox:
         fields: Any = event.headers
         site = self._channel.site
         try:
-            stream.take_head(*head_of(fields, event.stream_ended is not None, site.limits, site.raw_path))
+            stream.take_head(*head_of(fields, event.stream_ended is not None, site.limits, site.request_lines))
         except Refused as refused:
             stream.refuse(refused)
         except Malformed as malformed:
