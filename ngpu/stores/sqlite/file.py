@@ -39,7 +39,8 @@ class SqliteFile:
         # one by one: no answer waits for those behind it
         self._reader = Lane("task store's reader", reactor, partial(Reading, path), 1)
         clock: Any = reactor
-        self._new, self._ends = Gathered(self._write, add_all, clock), Gathered(self._write, end_all, clock)
+        self._ends = Gathered(self._write, end_all, clock)
+        self._new = Gathered(self._write, add_all, clock, beside=self._ends)
         self.documents = self.led_documents = SqliteDocuments(self._write, self._read)
 
     async def open(self) -> None:

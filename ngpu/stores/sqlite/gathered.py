@@ -13,10 +13,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from ngpu.errors import StoreUnavailable
+from ngpu.polling import when_idle
 from ngpu.stores.sqlite.lane import BATCH_BYTES, MOST_PENDING, MOST_PENDING_BYTES
 
 GATHER_FOR = 0.02
 """Seconds that a write of which nobody waits waits for others, so that one commit serves many."""
+
+HURRY_FOR = 0.005
+"""The same of one that somebody waits for, while the reactor has more to do, which may bring others."""
 
 MOST_AT_ONCE = 1024
 """Writes that are made together at most."""
@@ -38,11 +42,13 @@ class Entry(Generic[I]):
 class Gathered(Generic[I]):
     """Gathers them.
 
-    A call of its own for each would cost the writer's thread several times as much, and take the interpreter from the
-    reactor's as often.
+    A commit of its own for each would cost the writer's thread several times as much, and take the interpreter from the
+    reactor's as often. So they wait until the reactor has nothing else to do, and its thread leaves the interpreter to
+    the writer's.
 
     :param write: has a call run in the writer's thread.
     :param keep: makes the writes, in that thread, perhaps twice; fills in ``value`` or ``error`` of each.
+    :param beside: others, which are made along with these.
     """
 
     def __init__(
@@ -50,7 +56,10 @@ class Gathered(Generic[I]):
         write: Callable[..., Deferred[Any]],
         keep: Callable[[sqlite3.Connection, Sequence[Entry[I]]], None],
         clock: IReactorTime,
+        beside: Gathered[Any] | None = None,
     ) -> None:
+        self._beside = beside
+        self._asked = False
         self._write = write
         self._keep = keep
         self._clock = clock
@@ -77,13 +86,18 @@ class Gathered(Generic[I]):
         self._pending += 1
         self._pending_bytes += size
         if hurry:
-            self.flush()
+            if not self._asked:
+                self._asked = True
+                when_idle(self._clock, self.flush, HURRY_FOR)
         elif self._timer is None:
             self._timer = self._clock.callLater(GATHER_FOR, self.flush)
         return entry.done
 
     def flush(self) -> None:
         """Have what has gathered written now."""
+        self._asked = False
+        if self._beside is not None:
+            self._beside.flush()
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
