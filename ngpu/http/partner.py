@@ -70,7 +70,7 @@ def partner_resource(
     for method, address, route in pages:
         add_route(app, method, address, route, lambda request: request)
     answer_http_errors(app)
-    resource = _Respelled(Routed(app))
+    resource = Routed(app, _Respelled(app.resource()))
     return resource if raw is None else Door(raw, make_call, resource)
 
 

@@ -26,7 +26,7 @@ from ngpu.limits import Allowance
 from ngpu.model import CHUNK
 from ngpu.wire.codes import status_of
 from ngpu.wire.replies import failure
-from ngpu.wire.stream import render
+from ngpu.wire.stream import compose, pieces_of
 
 log = Logger("ngpu.http")
 
@@ -100,24 +100,36 @@ def limit_fields(standing: Sequence[Allowance]) -> dict[str, str]:
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
     """Begin the reply; a small one is returned whole, a large one is written at the client's pace."""
-    request.setResponseCode(reply.status)
-    request.setHeader(b"Content-Type", b"application/json")
-    for name, value in reply.headers.items():
-        request.setHeader(name.encode(), value.encode("latin-1", "replace"))
-    if isinstance(reply.document, bytes):
-        return reply.document
-    if isinstance(reply.document, AsyncGenerator):
-        async with aclosing(reply.document) as live:
+    fields = _JSON if not reply.headers else _fields_of(reply.headers)
+    document = reply.document
+    if isinstance(document, AsyncGenerator):
+        request.pass_on(reply.status, fields, None)
+        async with aclosing(document) as live:
             await _stream(request, b"", live)
         return None
-    pieces = render(reply.document)
-    beginning = bytearray()
-    async for piece in pieces:
-        beginning += piece
-        if len(beginning) > CHUNK:
-            await _stream(request, bytes(beginning), pieces)
-            return None
-    return bytes(beginning)
+    if not isinstance(document, bytes):
+        parts = compose(document)
+        if len(parts) != 1 or not isinstance(parts[0], bytes):
+            pieces, beginning = pieces_of(parts), bytearray()
+            async for piece in pieces:
+                beginning += piece
+                if len(beginning) > CHUNK:
+                    request.pass_on(reply.status, fields, None)
+                    await _stream(request, bytes(beginning), pieces)
+                    return None
+            document = bytes(beginning)
+        else:
+            document = parts[0]
+    request.pass_on(reply.status, fields, len(document), whole=True)
+    return document
+
+
+def _fields_of(headers: Mapping[str, str]) -> Sequence[tuple[bytes, bytes]]:
+    named = {"Server": "ngpu", "Content-Type": "application/json", **headers}
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
+
+
+_JSON = _fields_of({})
 
 
 def client_gone(request: NgpuRequest) -> bool:

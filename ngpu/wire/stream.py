@@ -6,12 +6,12 @@ import base64
 import codecs
 import enum
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
-from ngpu.model import Body
+from ngpu.model import CHUNK, Body, BytesBody
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -39,32 +39,76 @@ def dump(value: Any) -> bytes:
     return _to_json(value).encode("utf-8", "replace")
 
 
-async def render(value: Any) -> AsyncIterator[bytes]:
-    """The document in pieces, none empty; `Embedded` values may stand in it and in the objects within it."""
+def compose(value: Any) -> list[bytes | Embedded]:
+    """The document as the bytes that it is, one item, but for `Embedded` values that are not in memory or large.
+
+    Such values may stand in it, and in the objects within it.
+    """
+    parts: list[bytes | Embedded] = []
+    _compose(value, parts)
+    whole: list[bytes | Embedded] = []
+    gathered: list[bytes] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            gathered.append(part)
+        else:
+            whole += [b"".join(gathered), part] if gathered else [part]
+            gathered = []
+    return [*whole, b"".join(gathered)] if gathered else whole
+
+
+def _compose(value: Any, parts: list[bytes | Embedded]) -> None:
     if isinstance(value, Embedded):
-        async for piece in _render_body(value):
-            yield piece
-    elif not isinstance(value, Mapping):
-        yield dump(value)
-    else:
-        text = "{"
-        plain: dict[Any, Any] = {}  # those that need no more than to be dumped, in one go
-        for name, member in value.items():
-            if type(member) in _PLAIN or not isinstance(member, Embedded | Mapping):
-                plain[name] = member
-                continue
-            if plain:
-                text += _to_json(plain)[1:-1] + ","
-                plain = {}
-            yield (text + _to_json(name) + ":").encode("utf-8", "replace")
-            text = ","
-            async for piece in render(member):
-                yield piece
+        body = value.body
+        parts.append(
+            _spelled(body.data, value.spelling) if isinstance(body, BytesBody) and body.length <= CHUNK else value
+        )
+        return
+    if not isinstance(value, Mapping):
+        parts.append(dump(value))
+        return
+    text = "{"
+    plain: dict[Any, Any] = {}  # those that need no more than to be dumped, in one go
+    for name, member in value.items():
+        if type(member) in _PLAIN or not isinstance(member, Embedded | Mapping):
+            plain[name] = member
+            continue
         if plain:
-            text += _to_json(plain)[1:-1]
-        elif text == ",":
-            text = ""
-        yield (text + "}").encode("utf-8", "replace")
+            text += _to_json(plain)[1:-1] + ","
+            plain = {}
+        parts.append((text + _to_json(name) + ":").encode("utf-8", "replace"))
+        text = ","
+        _compose(member, parts)
+    if plain:
+        text += _to_json(plain)[1:-1]
+    elif text == ",":
+        text = ""
+    parts.append((text + "}").encode("utf-8", "replace"))
+
+
+def _spelled(data: bytes, spelling: Spelling) -> bytes:
+    if spelling is Spelling.JSON:
+        return data
+    if spelling is Spelling.TEXT:
+        return encode_basestring(data.decode("utf-8", "replace")).encode()
+    return b'"' + base64.b64encode(data) + b'"'
+
+
+async def render(value: Any) -> AsyncIterator[bytes]:
+    """The document in pieces, none empty."""
+    async for piece in pieces_of(compose(value)):
+        yield piece
+
+
+async def pieces_of(parts: Iterable[bytes | Embedded]) -> AsyncIterator[bytes]:
+    """The same of what `compose` gave."""
+    for part in parts:
+        if isinstance(part, bytes):
+            if part:
+                yield part
+        else:
+            async for piece in _render_body(part):
+                yield piece
 
 
 async def _render_body(embedded: Embedded) -> AsyncIterator[bytes]:

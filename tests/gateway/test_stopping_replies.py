@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,8 +16,11 @@ from ngpu.http.server import NgpuRequest
 def cut(gone: bool) -> tuple[SimpleNamespace, Deferred[bytes | None]]:
     """A request whose route is cancelled, and what `answer` makes of it."""
     request = SimpleNamespace(_disconnected=gone, code=0, fields={}, path=b"/")
-    request.setResponseCode = lambda code: setattr(request, "code", code)
-    request.setHeader = request.fields.__setitem__
+
+    def pass_on(status: int, fields: Sequence[tuple[bytes, bytes]], length: int | None, whole: bool = False) -> None:
+        request.code, request.fields = status, dict(fields)
+
+    request.pass_on = pass_on
 
     async def route() -> Reply:
         raise CancelledError
