@@ -33,6 +33,11 @@ def quota_of(workspace: Workspace, now: float, zone: ZoneInfo) -> Quota | None:
     return Quota(workspace.quota.per_day, today.isoformat(), max(1, math.ceil(midnight.timestamp() - now)))
 
 
+def unlimited(workspace: Workspace) -> bool:
+    """Whether it has neither ``rate`` nor ``quota``, so that there is nothing to ask `Allowances` for."""
+    return not workspace.rate.per_second and not workspace.quota.per_day
+
+
 class Allowances:
     """Asks what is counted in the store, which all gateways share.
 

@@ -27,19 +27,23 @@ PATIENCE = 30.0
 class Share:
     """A part of the budget, until it is released; releasing it again does nothing."""
 
-    def __init__(self, budget: BodyBudget, cost: int) -> None:
+    def __init__(self, budget: BodyBudget | None, cost: int) -> None:
         self._budget = budget
         self.cost = cost
 
     def shrink(self, cost: int) -> None:
         """Keep no more than so much of it."""
-        if cost < self.cost:
+        if cost < self.cost and self._budget is not None:
             freed, self.cost = self.cost - cost, cost
             self._budget.free(freed)
 
     def release(self) -> None:
         """Give it back."""
         self.shrink(0)
+
+
+NOTHING = Share(None, 0)
+"""The share of a body that is not counted."""
 
 
 class BodyBudget:
@@ -64,8 +68,10 @@ class BodyBudget:
 
         :raises Unavailable: there was none within PATIENCE.
         """
-        cost = 0 if length <= SMALL else min(max(min(length, LARGE) * READING_COSTS, length), self._total)
-        if cost and (self._waiting or self._used + cost > self._total):
+        if length <= SMALL:
+            return NOTHING
+        cost = min(max(min(length, LARGE) * READING_COSTS, length), self._total)
+        if self._waiting or self._used + cost > self._total:
             await self._turn(cost)
         else:
             self._used += cost

@@ -30,13 +30,13 @@ class Call:
         :raises BadRequest: it stands there twice, or is not UTF-8.
         """
         args = self.request.args
-        found: list[bytes] = []
-        for name in names if args else ():
-            found = found + args[key] if (key := name.encode()) in args else found
+        found = [value for name in names for value in args.get(name.encode(), ())] if args else ()
+        if not found:
+            return None
         if len(found) > 1:
             raise BadRequest(f"{names[0]} stands in the query more than once")
         try:
-            return found[0].decode("utf-8") or None if found else None
+            return found[0].decode("utf-8") or None
         except UnicodeDecodeError:
             raise BadRequest(f"{names[0]} is not UTF-8") from None
 

@@ -90,5 +90,5 @@ class _Respelled(Resource):
             request.path = path
             request.postpath = path[1:].split(b"/")
             for name, values in parse_qs(query, True).items():
-                request.args.setdefault(name, []).extend(values)
+                request.args[name] = [*request.args.get(name, ()), *values]
         return self._inner.render(request)

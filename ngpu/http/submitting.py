@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError
 
 from ngpu.adapter import IAppAdapter
-from ngpu.allowance import Allowances
+from ngpu.allowance import Allowances, unlimited
 from ngpu.backlog import Backlog
 from ngpu.errors import BadRequest, MethodNotAllowed, NotFound, Unauthorized
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
-from ngpu.http.budget import BodyBudget
+from ngpu.http.budget import NOTHING, SMALL, BodyBudget
 from ngpu.http.call import Call
 from ngpu.http.reading import Reading
 from ngpu.http.reply import Reply, limit_fields
 from ngpu.http.taking import Taking
 from ngpu.http.traced import begin_span
-from ngpu.http.wishing import Wishing
+from ngpu.http.wishing import Wishing, digest_of
+from ngpu.limits import Allowance
 from ngpu.model import Body, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import App, AppRoute, QueryAlias, Workspace
 from ngpu.submission import Submission, Wishes
@@ -32,12 +34,13 @@ from ngpu.wire.target import worker_target
 _RAW_FIELDS = (b"content-type", b"content-encoding", b"content-language")
 """What of a raw request's fields describes its body, and so goes with it to the worker."""
 
+_AS_JSON: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
+
 ASK_AGAIN = 5
 """Seconds until it makes sense to ask again for a task that was waited for in vain."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     """What a call asks for: the name of the call or app, where on the worker, and the app that converses for it.
 
     ``flat``: the body is the request itself, with ``btc_address`` among its members.
@@ -137,13 +140,18 @@ class Submitting:
         workspace = access.workspace
         annotate(call.request, workspace=workspace.label)
         sync = _is_sync(mode)
-        standing = await self._allowances.take(workspace, known=call.header("Idempotency-Key") is not None)
+        standing: Sequence[Allowance] = ()
+        if not unlimited(workspace):
+            standing = await self._allowances.take(workspace, known=call.header("Idempotency-Key") is not None)
         wishes = await self._wishing.read(call, workspace)  # may look a host up, and so comes after the rate
         limit, length = workspace.body_limit, call.request.body.length
         # what is too large is refused before it is read
-        share = await self._budget.share(limit if length is None else length if length <= limit else 0)
+        need = limit if length is None else length if length <= limit else 0
+        share = await self._budget.share(need) if need > SMALL else NOTHING
         try:
-            submission = await self._wishing.identified(await self._read(call, access, job, wishes))
+            submission = await self._read(call, access, job, wishes)
+            if wishes.key:
+                submission = replace(submission, digest=await digest_of(submission))
             share.shrink(submission.body.length)
             reply = await self._submit(call, submission, sync)
         except CancelledError as error:
@@ -179,11 +187,14 @@ class Submitting:
         """The body, as an envelope or raw; it is read only now that all else is right."""
         request = call.request
         raw_address = call.header("BtcAddress")
-        taken = await self._taking.take(request.body, access.workspace.body_limit, raw_address, job.flat)
+        limit = access.workspace.body_limit
+        taken = self._taking.at_once(request.body, limit, raw_address, job.flat)
+        if taken is None:
+            taken = await self._taking.take(request.body, limit, raw_address, job.flat)
         trace = trace_fields(request.head.named)
         if (tracing := self._gateway.tracing) is not None:
             trace = begin_span(tracing, request, job.method)
-        fields: tuple[tuple[bytes, bytes], ...] = ((b"Content-Type", b"application/json"),)
+        fields = _AS_JSON
         if raw_address is not None:
             sent = [(name, request.head.named.get(name, ())) for name in _RAW_FIELDS]
             kept = tuple((name.title(), values[0]) for name, values in sent if values)
@@ -240,20 +251,24 @@ def _is_sync(mode: str | None) -> bool | None:
     """What ``taskMode`` asks for; ``None`` leaves it to the workspace."""
     if mode is None:
         return None
-    if mode.lower() not in ("sync", "async"):
+    chosen = mode.lower()
+    if chosen not in ("sync", "async"):
         raise BadRequest("taskMode must be Sync or Async")
-    return mode.lower() == "sync"
+    return chosen == "sync"
 
 
 def _port(text: str | None, workspace: Workspace, app: App | None) -> int:
     """The declared port that a call is for (wire contract §3)."""
-    declared = ", ".join(str(port) for port in workspace.ports)
     if text is None:
         port = app.port if isinstance(app, AppRoute) and app.port is not None else next(iter(workspace.ports))
     elif text.isascii() and text.isdigit() and len(text) <= 5:
         port = int(text)
     else:
-        raise BadRequest(f"paramPort must be a port number; this workspace declares {declared}")
+        raise BadRequest(f"paramPort must be a port number; this workspace declares {_declared(workspace)}")
     if port not in workspace.ports:
-        raise BadRequest(f"this workspace does not declare port {port}, only {declared}")
+        raise BadRequest(f"this workspace does not declare port {port}, only {_declared(workspace)}")
     return port
+
+
+def _declared(workspace: Workspace) -> str:
+    return ", ".join(str(port) for port in workspace.ports)

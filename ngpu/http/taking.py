@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
 from functools import partial
 from traceback import clear_frames
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from ngpu.http.server.body import RequestBody
 from ngpu.model import CHUNK, Body, BytesBody, DataForm
 from ngpu.scratch import LARGE, Scratch, ScratchBody, TextBody
-from ngpu.wire.envelope import normal_address, parse_envelope, parse_flat
+from ngpu.wire.envelope import Envelope, normal_address, parse_envelope, parse_flat
 from ngpu.wire.large import find_envelope, find_flat
 
 T = TypeVar("T")
@@ -28,8 +27,7 @@ class InThread(Protocol):
         """Do it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What came: the address to check ("" for none), the bytes for the worker, and whether they are UTF-8."""
 
     btc_address: str
@@ -46,6 +44,12 @@ class Taking:
         self._clock = clock
         self._looking = DeferredLock()
 
+    def at_once(self, body: RequestBody, limit: int, raw_address: str | None, flat: bool) -> Taken | None:
+        """The same as `take`, of a small body that is there already; ``None`` of another one."""
+        length = body.length
+        came = body.whole() if length is not None and length <= min(limit, CHUNK) else None
+        return None if came is None else _taken(came, raw_address, parse_flat if flat else parse_envelope)
+
     async def take(self, body: RequestBody, limit: int, raw_address: str | None, flat: bool) -> Taken:
         """The body, as an envelope; as it is for an address that came beside it.
 
@@ -59,11 +63,8 @@ class Taking:
         came = await (body.read(limit) if small else self._gather(body, limit))
         if isinstance(came, Scratch):
             return await self._look_into(came, raw_address, flat)
-        if raw_address is not None:
-            return Taken(normal_address(raw_address), DataForm.RAW, BytesBody(came), _is_text(came))
-        read = partial(parse_flat if flat else parse_envelope, came)
-        envelope = read() if len(came) <= CHUNK else await self._in_thread(read)
-        return Taken(envelope.btc_address, envelope.form, BytesBody(envelope.data))
+        read = partial(_taken, came, raw_address, parse_flat if flat else parse_envelope)
+        return read() if len(came) <= CHUNK or raw_address is not None else await self._in_thread(read)
 
     def forget(self, error: CancelledError) -> None:
         """Let go of what the frames of a request hold whose client has left, once they have ended.
@@ -117,6 +118,13 @@ class Taking:
         if body.length <= CHUNK:  # the rest of the file is not needed while a worker has it
             body = BytesBody(b"".join([piece async for piece in body.chunks()]))
         return Taken(span.btc_address, span.form, body)
+
+
+def _taken(came: bytes, raw_address: str | None, parse: Callable[[bytes], Envelope]) -> Taken:
+    if raw_address is not None:
+        return Taken(normal_address(raw_address), DataForm.RAW, BytesBody(came), _is_text(came))
+    envelope = parse(came)
+    return Taken(envelope.btc_address, envelope.form, BytesBody(envelope.data))
 
 
 def _is_text(data: bytes) -> bool:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import replace
 
 from ngpu.egress import Egress
 from ngpu.errors import BadRequest
@@ -20,6 +19,8 @@ from ngpu.tracing import FIELDS
 LONGEST_KEY = 255
 """Characters that an Idempotency-Key may have."""
 
+_WISHES = frozenset((b"taskTtl", b"taskTimeout", b"taskPriority", b"webhook"))
+_NONE = Wishes()
 _KEY = re.compile(r"[\x20-\x7e]+")
 
 
@@ -38,18 +39,14 @@ class Wishing:
         :raises BadRequest: it is malformed, or more than the workspace lets a task have.
         """
         key = _key(call)
+        if not _WISHES & call.request.args.keys():
+            return Wishes(key=key) if key else _NONE
         ttl, timeout = ttl_of(call, workspace), _duration(call.param("taskTimeout"), "taskTimeout", workspace.timeout)
         priority = _priority(call.param("taskPriority"))
         webhook = call.param("webhook")
         if webhook is not None:
             await self._urls.check_webhook(webhook, "webhook")
         return Wishes(ttl, timeout, priority, webhook or "", key)
-
-    async def identified(self, submission: Submission) -> Submission:
-        """The submission with its digest, where it has a key."""
-        if not submission.wishes.key:
-            return submission
-        return replace(submission, digest=await digest_of(submission))
 
 
 async def digest_of(submission: Submission) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ngpu.errors import BadRequest
 from ngpu.model import DataForm
@@ -37,13 +36,14 @@ TOO_MANY_VALUES = (
 )
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_IS_SPACE = frozenset(" \t\n\r")
+_NAMED = re.compile(r'[ \t\n\r]*+"([^"\\\x00-\x1f]*+)"[ \t\n\r]*+:[ \t\n\r]*+')  # a name without escapes, and its colon
 # A string without an end is taken up to the text's, or each quote in it would be looked at as another beginning.
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]|,', re.DOTALL)
 _SHOWN = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What a submission says: the address to check ("" for none) and the bytes for the worker."""
 
     btc_address: str
@@ -97,8 +97,7 @@ def normal_address(text: str) -> str:
     return "" if text in NO_ADDRESS else text
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A member of the outermost object: its value and, unless that is a string, the characters it was written in."""
 
     value: Any
@@ -133,11 +132,15 @@ def _members(text: str) -> dict[str, Field]:
     at = _skip(text, at + 1)
     while text[at : at + 1] != "}":
         if fields:
-            at = _skip(text, _expect(text, at, ","))
-        name, at = scanstring(text, _expect(text, at, '"'), True)
+            at = _expect(text, at, ",")
+        named = _NAMED.match(text, at)
+        if named is not None:
+            name, start = named[1], named.end()
+        else:
+            name, at = scanstring(text, _expect(text, _skip(text, at), '"'), True)
+            start = _skip(text, _expect(text, _skip(text, at), ":"))
         if name in fields:
             refuse_duplicate(name)
-        start = _skip(text, _expect(text, _skip(text, at), ":"))
         value, end = _SCAN(text, start)
         fields[name] = Field(value, "" if isinstance(value, str) else text[start:end])
         at = _skip(text, end)
@@ -147,6 +150,8 @@ def _members(text: str) -> dict[str, Field]:
 
 
 def _skip(text: str, at: int) -> int:
+    if text[at : at + 1] not in _IS_SPACE:
+        return at
     matched = _SPACE.match(text, at)
     return at if matched is None else matched.end()
 

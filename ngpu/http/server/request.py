@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +21,12 @@ from ngpu.http.server.target import ALLOW
 
 if TYPE_CHECKING:
     from ngpu.http.server.channel import Channel
+
+
+_KEPT = 256
+"""Bytes of a query at most that is remembered: most of a customer's calls have one of few."""
+
+_short = lru_cache(maxsize=1024)(lambda query: parse_qs(query, True))
 
 
 class NgpuRequest(Replying):
@@ -47,7 +53,8 @@ class NgpuRequest(Replying):
         self.method = head.method
         self.clientproto = head.version
         self.uri, self.path = head.target.uri, head.target.path
-        self.args = parse_qs(head.target.query, True) if head.target.query else {}
+        query = head.target.query
+        self.args = dict(_short(query) if len(query) <= _KEPT else parse_qs(query, True)) if query else {}
         self.body = body
         self.peer_ip = channel.peer_ip
         self.started = started
