@@ -35,6 +35,7 @@ from ngpu.metrics import Metrics
 from ngpu.model import CHUNK, Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
+from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
 from ngpu.tasks.lifecycle import begun, patience, wait_estimate
@@ -42,7 +43,7 @@ from ngpu.tasks.records import Ended
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
 from ngpu.tracing import ITracing
-from ngpu.waiting import shielded
+from ngpu.waiting import Handle, shielded
 from ngpu.wire.times import new_task_id
 
 
@@ -87,9 +88,10 @@ class Gateway:
         await self._admit(submission)
         return await shielded(Deferred.fromCoroutine(self._enqueue(workspace, submission)))
 
-    async def call(self, submission: Submission) -> Ended:
+    async def call(self, submission: Submission, work: Handle) -> Ended:
         """Run a task while its client waits; cancelling this aborts the worker's call and cancels the task.
 
+        :param work: by which it can be cancelled.
         :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises NoReplica: no replica became free, or none is up.
         :raises PolicyFailed: the selection policy could not choose one.
@@ -97,7 +99,8 @@ class Gateway:
         :raises Conflict: the task was cancelled by somebody else meanwhile.
         """
         workspace = submission.access.workspace
-        await self._admit(submission)
+        if submission.app or workspace.gate:
+            await self._admit(submission)
         line = self._line(workspace)
         task, body = self._new_task(submission), submission.body
         selection = _selection(task, self._affinity(submission))
@@ -115,15 +118,19 @@ class Gateway:
             except Unavailable:
                 return None
 
+        self._runs.hold(task.id, work)
+        over: Ended | None = None
         try:
-            over = await self._runs.run(record.task, body, lease, workspace, next_lease, record)
-        except CancelledError:
-            self._direct.withdraw(record)
-            raise
-        except StoreUnavailable:  # others have taken it over, where the store has anything of it
-            if not record.there:
-                self._direct.withdraw(record)
-            raise
+            over = await self._runs.take(record.task, body, lease, workspace, next_lease, record)
+        except (CancelledError, StoreUnavailable) as error:
+            why = self._runs.let_go(task.id)
+            if not isinstance(why, EndedElsewhere):
+                # others have taken it over, where the store has anything of it
+                if not record.there or (why is None and isinstance(error, CancelledError)):
+                    self._direct.withdraw(record)
+                raise why or error from None
+        finally:
+            self._runs.let_go(task.id)
         if over is None:
             raise Conflict("the task was cancelled while it ran")
         return over

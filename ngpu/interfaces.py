@@ -6,7 +6,7 @@ coroutines that await Deferreds only; any of them may be cancelled at an ``await
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zope.interface import Attribute, Interface
@@ -180,13 +180,13 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     :raises StoreUnavailable: from each of them, when the store cannot read or write, or is closed.
     """
 
-    async def add(
+    def add(
         task: Task,
         request: Body,
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-    ) -> Task:
+    ) -> Awaitable[Task]:
         """Store a new task, in the status it has (QUEUED: it waits to be claimed), with its request's bytes.
 
         QUEUED tasks wait in the order of ``place``, of two alike the one that was added first; but never before one of
@@ -225,7 +225,9 @@ class ITaskStore(IQueue, IOutbox, ILimits):
     async def write_result(task_id: str, attempt: int, index: int, data: bytes) -> None:
         """Keep piece ``index`` (from 0, all but the last of CHUNK bytes) of a result on its way; seen after finish."""
 
-    async def finish(task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True) -> bool:
+    def finish(
+        task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
+    ) -> Awaitable[bool]:
         """End a RUNNING task.
 
         :param last: of the result; ``None`` where there is no result.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -21,6 +22,11 @@ class Handle:
     def cancel(self) -> None:
         """Cancel it."""
         self.work.cancel()
+
+
+def deferred(work: Awaitable[T]) -> Deferred[T]:
+    """A Deferred, as it is, or that of a coroutine."""
+    return work if isinstance(work, Deferred) else Deferred.fromCoroutine(cast(Any, work))
 
 
 def shielded(source: Deferred[T]) -> Deferred[T]:

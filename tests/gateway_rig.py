@@ -30,7 +30,7 @@ from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
 from ngpu.testing.forwarder import Answer, FakeForwarder
 from ngpu.testing.store import MemoryTaskStore, Shelf
-from ngpu.waiting import shielded
+from ngpu.waiting import Handle, shielded
 
 T = TypeVar("T")
 
@@ -249,7 +249,10 @@ class House:
         return await self.backlog.wait(task, seconds)
 
     def call(self, **fields: Any) -> Watched:
-        return begun(self.gateway.call(self.submission(**fields)))
+        work = Handle()
+        watched = begun(self.gateway.call(self.submission(**fields), work))
+        work.work = watched.deferred
+        return watched
 
     def task(self, task_id: str) -> Task:
         task = done(self.store.inner.get(task_id))

@@ -14,7 +14,7 @@ from ngpu.limits import Quota
 from ngpu.model import Body, Outcome, Placement, Task, TaskStatus
 from ngpu.tasks.lifecycle import ended
 from ngpu.tasks.records import NotThere
-from ngpu.waiting import echo
+from ngpu.waiting import deferred, echo
 
 
 class Keeper(Protocol):
@@ -72,12 +72,15 @@ class LateRecord:
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
     ) -> bool:
         """See `ITaskStore.finish`."""
-        if await self.settled():
+        if self._adding is not None:
+            await self.settled()
+        if self.there:
             return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
-        try:
-            await self._add(ended(self.task, outcome, now), b"" if last is None else last[1])
-        except StoreUnavailable as error:
-            raise NotThere(str(error)) from error
+        await echo(self._begin_adding(ended(self.task, outcome, now), b"" if last is None else last[1]))
+        if isinstance(self._error, StoreUnavailable):
+            raise NotThere(str(self._error)) from self._error
+        if self._error is not None:
+            raise self._error
         return True
 
     @property
@@ -121,7 +124,7 @@ class LateRecord:
 
     def _begin_adding(self, task: Task, result: bytes) -> Deferred[Any]:
         self._calls.writing(self)
-        adding = Deferred.fromCoroutine(self._store.add(task, self._body, None, self._quota, result))
+        adding = deferred(self._store.add(task, self._body, None, self._quota, result))
         self._adding = adding
         adding.addCallbacks(self._added, self._not_added)
         return adding

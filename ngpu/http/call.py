@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from ngpu.errors import BadRequest, Unauthorized
 from ngpu.http.server import NgpuRequest
 from ngpu.tenancy import Access, Tenancy, credential_of
+from ngpu.waiting import Handle
 
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII | re.IGNORECASE)
 
@@ -17,10 +18,14 @@ Network = IPv4Network | IPv6Network
 
 
 class Call:
-    """One request at the public listener."""
+    """One request at the public listener.
+
+    :ivar work: by which what serves it can be cancelled, where a route's coroutine does that.
+    """
 
     def __init__(self, request: NgpuRequest, tenancy: Tenancy, trusted_proxies: Sequence[Network]) -> None:
         self.request = request
+        self.work = Handle()
         self._tenancy = tenancy
         self._trusted = trusted_proxies
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from klein import Klein
@@ -14,6 +14,7 @@ from werkzeug import exceptions
 
 from ngpu.errors import MethodNotAllowed, NgpuError, NotFound
 from ngpu.http.access_log import annotate
+from ngpu.http.call import Call
 from ngpu.http.reply import Reply, answer, client_gone, refusal, send
 from ngpu.http.server import NgpuRequest
 
@@ -27,9 +28,13 @@ def add_route(app: Klein, method: str | None, address: str, route: Route, view: 
     :param view: makes what the route takes of a request.
     """
 
-    def endpoint(request: NgpuRequest, **parts: str) -> Coroutine[Deferred[Any], Any, bytes | None]:
+    def endpoint(request: NgpuRequest, **parts: str) -> Deferred[bytes | None]:
         annotate(request, route=address)
-        return answer(request, route(view(request), **parts))
+        seen = view(request)
+        work = Deferred.fromCoroutine(answer(request, route(seen, **parts)))
+        if isinstance(seen, Call):
+            seen.work.work = work
+        return work
 
     app.route(address, methods=None if method is None else [method], endpoint=f"{method} {address}")(endpoint)
 
@@ -80,7 +85,7 @@ class Routed(Resource):
         endpoint = self._plain.get((request.method, request.path))
         if endpoint is None:
             return self._other.render(request)
-        return serve(request, Deferred.fromCoroutine(endpoint(request)))
+        return serve(request, endpoint(request))
 
 
 def refuse_other_methods(app: Klein, method: str, address: str) -> None:

@@ -165,7 +165,7 @@ class Submitting:
     async def _submit(self, call: Call, submission: Submission, sync: bool | None) -> Reply:
         workspace = submission.access.workspace
         if sync and not submission.wishes.key:
-            over = await self._gateway.call(submission)
+            over = await self._gateway.call(submission, call.work)
             annotate(call.request, task_id=over.task.id, node=over.task.placement.node_address)
             return _sync_reply(over)
         preferred = call.preferred_wait() if sync is None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +32,7 @@ class Records(Protocol):
     async def reattempt(self, task_id: str, attempt: int, placement: Placement) -> int | None:
         """See `ITaskStore.reattempt`."""
 
-    async def finish(
+    def finish(
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
-    ) -> bool:
+    ) -> Awaitable[bool]:
         """See `ITaskStore.finish`."""

@@ -13,6 +13,8 @@ from ngpu.model import CHUNK, DataForm, Outcome, ReplyHead, Task, TaskStatus
 from ngpu.tasks.records import Records
 from ngpu.wire.grammar import TextCheck
 
+_NONE = ReplyHead(0)
+
 
 @implementer(IBodySink)
 class ResultSink:
@@ -23,9 +25,13 @@ class ResultSink:
 
     def __init__(self, store: Records, task: Task, limit: int) -> None:
         self.task = task
+        self.head = _NONE
+        self.size = 0
         self._store = store
         self._limit = limit
-        self.start(ReplyHead(0))
+        self._pieces = 0
+        self._buffer = bytearray()
+        self._check: TextCheck | None = None
 
     def start(self, head: ReplyHead) -> None:
         """See `IBodySink.start`."""
@@ -33,7 +39,7 @@ class ResultSink:
         self.size = 0
         self._pieces = 0
         self._buffer = bytearray()
-        self._check = TextCheck(json=self.task.form is DataForm.OBJECT)
+        self._check = None
 
     def write(self, data: bytes) -> Any:
         """See `IBodySink.write`."""
@@ -42,6 +48,8 @@ class ResultSink:
             raise ResultTooLarge(
                 f"the worker's reply is larger than the workspace's result_limit of {self._limit} bytes"
             )
+        if self._check is None:
+            self._check = TextCheck(json=self.task.form is DataForm.OBJECT)
         self._check.feed(data)
         self._buffer += data
         return Deferred.fromCoroutine(self._flush()) if len(self._buffer) > CHUNK else None
@@ -60,14 +68,9 @@ class ResultSink:
         """Index and bytes of the piece that is not written yet."""
         return self._pieces, bytes(self._buffer)
 
-    @property
-    def whole(self) -> bytes | None:
-        """The result, where all of it is in memory."""
-        return bytes(self._buffer) if self._pieces == 0 else None
-
     def outcome(self) -> Outcome:
         """What the reply makes of the task; to be asked for once, after the last byte."""
-        text, json = self._check.finish()
+        text, json = (True, False) if self._check is None else self._check.finish()
         status, code, reason = _verdict(self.head)
         return Outcome(
             status,

@@ -80,17 +80,15 @@ class Runs:
         lease: Slot,
         workspace: Workspace,
         next_lease: NextLease,
-        records: Records | None = None,
     ) -> Deferred[Ended | None]:
         """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
 
         Cancelling aborts the worker's call and leaves the record to the canceller.
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
-        :param records: where its record is; in the store by default.
         """
         self.changed(task.id)
-        work = Deferred.fromCoroutine(self._run(task, body, lease, workspace, next_lease, records or self._store))
+        work = Deferred.fromCoroutine(self.take(task, body, lease, workspace, next_lease, self._store))
         return self.track(task.id, "", work).addBoth(self._over, task.id)
 
     def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
@@ -196,9 +194,13 @@ class Runs:
             work.addBoth(forget)
         return work
 
-    async def _run(
+    async def take(
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
     ) -> Ended | None:
+        """The same as `run` within work of the caller's, which `hold` has made the task's run.
+
+        :param records: where its record is.
+        """
         sink = ResultSink(records, task, workspace.result_limit)
         if not isinstance(body, BytesBody):
             body = PatientBody(body, self._clock)
@@ -230,10 +232,7 @@ class Runs:
                 self.log.failure("the run of {task_id} failed", task_id=task.id)
             outcome = failed(error)
         after = ended(sink.task, outcome, self._clock.seconds())
-        if last is None:
-            result = None
-        else:
-            result = self._store.result_body(after) if sink.whole is None else BytesBody(sink.whole)
+        result = None if last is None else self._store.result_body(after) if last[0] else BytesBody(last[1])
         return Ended(after, result) if await self._record(records, after, outcome, last) else None
 
     async def _resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Ended | None:
@@ -249,7 +248,7 @@ class Runs:
         async def stay(error: UpstreamError) -> None:
             return None
 
-        return await self._run(task, body, lease, workspace, stay, self._store)
+        return await self.take(task, body, lease, workspace, stay, self._store)
 
     async def next_attempt(self, task: Task, lease: Slot, records: Records) -> Task:
         """The task in another attempt, on a lease that is given back where there is none.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -70,18 +70,15 @@ class Gathered(Generic[I]):
         self._pending_bytes = 0
 
     def add(self, item: I, size: int, hurry: bool = True) -> Deferred[Any]:
-        """Have a write made; fires with its value once that is durable.
+        """Have a write made; fires with its value once that is durable, with StoreUnavailable where it cannot be.
 
         :param size: the bytes that it holds.
         :param hurry: false: it may wait for others.
-        :raises StoreUnavailable: too much waits already, or the store is closed.
         """
         entry = Entry(item, size)
         if self._pending >= MOST_PENDING or self._pending_bytes + size > MOST_PENDING_BYTES:
-            raise StoreUnavailable(
-                f"the task store's writer is behind by {self._pending} tasks, as many as may wait; "
-                "the disk is too slow for this load"
-            )
+            behind = f"the task store's writer is behind by {self._pending} tasks, as many as may wait"
+            return fail(StoreUnavailable(f"{behind}; the disk is too slow for this load"))
         self._gathered.append(entry)
         self._pending += 1
         self._pending_bytes += size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -44,29 +44,30 @@ class SqliteTaskStore(Customers, Alone):
         """See ``IExaminable.examine``."""
         return list(examine_folder(self._path.parent))
 
-    async def add(
+    def add(
         self,
         task: Task,
         request: Body,
         queue_limit: int | None = None,
         quota: Quota | None = None,
         result: bytes = b"",
-    ) -> Task:
+    ) -> Awaitable[Task]:
         """See ``ITaskStore.add``.
 
         :raises Conflict: there is a task with this id.
         """
+        if isinstance(request, BytesBody) and request.length <= CHUNK and quota is None and not task.idempotency_key:
+            size = len(request.data) + len(result)
+            return self._new.add(New(task, request.data, queue_limit, result), size)
+        return self._add(task, request, queue_limit, quota, result)
+
+    async def _add(
+        self, task: Task, request: Body, queue_limit: int | None, quota: Quota | None, result: bytes
+    ) -> Task:
         stored: Task
         if request.length <= CHUNK:
-            data = (
-                request.data
-                if isinstance(request, BytesBody)
-                else b"".join([chunk async for chunk in request.chunks()])
-            )
+            data = b"".join([chunk async for chunk in request.chunks()])
             size = len(data) + len(result)
-            if quota is None and not task.idempotency_key:
-                stored = await self._new.add(New(task, data, queue_limit, result), size)
-                return stored
             stored = await self._write(writes.add, task, data, queue_limit, quota, result, size=size)
             return stored
         known: Task | None = await self._write(writes.begin_upload, task, queue_limit, quota)
@@ -124,13 +125,11 @@ class SqliteTaskStore(Customers, Alone):
         """See ``ITaskStore.write_result``."""
         await self._write(writes.write_result, task_id, attempt, index, data, size=len(data))
 
-    async def finish(
+    def finish(
         self, task_id: str, attempt: int, outcome: Outcome, now: float, last: Last, hurry: bool = True
-    ) -> bool:
+    ) -> Awaitable[bool]:
         """See ``ITaskStore.finish``."""
-        size = len(last[1]) if last else 0
-        done: bool = await self._ends.add(End(task_id, attempt, outcome, now, last), size, hurry)
-        return done
+        return self._ends.add(End(task_id, attempt, outcome, now, last), len(last[1]) if last else 0, hurry)
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         """See ``ITaskStore.cancel``."""
