@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,12 @@ from task_stores import HERE, sample
 from twisted.internet.defer import CancelledError, ensureDeferred, gatherResults
 
 from ngpu.errors import QueueFull, StoreUnavailable
-from ngpu.model import CHUNK, BytesBody
+from ngpu.model import CHUNK, BytesBody, Outcome, TaskStatus
 from ngpu.stores.sqlite.commit import GroupCommit
+from ngpu.stores.sqlite.gathered import Entry
 from ngpu.stores.sqlite.lane import MOST_PENDING, MOST_PENDING_BYTES, Job
+from ngpu.stores.sqlite.schema import connect, prepare
+from ngpu.stores.sqlite.together import End, New, add_all, end_all
 
 
 @pytest.fixture
@@ -43,6 +48,20 @@ class TestGroupCommit:
         assert [await result for result in refused][10:] == [QueueFull] * 10
         assert await store.queued("w") == count(path, "tasks") == 10
         await store.close()
+
+    def test_ends_that_have_gathered_are_few_statements(self, path: Path) -> None:
+        path.parent.mkdir()
+        prepare(path)
+        told: list[str] = []
+        with closing(connect(path)) as db:
+            tasks = [replace(sample(f"t{n}"), status=TaskStatus.RUNNING, attempt=1) for n in range(40)]
+            add_all(db, [Entry(New(task, b"x", None, b""), 1) for task in tasks])
+            ends = [Entry(End(task.id, 1, Outcome(TaskStatus.FINISHED), 1.0, (0, b"y")), 1) for task in tasks]
+            db.set_trace_callback(told.append)
+            end_all(db, ends)
+        assert [entry.value for entry in ends] == [True] * 40
+        # a statement is told of again for each trigger that it runs
+        assert len({each for each in told if each.startswith("UPDATE tasks")}) == 2, "of 32 and of 8"
 
     def test_one_that_fails_half_way_leaves_no_trace(self, path: Path) -> None:
         def fail(db: sqlite3.Connection) -> None:

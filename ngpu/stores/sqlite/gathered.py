@@ -19,7 +19,7 @@ from ngpu.stores.sqlite.lane import BATCH_BYTES, MOST_PENDING, MOST_PENDING_BYTE
 GATHER_FOR = 0.02
 """Seconds that a write of which nobody waits waits for others, so that one commit serves many."""
 
-HURRY_FOR = 0.005
+HURRY_FOR = 0.01
 """The same of one that somebody waits for, while the reactor has more to do, which may bring others."""
 
 MOST_AT_ONCE = 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ngpu.model import Priority, Task, TaskStatus, node_key
@@ -35,12 +36,17 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 """Takes what ``row_of`` gives. The first turn is the number that AUTOINCREMENT is about to give."""
 
 
+@lru_cache(maxsize=1024)
+def _node(address: str) -> str:
+    return search_key(node_key(address))
+
+
 def row_of(task: Task, place: float) -> tuple[Any, ...]:
     """The values of ``INSERTED``, with the place that the task gets in the queue."""
     return (
         task.id,
         task.workspace,
-        task.status.value,
+        str(task.status),
         task.attempt,
         task.submitted_at,
         task.expires_at,
@@ -55,7 +61,7 @@ def row_of(task: Task, place: float) -> tuple[Any, ...]:
         task.retries,
         task.webhook,
         task.idempotency_key,
-        search_key(node_key(task.placement.node_address)),
+        _node(task.placement.node_address),
         search_key(task.btc_address),
     )
 

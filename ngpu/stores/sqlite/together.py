@@ -138,7 +138,7 @@ def _admitted(db: sqlite3.Connection, taken: Sequence[Entry[New]]) -> list[Entry
 
 def _update(db: sqlite3.Connection, ends: Sequence[End]) -> bool:
     """Make all of them; false where one was not to be made, and nothing counts."""
-    rows = [(end.task_id, end.attempt, end.outcome.status.value, end.now, outcome_json(end.outcome)) for end in ends]
+    rows = [(end.task_id, end.attempt, str(end.outcome.status), end.now, outcome_json(end.outcome)) for end in ends]
     if _run(db, _ending, rows) != len(ends):
         return False
     for end in ends:
@@ -195,8 +195,9 @@ def _keeping(count: int) -> str:
 
 @lru_cache
 def _ending(count: int) -> str:
+    # not with a WITH before it: Python counts the rows of what begins with UPDATE only
     return (
-        f"WITH ends (task, attempt, status, now, outcome) AS (VALUES {_many('(?, ?, ?, ?, ?)', count)}) "
-        "UPDATE tasks SET status = ends.status, ended_at = ends.now, outcome = ends.outcome FROM ends "
-        "WHERE tasks.id = ends.task AND tasks.attempt = ends.attempt AND +tasks.status = 'running'"
+        "UPDATE tasks SET status = ends.column3, ended_at = ends.column4, outcome = ends.column5 "
+        f"FROM (VALUES {_many('(?, ?, ?, ?, ?)', count)}) AS ends "
+        "WHERE tasks.id = ends.column1 AND tasks.attempt = ends.column2 AND +tasks.status = 'running'"
     )
