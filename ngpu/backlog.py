@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from zoneinfo import ZoneInfo
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -54,15 +54,15 @@ class Backlog:
         self._clock = clock
         self._metrics = metrics
 
-    async def submit(self, submission: Submission) -> Task:
+    def submit(self, submission: Submission) -> Awaitable[Task]:
         """As `Gateway.submit`; a request whose key came before is the task that it was then, however that stands now.
 
         :raises Conflict: that was another request.
         """
-        key = submission.wishes.key
-        if not key:
-            return await self._gateway.submit(submission)
-        known = await self._store.by_key(submission.access.workspace.id, key)
+        return self._submit_once(submission) if submission.wishes.key else self._gateway.submit(submission)
+
+    async def _submit_once(self, submission: Submission) -> Task:
+        known = await self._store.by_key(submission.access.workspace.id, submission.wishes.key)
         task = known or await self._gateway.submit(submission)  # the store decides between two at once
         if task.request_digest != submission.digest:
             raise Conflict(

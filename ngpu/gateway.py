@@ -35,7 +35,6 @@ from ngpu.metrics import Metrics
 from ngpu.model import CHUNK, Body, BytesBody, Holdings, SelectionRequest, Task, TaskStatus
 from ngpu.settings import Workspace
 from ngpu.submission import Submission
-from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
 from ngpu.tasks.lifecycle import begun, patience, wait_estimate
@@ -43,7 +42,7 @@ from ngpu.tasks.records import Ended
 from ngpu.tasks.runs import Runs
 from ngpu.tenancy import Access
 from ngpu.tracing import ITracing
-from ngpu.waiting import Handle, shielded
+from ngpu.waiting import Handle, deferred, shielded
 from ngpu.wire.times import new_task_id
 
 
@@ -85,8 +84,9 @@ class Gateway:
         :raises Forbidden, BadRequest, CheckerUnavailable: the gate does not let it through.
         """
         workspace = submission.access.workspace
-        await self._admit(submission)
-        return await shielded(Deferred.fromCoroutine(self._enqueue(workspace, submission)))
+        if submission.app or workspace.gate:
+            await self._admit(submission)
+        return await shielded(self._enqueue(workspace, submission))
 
     async def call(self, submission: Submission, work: Handle) -> Ended:
         """Run a task while its client waits; cancelling this aborts the worker's call and cancels the task.
@@ -118,19 +118,15 @@ class Gateway:
             except Unavailable:
                 return None
 
-        self._runs.hold(task.id, work)
-        over: Ended | None = None
         try:
-            over = await self._runs.take(record.task, body, lease, workspace, next_lease, record)
-        except (CancelledError, StoreUnavailable) as error:
-            why = self._runs.let_go(task.id)
-            if not isinstance(why, EndedElsewhere):
-                # others have taken it over, where the store has anything of it
-                if not record.there or (why is None and isinstance(error, CancelledError)):
-                    self._direct.withdraw(record)
-                raise why or error from None
-        finally:
-            self._runs.let_go(task.id)
+            over = await self._runs.run(record.task, body, lease, workspace, next_lease, work, record)
+        except CancelledError:
+            self._direct.withdraw(record)
+            raise
+        except StoreUnavailable:  # others have taken it over, where the store has anything of it
+            if not record.there:
+                self._direct.withdraw(record)
+            raise
         if over is None:
             raise Conflict("the task was cancelled while it ran")
         return over
@@ -215,47 +211,50 @@ class Gateway:
         """
         await self._store.get("")
 
-    async def _enqueue(self, workspace: Workspace, submission: Submission) -> Task:
+    def _enqueue(self, workspace: Workspace, submission: Submission) -> Deferred[Task]:
         self._line(workspace)
-        affinity = self._affinity(submission)
-        new = self._new_task(submission)
-        body = submission.body
+        affinity, body = self._affinity(submission), submission.body
+        new, quota = self._new_task(submission), self._quota(workspace)
+        lease = None
         if body.length <= CHUNK:  # a slot would stand idle while a larger one is written
             lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
-            if lease is not None:
-                return await self._start(workspace, new, body, lease, affinity)
-        task = await self._store.add(new, body, workspace.queue.limit, self._quota(workspace))
-        self._stored(new)
-        if task.id != new.id:
-            return task  # its Idempotency-Key came before
-        self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
-        self._dispatcher.queued(workspace.id, guess=Guess(task.id, affinity) if affinity else None)
+        if lease is None:
+            return deferred(self._store.add(new, body, workspace.queue.limit, quota)).addCallback(
+                self._queued, new, affinity
+            )
+        # it finds a slot free, and is taken in as a running one, which saves the store its way through the queue
+        running = begun(new, placement_of(lease.replica), new.submitted_at)
+        given_back = lease.release
+        return deferred(self._store.add(running, body, None, quota)).addCallbacks(
+            self._started,
+            lambda failure: given_back(CallResult.ABANDONED) or failure,
+            (new, workspace, body, lease, affinity),
+        )
+
+    def _queued(self, task: Task, new: Task, affinity: str) -> Task:
+        """:returns: the task; of one whose Idempotency-Key came before, what the store has."""
+        if self._stored(task, new):
+            self._dispatcher.queued(new.workspace, guess=Guess(task.id, affinity) if affinity else None)
         return task
 
-    async def _start(self, workspace: Workspace, new: Task, body: Body, lease: Lease, affinity: str) -> Task:
-        """Take in a task that finds a slot free: as a running one, which saves the store its way through the queue.
-
-        :returns: it as it came, since what follows is another moment.
-        """
-        running = begun(new, placement_of(lease.replica), new.submitted_at)
-        try:
-            task = await self._store.add(running, body, None, self._quota(workspace))
-        except BaseException:
-            lease.release(CallResult.ABANDONED)
-            raise
-        self._stored(new)
-        if task.id != new.id:
+    def _started(self, task: Task, new: Task, workspace: Workspace, body: Body, lease: Lease, affinity: str) -> Task:
+        """:returns: the same of a task that begins: it as it came, since what follows is another moment."""
+        if not self._stored(task, new):
             lease.release(CallResult.ABANDONED)
             return task
-        self._metrics.count(self._metrics.accepted, self._metrics.label(workspace.id))
         self._dispatcher.begin(workspace, task, body, lease, affinity)
         return changed(new, number=task.number, place=task.place)
 
-    def _stored(self, task: Task) -> None:
+    def _stored(self, task: Task, new: Task) -> bool:
+        """Whether it was the new one that is in the store now."""
         now = self._clock.seconds()
-        self._metrics.store_add_seconds.observe(max(0.0, now - task.submitted_at))
+        self._metrics.store_add_seconds.observe(max(0.0, now - new.submitted_at))
         if (tracing := self.tracing) is not None:
-            tracing.over("store a task", task.request, task.submitted_at, now, ngpu__task_id=task.id)
+            tracing.over("store a task", new.request, new.submitted_at, now, ngpu__task_id=new.id)
+        if task.id != new.id:
+            return False
+        self._metrics.count(self._metrics.accepted, self._metrics.label(new.workspace))
+        return True
 
     def _quota(self, workspace: Workspace) -> Quota | None:
         return quota_of(workspace, self._clock.seconds(), self.zone)

@@ -144,6 +144,14 @@ def done(work: Awaitable[T]) -> T:
     return begun(work).value
 
 
+def called(gateway: Gateway, submission: Submission) -> Watched:
+    """Start a call whose client waits."""
+    work = Handle()
+    watched = begun(gateway.call(submission, work))
+    work.work = watched.deferred
+    return watched
+
+
 def workspace(**fields: Any) -> Workspace:
     given = {"id": WORKSPACE, "ports": {8080: 7860, 9090: 9090}, "name": "w", "timeout": "60s", **fields}
     return Workspace.model_validate(given)
@@ -249,10 +257,7 @@ class House:
         return await self.backlog.wait(task, seconds)
 
     def call(self, **fields: Any) -> Watched:
-        work = Handle()
-        watched = begun(self.gateway.call(self.submission(**fields), work))
-        work.work = watched.deferred
-        return watched
+        return called(self.gateway, self.submission(**fields))
 
     def task(self, task_id: str) -> Task:
         task = done(self.store.inner.get(task_id))

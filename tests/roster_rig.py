@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway_rig import STARTED, ScriptedStore, Watched, begun, done
+from gateway_rig import STARTED, ScriptedStore, Watched, begun, called, done
 from twisted.internet.task import Clock
 
 from ngpu.backlog import Backlog
@@ -132,7 +132,7 @@ class Hall:
         return task.id
 
     def call(self, credential: str = "w1", **fields: Any) -> Watched:
-        return begun(self.gateway.call(self.submission(credential, **fields)))
+        return called(self.gateway, self.submission(credential, **fields))
 
     def task(self, task_id: str) -> Task:
         task = done(self.store.inner.get(task_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,11 +24,10 @@ from ngpu.settings import Workspace
 from ngpu.tasks.foresight import Foresight, Guess
 from ngpu.tasks.lifecycle import workspace_gone
 from ngpu.tasks.orphans import REMOVED, Orphans
-from ngpu.tasks.records import Ended
 from ngpu.tasks.retrying import next_leases
 from ngpu.tasks.runs import Runs
 from ngpu.tasks.ticking import ticker
-from ngpu.waiting import echo
+from ngpu.waiting import Handle, echo
 
 SETTLE_EVERY, PURGE_EVERY = 1.0, 60.0
 """Seconds between looks for tasks whose ttl, or whose retention, is over."""
@@ -170,11 +169,11 @@ class Dispatcher:
         await self._runs.stop(grace)
         await DeferredList([echo(served) for served in self._serving])
 
-    def _under_way(self, served: Deferred[Any], workspace: str) -> None:
-        if not served.called:
-            self._serving.add(served)
-        served.addErrback(self._stumbled, workspace)
-        served.addBoth(lambda _: self._serving.discard(served))
+    def _under_way(self, workspace: str, serve: Callable[..., Coroutine[Deferred[Any], Any, Any]], *args: Any) -> None:
+        work = Handle()
+        work.work = served = Deferred.fromCoroutine(serve(*args, work))
+        self._serving.add(served)
+        served.addBoth(self._served, served, workspace)
 
     def _pumped(self, result: object, workspace: str) -> None:
         del self._pumps[workspace]
@@ -201,8 +200,7 @@ class Dispatcher:
                 return
             self._queued[workspace.id] -= 1
             foresight.taken(guess)
-            work = self._serve(self._workspaces[workspace.id], line, lease, foresight, guess)
-            self._under_way(Deferred.fromCoroutine(work), workspace.id)
+            self._under_way(workspace.id, self._serve, self._workspaces[workspace.id], line, lease, foresight, guess)
 
     def slot_now(self, workspace: str, request: SelectionRequest) -> Lease | None:
         """A slot for a task that comes in now, which then need not wait: it is added as a running one, and `begin` it.
@@ -218,9 +216,11 @@ class Dispatcher:
 
     def begin(self, workspace: Workspace, task: Task, body: Body, lease: Lease, affinity: str) -> None:
         """Run a task that was added as running, on the slot that it got."""
-        self._under_way(self._run(workspace, self._lines.get(workspace.id), lease, task, body, affinity), workspace.id)
+        self._under_way(workspace.id, self._run, workspace, self._lines.get(workspace.id), lease, task, body, affinity)
 
-    async def _serve(self, workspace: Workspace, line: Line, lease: Lease, foresight: Foresight, guess: Guess) -> None:
+    async def _serve(
+        self, workspace: Workspace, line: Line, lease: Lease, foresight: Foresight, guess: Guess, work: Handle
+    ) -> None:
         """Claim the oldest task for the slot and run it."""
         try:
             task = await self._store.claim(workspace.id, placement_of(lease.replica), self._clock.seconds())
@@ -233,25 +233,24 @@ class Dispatcher:
             self._doubtful.add(workspace.id)
             lease.release(CallResult.ABANDONED)
             return
-        await self._run(workspace, line, lease, task, self._store.request_body(task), affinity)
+        await self._run(workspace, line, lease, task, self._store.request_body(task), affinity, work)
 
-    def _run(
-        self, workspace: Workspace, line: Line | None, lease: Lease, task: Task, body: Body, affinity: str
-    ) -> Deferred[Any]:
+    async def _run(
+        self, workspace: Workspace, line: Line | None, lease: Lease, task: Task, body: Body, affinity: str, work: Handle
+    ) -> None:
         if self._stopping or line is None:
             lease.release(CallResult.ABANDONED)
             self._doubtful.add(workspace.id)
-            return Deferred.fromCoroutine(self._store.requeue(task.id, task.attempt))
+            await self._store.requeue(task.id, task.attempt)
+            return
         next_lease = next_leases(line, task, affinity, workspace.timeout, self._clock)
-        return self._runs.run(task, body, lease, workspace, next_lease).addCallback(self._ran, workspace.id)
-
-    def _ran(self, ended: Ended | None, workspace: str) -> Deferred[None] | None:
-        return None if ended is not None else Deferred.fromCoroutine(self._recount(workspace))
+        if await self._runs.run(task, body, lease, workspace, next_lease, work) is None:
+            await self._recount(workspace.id)
 
     def _go_on(self, workspace: Workspace, task: Task) -> None:
         """Take a conversation further on the replica that has its job."""
         slot = self._lines[workspace.id].slot_on(task.placement.replica)
-        self._under_way(self._runs.resume(task, self._store.request_body(task), slot, workspace), workspace.id)
+        self._under_way(workspace.id, self._runs.resume, task, self._store.request_body(task), slot, workspace)
 
     async def _recount(self, workspace: str) -> None:
         """Raise the count to what the store says, and see that somebody works it off."""
@@ -261,13 +260,14 @@ class Dispatcher:
         waiting = await self._store.queued(workspace)
         self.queued(workspace, max(0, waiting - self._queued[workspace]))
 
-    def _stumbled(self, failure: Failure, workspace: str) -> None:
-        if failure.check(CancelledError):
+    def _served(self, result: Any, served: Deferred[Any], workspace: str) -> None:
+        self._serving.discard(served)
+        if not isinstance(result, Failure) or result.check(CancelledError):
             return
-        if failure.check(StoreUnavailable):
-            self.log.error("{error}", error=failure.getErrorMessage())
+        if result.check(StoreUnavailable):
+            self.log.error("{error}", error=result.getErrorMessage())
         else:
-            self.log.failure("a task of {workspace} stumbled", failure=failure, workspace=self._label(workspace))
+            self.log.failure("a task of {workspace} stumbled", failure=result, workspace=self._label(workspace))
         self._doubtful.add(workspace)
 
     def _label(self, workspace: str) -> str:

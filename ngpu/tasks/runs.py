@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ngpu.calls import Caller, NextLease, Slot, placement_of
 from ngpu.changing import changed
@@ -80,24 +79,29 @@ class Runs:
         lease: Slot,
         workspace: Workspace,
         next_lease: NextLease,
-    ) -> Deferred[Ended | None]:
-        """Run a RUNNING task on the lease; fires with ``None`` when somebody else ended it or it was put back.
+        work: Handle,
+        records: Records | None = None,
+    ) -> Coroutine[Deferred[Any], Any, Ended | None]:
+        """Run a RUNNING task on the lease; ``None`` when somebody else ended it or it was put back.
 
         Cancelling aborts the worker's call and leaves the record to the canceller.
 
         :param next_lease: as for `Caller.call`; may raise `PutBack`.
+        :param work: the caller's, within which this runs: by it `abort` cancels the run, and `stop` waits for it.
+        :param records: where its record is; in the store by default.
+        :raises StoreUnavailable: others have taken it over.
         """
         self.changed(task.id)
-        work = Deferred.fromCoroutine(self.take(task, body, lease, workspace, next_lease, self._store))
-        return self.track(task.id, "", work).addBoth(self._over, task.id)
+        return self._held(task.id, work, self._run(task, body, lease, workspace, next_lease, records or self._store))
 
-    def resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Deferred[Ended | None]:
+    def resume(
+        self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace, work: Handle
+    ) -> Coroutine[Deferred[Any], Any, Ended | None]:
         """Go on with a task of an earlier process; as `run`, but for the slot, which is waited for until its deadline.
 
         :param slot: of the replica that has the task's job.
         """
-        work = Deferred.fromCoroutine(self._resume(task, body, slot, workspace))
-        return self.track(task.id, "", work).addBoth(self._over, task.id)
+        return self._held(task.id, work, self._resume(task, body, slot, workspace))
 
     def hold(self, task_id: str, work: Handle) -> None:
         """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
@@ -135,10 +139,7 @@ class Runs:
             self._running[task_id].cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
-        """Fires when the task may have begun, ended or been put back into the queue, or after so many seconds.
-
-        Cancelling it stops the watch.
-        """
+        """Fires when the task may have begun, ended or been put back, or after so many seconds; cancel it to stop."""
         return self._watches.watch(task_id, seconds)
 
     def changed(self, task_id: str) -> None:
@@ -181,9 +182,9 @@ class Runs:
             running.cancel()
 
     def track(self, task_id: str, what: str, work: Deferred[T]) -> Deferred[T]:
-        """Let `stop` wait for some work, ``what`` it is; "": the run itself."""
+        """Let `stop` wait for some work on a task, ``what`` it is."""
         if not work.called:
-            key = task_id + _WRITE + what if what else task_id
+            key = task_id + _WRITE + what
             self._running[key] = work
 
             def forget(result: Any) -> Any:
@@ -194,13 +195,23 @@ class Runs:
             work.addBoth(forget)
         return work
 
-    async def take(
+    async def _held(self, task_id: str, work: Handle, run: Coroutine[Deferred[Any], Any, Ended | None]) -> Ended | None:
+        self.hold(task_id, work)
+        try:
+            return await run
+        except CancelledError:
+            why = self._cancelled.get(task_id)
+            if why is None:
+                raise
+            if isinstance(why, EndedElsewhere):  # its caller is not cancelled: the task was
+                return None
+            raise why from None
+        finally:
+            self.let_go(task_id)
+
+    async def _run(
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
     ) -> Ended | None:
-        """The same as `run` within work of the caller's, which `hold` has made the task's run.
-
-        :param records: where its record is.
-        """
         sink = ResultSink(records, task, workspace.result_limit)
         if not isinstance(body, BytesBody):
             body = PatientBody(body, self._clock)
@@ -248,7 +259,7 @@ class Runs:
         async def stay(error: UpstreamError) -> None:
             return None
 
-        return await self.take(task, body, lease, workspace, stay, self._store)
+        return await self._run(task, body, lease, workspace, stay, self._store)
 
     async def next_attempt(self, task: Task, lease: Slot, records: Records) -> Task:
         """The task in another attempt, on a lease that is given back where there is none.
@@ -285,10 +296,3 @@ class Runs:
             self._averages.note(after)
             self.count_end(after, outcome)
         return kept
-
-    def _over(self, result: Any, task_id: str) -> Any:
-        """Whoever waits for a run that was aborted is not cancelled: the task was."""
-        why = self._cancelled.pop(task_id, None)
-        if why is None or not isinstance(result, Failure) or not result.check(CancelledError):
-            return result
-        return None if isinstance(why, EndedElsewhere) else Failure(why)

@@ -17,6 +17,7 @@ from ngpu.errors import DialFailed, NoReplica, ReplicaRemoved, Unauthorized
 from ngpu.model import BytesBody, Placement, TaskStatus, UpstreamRequest
 from ngpu.outbox import Backlog
 from ngpu.testing.forwarder import FakeReply
+from ngpu.waiting import Handle
 
 ID = "w1"
 OK = FakeReply(pieces=(b"ok",))
@@ -148,7 +149,7 @@ class TestGoing:
         hall.roster.remove(ID)
         with pytest.raises(Unauthorized):
             hall.submission()
-        for work in (hall.gateway.submit(late), hall.gateway.call(late)):
+        for work in (hall.gateway.submit(late), hall.gateway.call(late, Handle())):
             assert isinstance(begun(work).error, Unauthorized)
         assert hall.shelf.records == {}
 
