@@ -74,6 +74,8 @@ class Draining:
 
         :param returning: the members to which somebody is to come back.
         """
+        if not self._waits:
+            return
         there = self._pool.members.get(member.replica.id) is member
         holders = member.in_flight if there else member.own
         if member in self._waits and not holders and member not in returning:

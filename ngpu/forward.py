@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
 from ngpu.deadlines import Deadlines
@@ -20,7 +21,7 @@ from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import ReplyHead, UpstreamRequest
 from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.upstream.agent import UpstreamAgent
-from ngpu.upstream.client import UpstreamClient, body_producer
+from ngpu.upstream.client import UpstreamClient
 from ngpu.upstream.connection import DONE
 from ngpu.upstream.dial import CancelledDialing
 from ngpu.upstream.expecting import ExpectingProducer
@@ -100,6 +101,10 @@ class Forwarder:
         finally:
             self.deadlines.forget(exchange)
 
+    def _data(self, body: Stream, passed: PassedRequest | None) -> Any:
+        """The body as treq takes it, whose ``data_to_body_producer`` makes the rest of it."""
+        return ExpectingProducer(body, self._clock) if passed is not None and passed.expects else body
+
     async def exchange(
         self, host: str, port: int, request: UpstreamRequest, body: Stream, sink: IBodySink, exchange: Exchange
     ) -> ReplyHead:
@@ -116,7 +121,7 @@ class Forwarder:
                 request.method,
                 f"http://{authority_of(host, port)}{request.target}",
                 headers=Fields(fields) if passed is None else _passed_fields(fields, passed),
-                data=None if body.length == 0 else self._producer(body, passed),
+                data=None if body.length == 0 else self._data(body, passed),
                 allow_redirects=False,
                 unbuffered=True,
             )
@@ -126,7 +131,7 @@ class Forwarder:
         head = (
             ReplyHead(response.code, fields)
             if passed is None
-            else PassedHead(response.code, fields, _length_said(response.headers.fields), response.whole)
+            else PassedHead(response.code, fields, _length_said(response), response.whole)
         )
         exchange.begins(head)
         if response.whole:
@@ -143,18 +148,16 @@ class Forwarder:
             flow.ended.raiseException()
         return head
 
-    def _producer(self, body: Stream, passed: PassedRequest | None) -> Any:
-        if passed is not None and passed.expects:
-            return ExpectingProducer(body, self._clock)
-        return body_producer(body)
-
 
 def _passed_fields(fields: Sequence[Field], passed: PassedRequest) -> Fields:
     return Fields((*fields, *passed.added), passed.host, passed.upgrade)
 
 
-def _length_said(fields: Sequence[Field]) -> int | None:
-    """The Content-Length of a reply, which the connection has checked."""
+def _length_said(response: Any) -> int | None:
+    """The Content-Length of a reply, which the connection has checked: of one without a body, too."""
+    if response.length:
+        return None if response.length is UNKNOWN_LENGTH else int(response.length)
+    fields: Sequence[Field] = response.headers.fields
     return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
 
 

@@ -95,6 +95,11 @@ class Alarm:
         self._ring = ring
         self._call: IDelayedCall | None = None
 
+    @property
+    def rings(self) -> bool:
+        """Whether it is set."""
+        return self._call is not None
+
     def set(self, when: float | None) -> None:
         """Ring then, and not when it was set to before; ``None``: not at all."""
         if self._call is not None and self._call.active():

@@ -190,6 +190,8 @@ class Line:
 
     def serve(self) -> None:
         """Hand out what is free; to be called whenever a slot or a replica may have become available."""
+        if not (self._waiters or self._returning or self._draining.members or self._alarm.rings):
+            return
         for granted, wanted in tuple(self._returning.items()):
             # what was granted before it has made others go, or leave
             if granted in self._returning and not self.grants.asks(granted):
@@ -241,10 +243,7 @@ class Line:
         self._draining.look(member, self._returning.values())
 
     def close(self, why: Callable[[], NoReplica] | None = None) -> None:
-        """Stop the clock; whoever still waits, or comes to wait, is told why.
-
-        :param why: by default that the gateway stops.
-        """
+        """Stop the clock; whoever still waits, or comes to wait, is told why: by default that the gateway stops."""
         self._closed = why = why or stopping
         while self._waiters:
             self._refuse(next(iter(self._waiters)), why)

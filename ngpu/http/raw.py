@@ -40,6 +40,8 @@ _ROUTE = ROOT.decode()
 STATUS, TASK = "Ngpu-Status", "Ngpu-Task"
 """Fields of every reply here: who made it (``worker`` or ``gateway``), and the id of the call's record."""
 
+_BY_WORKER, _TASK = (STATUS.encode(), b"worker"), TASK.encode()
+
 KEY = b"key"
 """The query parameter that holds a credential, where the workspace says so."""
 
@@ -98,7 +100,7 @@ class Raw:
             told = refusal(error)
         else:
             told = Reply(failure(500, "the gateway failed at this request; its log says why"), 500)
-        return await send(request, Reply(told.document, told.status, {**told.headers, **reply.marks("gateway")}))
+        return await send(request, Reply(told.document, told.status, {**told.headers, **reply.marks()}))
 
     async def _pass(self, call: Call, reply: PassedOn, handle: Handle) -> None:
         request = call.request
@@ -194,9 +196,9 @@ class PassedOn:
         """The request asks for a WebSocket, with that key."""
         self._key, self._tunnel = key, body
 
-    def marks(self, maker: str) -> dict[str, str]:
-        """Our own fields of the reply."""
-        return {STATUS: maker, **({} if self._task is None else {TASK: self._task.id})}
+    def marks(self) -> dict[str, str]:
+        """Our own fields of a reply that the gateway makes."""
+        return {STATUS: "gateway", **({} if self._task is None else {TASK: self._task.id})}
 
     def started(self, task: Task) -> None:
         """See `ngpu.raw.calls.PassedReply`."""
@@ -206,15 +208,16 @@ class PassedOn:
     def start(self, head: ReplyHead) -> Any:
         """See `IBodySink.start`."""
         request = self._request
-        fields = (*head.headers, *((name.encode(), value.encode()) for name, value in self.marks("worker").items()))
+        assert self._task is not None
+        own = (_BY_WORKER, (_TASK, self._task.id.encode()))
         try:
             if head.status == SWITCHED and self._tunnel is not None:
                 check_accepted(head, self._key)
-                request.switch(fields)
+                request.switch(head.headers, own)
                 self._tunnel.open()
             else:
                 length, whole = (head.length, head.whole) if isinstance(head, PassedHead) else (None, False)
-                request.pass_on(head.status, fields, length, whole)
+                request.pass_on(head.status, head.headers, length, whole, own)
         except ValueError:
             raise BadReply("the replica's reply has header fields that cannot be passed on") from None
         self.begun = True

@@ -58,6 +58,6 @@ def _octets(text: str | bytes) -> bytes:
 
 def body_producer(data: Any) -> IBodyProducer:
     """Whatever holds a body, as an IBodyProducer."""
-    if isinstance(data, BodyProducer) or IBodyProducer.providedBy(data):
-        return data
-    return BodyProducer(BytesBody(data) if isinstance(data, bytes) else data)
+    if isinstance(data, bytes):
+        data = BytesBody(data)
+    return BodyProducer(data) if hasattr(data, "chunks") else data

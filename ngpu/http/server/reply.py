@@ -11,6 +11,8 @@ from ngpu.memo import Memo, size_of_field
 _OURS = frozenset((b"connection", b"content-length", b"date", b"keep-alive", b"server", b"transfer-encoding"))
 """The server writes these by itself, whatever the application has set."""
 
+Fields = Sequence[tuple[bytes, bytes]]
+
 _FRAMING = _OURS - {b"date", b"server"}
 
 _BODILESS = (204, 304)
@@ -72,10 +74,11 @@ def reply_head(
 
 
 def passed_head(
-    status: int, fields: Iterable[tuple[bytes, bytes]], framing: Framing, close: bool, date: bytes
+    status: int, fields: Iterable[tuple[bytes, bytes]], framing: Framing, close: bool, date: bytes, own: Fields = ()
 ) -> bytes:
     """The same for a reply that another server made: its fields in their order, and a Date only where it has none.
 
+    :param own: fields beside those, which are as they should be.
     :raises ValueError: a status that is none, or a field that holds control characters.
     """
     if not 200 <= status <= 599 and status != SWITCHED:
@@ -88,6 +91,7 @@ def passed_head(
         dated = dated or is_date
     if not dated:
         lines.append(b"Date: %b\r\n" % date)
+    lines += [b"%b: %b\r\n" % field for field in own]
     lines += [framing.field, b"Connection: close\r\n\r\n" if close else b"\r\n"]
     return b"".join(lines)
 

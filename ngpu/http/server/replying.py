@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -11,7 +11,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import Request
 
 from ngpu.http.server.body import RequestBody
-from ngpu.http.server.reply import SWITCHED, Framing, check_field, frame, passed_head, reply_head
+from ngpu.http.server.reply import SWITCHED, Fields, Framing, check_field, frame, passed_head, reply_head
 
 _JOIN = 64 * 1024
 """A body up to this size is joined to its head, to be one write and one TLS record; a larger one is not copied."""
@@ -68,21 +68,27 @@ class Replying(Request):
             self._begin(self._promised(), data)
 
     def pass_on(
-        self, status: int, fields: Sequence[tuple[bytes, bytes]], length: int | None, whole: bool = False
+        self,
+        status: int,
+        fields: Fields,
+        length: int | None,
+        whole: bool = False,
+        own: Fields = (),
     ) -> None:
         """Begin a reply that another server made; its head goes out at once, with none of the fields set here.
 
         :param length: of the body, where it is known.
         :param whole: all of the body, or the end, comes in this turn of the reactor: the head waits for it.
+        :param own: fields beside those, which are as they should be.
         :raises ValueError: the head cannot be sent.
         """
         if self._disconnected:
             return
         framing = frame(status, self.method, self.clientproto, length)
         close = self.channel.ends_with(self, framing.close)
-        self._pass_head(status, fields, framing, close, whole)
+        self._pass_head(status, fields, framing, close, own, whole)
 
-    def switch(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+    def switch(self, fields: Fields, own: Fields = ()) -> None:
         """Answer 101; from now on ``body`` is what the client sends, and what is written goes out as it is.
 
         :raises ValueError: the head cannot be sent.
@@ -91,13 +97,13 @@ class Replying(Request):
             return
         self.switched = True
         head = Framing(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", body=True, close=True)
-        self._pass_head(SWITCHED, fields, head, close=False)
+        self._pass_head(SWITCHED, fields, head, close=False, own=own)
         self.body = self.channel.switch(self)
 
     def _pass_head(
-        self, status: int, fields: Sequence[tuple[bytes, bytes]], framing: Framing, close: bool, wait: bool = False
+        self, status: int, fields: Fields, framing: Framing, close: bool, own: Fields, wait: bool = False
     ) -> None:
-        head = passed_head(status, fields, framing, close, self.channel.site.date())
+        head = passed_head(status, fields, framing, close, self.channel.site.date(), own)
         self.code = status
         self.startedWriting = 1
         self._framing = framing

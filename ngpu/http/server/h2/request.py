@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from twisted.web.http import datetimeToString
 
 from ngpu.http.server.h2.reply import passed_fields, reply_fields, size_of
-from ngpu.http.server.reply import Framing, frame
+from ngpu.http.server.reply import Fields, Framing, frame
 from ngpu.http.server.request import NgpuRequest
 
 
 class H2Request(NgpuRequest):
     """See `NgpuRequest`; ``channel`` is a `Stream`."""
 
-    def switch(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+    def switch(self, fields: Fields, own: Fields = ()) -> None:
         """:raises ValueError: a stream does not become a tunnel; nobody can have asked for it."""
         raise ValueError("HTTP/2 has no Upgrade")
 
     def _pass_head(
-        self, status: int, fields: Sequence[tuple[bytes, bytes]], framing: Framing, close: bool, wait: bool = False
+        self, status: int, fields: Fields, framing: Framing, close: bool, own: Fields, wait: bool = False
     ) -> None:
         length = framing.length
-        self._send_head(status, passed_fields(status, fields, length, self.channel.site.date()), framing)
+        self._send_head(status, passed_fields(status, (*fields, *own), length, self.channel.site.date()), framing)
 
     def _begin(self, length: int | None, data: bytes) -> None:
         framing = frame(self.code, self.method, self.clientproto, length)
