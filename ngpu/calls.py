@@ -136,7 +136,7 @@ class Caller:
             lease.release(result)
             metrics, label = self.metrics, self.metrics.label(replica.workspace)
             metrics.count(metrics.calls, label, result.value)
-            metrics.of(metrics.call_seconds, label).observe(self.clock.seconds() - began)
+            metrics.call_seconds.observe(self.clock.seconds() - began, label)
             if span is not None:
                 fine = result in (CallResult.ANSWERED, CallResult.SWITCHED)
                 span.end("" if fine else result.value, ngpu__result=result.value, ngpu__node=replica.node.address)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -14,10 +15,11 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from ngpu.certificates import Standing
+from ngpu.histogram import Histogram
 from ngpu.outbox import Backlog
 from ngpu.tracing import ITracing
 
-M = TypeVar("M", Counter, Gauge, Histogram)
+M = TypeVar("M", Counter, Gauge)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The media type of `Metrics.exposition`."""
@@ -54,8 +56,8 @@ class Metrics:
             "ngpu_http_request_seconds",
             "Seconds from a request's head to its end",
             ["listener", "route"],
-            buckets=BUCKETS,
-            registry=self.registry,
+            BUCKETS,
+            self.registry,
         )
         self.calls = Counter(
             "ngpu_upstream_calls",
@@ -64,11 +66,7 @@ class Metrics:
             registry=self.registry,
         )
         self.call_seconds = Histogram(
-            "ngpu_upstream_call_seconds",
-            "Seconds of a call to a replica",
-            ["workspace"],
-            buckets=BUCKETS,
-            registry=self.registry,
+            "ngpu_upstream_call_seconds", "Seconds of a call to a replica", ["workspace"], BUCKETS, self.registry
         )
         self.tasks = Counter(
             "ngpu_tasks_ended", "Tasks by how they ended", ["workspace", "status"], registry=self.registry
@@ -118,8 +116,8 @@ class Metrics:
             "ngpu_task_wait_seconds",
             "Seconds from a task's submission to its last start, raw calls left out",
             ["workspace"],
-            buckets=BUCKETS,
-            registry=self.registry,
+            BUCKETS,
+            self.registry,
         )
         self.gates = Counter(
             "ngpu_gate_checks", "Addresses by what a gate said of them", ["gate", "outcome"], registry=self.registry
@@ -131,20 +129,20 @@ class Metrics:
         self.connections_limit = Gauge(
             "ngpu_connections_limit", "Connections that may be open", ["listener"], registry=self.registry
         )
-        self.loop_lag = Histogram(
+        self.loop_lag = prometheus_client.Histogram(
             "ngpu_loop_lag_seconds",
             "Seconds by which the process was late for what was due",
             buckets=_SHORT,
             registry=self.registry,
         )
         self.store_up = Gauge("ngpu_store_up", "1 while the store answers", registry=self.registry)
-        self.store_seconds = Histogram(
+        self.store_seconds = prometheus_client.Histogram(
             "ngpu_store_answer_seconds",
             "Seconds that the store took to answer, asked every few seconds",
             buckets=_SHORT,
             registry=self.registry,
         )
-        self.store_add_seconds = Histogram(
+        self.store_add_seconds = prometheus_client.Histogram(
             "ngpu_store_add_seconds", "Seconds until a new task was durable", buckets=_SHORT, registry=self.registry
         )
         self.leads = Gauge("ngpu_leads", "1 while this gateway works on the fleet", registry=self.registry)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -118,9 +117,8 @@ class Series:
     def _since(self, workspace_id: str) -> tuple[int, list[int]]:
         """Errors, and calls by bucket, since the look before."""
         metrics, label = self._metrics, self._metrics.label(workspace_id)
-        found = metrics.counted(metrics.call_seconds, label)
-        buckets = [int(sample.value) for sample in found if sample.name.endswith("_bucket")]  # cumulative, in order
-        if not buckets:
+        now = list(metrics.call_seconds.counts(label))
+        if not now:
             return 0, _NONE
         errors = sum(
             int(sample.value)
@@ -129,7 +127,6 @@ class Series:
             if sample.name.endswith("_total")
         )
         then_errors, then = self._before.get(workspace_id, (0, _NONE))
-        now = [after - before for before, after in pairwise((0, *buckets))]
         self._before[workspace_id] = (errors, now)
         taken = [after - before for before, after in zip(then, now, strict=True)]
         return (errors, now) if min(taken) < 0 else (max(0, errors - then_errors), taken)  # it has begun anew

@@ -49,6 +49,7 @@ ROOMS = (
     "media",
     "tracing",
     "otel",
+    "histogram",
     "metrics",
     "standing",
     "chooser",

@@ -48,7 +48,7 @@ class AccessLog:
         route = request.notes.get("route", "none")
         metrics = self._metrics
         metrics.count(metrics.requests, self._listener, route, str(status))
-        metrics.of(metrics.request_seconds, self._listener, route).observe(seconds)
+        metrics.request_seconds.observe(seconds, self._listener, route)
         notes = request.notes
         self._write(
             now,

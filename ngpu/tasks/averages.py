@@ -24,7 +24,7 @@ class Averages:
         """Take in a task that has ended."""
         if task.started_at is not None and task.ended_at is not None:
             metrics, label = self._metrics, self._metrics.label(task.workspace)
-            metrics.of(metrics.wait_seconds, label).observe(max(0.0, task.started_at - task.submitted_at))
+            metrics.wait_seconds.observe(max(0.0, task.started_at - task.submitted_at), label)
             took = task.ended_at - task.started_at
             before = self._seconds.get(task.workspace, took)
             self._seconds[task.workspace] = before + WEIGHT * (took - before)

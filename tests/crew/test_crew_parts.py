@@ -41,7 +41,7 @@ def test_the_figures_of_several_are_one_exposition_that_prometheus_can_read() ->
     metrics = [Metrics({"1": "sd"}, process) for process in (1, 2)]
     for number, one in enumerate(metrics, 1):
         one.accepted.labels("sd").inc(number)
-        one.call_seconds.labels("sd").observe(0.3)
+        one.call_seconds.observe(0.3, "sd")
     families = list(parser.text_string_to_metric_families(together(m.exposition().decode() for m in metrics).decode()))
     names = [family.name for family in families]
     assert len(names) == len(set(names)), "each family stands at one place"

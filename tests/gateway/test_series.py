@@ -39,7 +39,7 @@ class Lab:
     def calls(self, *seconds: float, result: str = "answered") -> None:
         for each in seconds:
             self.metrics.of(self.metrics.calls, "w-label", result).inc()
-            self.metrics.of(self.metrics.call_seconds, "w-label").observe(each)
+            self.metrics.call_seconds.observe(each, "w-label")
 
     def step(self) -> None:
         self.clock.advance(STEP)
