@@ -46,7 +46,6 @@ class NgpuRequest(Replying):
         self.client, self.host, self.transport = channel.getPeer(), channel.getHost(), channel.transport
         self.notifications = []
         self.received_cookies, self.cookies = {}, []
-        self.responseHeaders = Headers()
         self.queued, self._parsePOSTFormSubmission = False, False
         Componentized.__init__(self)
         self.head = head
@@ -62,6 +61,11 @@ class NgpuRequest(Replying):
         self.prepath = []
         self._headers: Headers | None = None
         self._head_size = head_size
+
+    @cached_property
+    def responseHeaders(self) -> Headers:  # type: ignore[override]
+        """The fields of a reply of ours; made when somebody asks, since replies that are passed on have none."""
+        return Headers()
 
     @cached_property
     def postpath(self) -> list[bytes]:  # type: ignore[override]
