@@ -100,6 +100,7 @@ class Candidate(Protocol):
         """Whether many of its calls failed of late. It is among the choices only while no other is available."""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class SelectionRequest:
     """What a selection policy may know of the request it chooses for.

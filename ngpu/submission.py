@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ngpu.model import Body, DataForm, Priority, Task, UpstreamRequest
 from ngpu.tasks.lifecycle import place_of
 from ngpu.tenancy import Access
+from ngpu.thawed import thawed
 
 
 def no_header(name: str) -> None:
@@ -28,6 +29,7 @@ class Wishes:
     key: str = ""
 
 
+@thawed
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A request for a workspace's replicas, read and checked, and who sent it.

@@ -10,13 +10,15 @@ from functools import lru_cache
 
 from ngpu.errors import Unauthorized
 from ngpu.settings import Workspace
+from ngpu.thawed import thawed
 
 _NOBODY = "0" * 64
 _KEPT = 128
 """Characters of credentials whose digests are kept at most: those who send long ones have none that opens anything."""
 
 
-@dataclass(frozen=True)
+@thawed
+@dataclass(frozen=True, slots=True)
 class Access:
     """A workspace that a caller may use, and the fingerprint of what opened it ("" where nothing was shown)."""
 

@@ -35,7 +35,10 @@ class Call:
         :raises BadRequest: it stands there twice, or is not UTF-8.
         """
         args = self.request.args
-        found = [value for name in names for value in args.get(name.encode(), ())] if args else ()
+        if len(names) == 1:
+            found: Sequence[bytes] = args.get(names[0].encode(), ()) if args else ()
+        else:
+            found = [value for name in names for value in args.get(name.encode(), ())]
         if not found:
             return None
         if len(found) > 1:

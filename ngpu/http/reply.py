@@ -102,7 +102,7 @@ async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
     """Begin the reply; a small one is returned whole, a large one is written at the client's pace."""
     fields = _JSON if not reply.headers else _fields_of(reply.headers)
     document = reply.document
-    if isinstance(document, AsyncGenerator):
+    if not isinstance(document, bytes | dict) and isinstance(document, AsyncGenerator):
         request.pass_on(reply.status, fields, None)
         async with aclosing(document) as live:
             await _stream(request, b"", live)

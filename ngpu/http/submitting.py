@@ -217,10 +217,11 @@ class Submitting:
 
 def _sync_reply(over: Ended) -> Reply:
     """The reply to a client that waited: the worker's status where it is an error, ours where there was no answer."""
-    task, outcome = over.task, outcome_of(over.task)
-    assert outcome is not None
+    task = over.task
     if task.status is TaskStatus.FINISHED:
         return Reply(task_reply(task, over.result))
+    outcome = outcome_of(task)
+    assert outcome is not None
     if over.result is not None and outcome.code == outcome.worker_status:
         return Reply(worker_refusal(task, over.result), outcome.code)
     return Reply(

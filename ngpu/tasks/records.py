@@ -9,9 +9,11 @@ from typing import Protocol
 from ngpu.errors import StoreUnavailable
 from ngpu.interfaces import Last
 from ngpu.model import Body, Outcome, Placement, Task
+from ngpu.thawed import thawed
 
 
-@dataclass(frozen=True)
+@thawed
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A task after its run, and its result where there is one."""
 

@@ -65,13 +65,16 @@ def task_reply(task: Task, result: Body | None, queue: Mapping[str, Any] | None 
     :param queue: ``queue_position`` and ``wait_estimate`` of a task that is queued.
     """
     outcome = outcome_of(task)
-    head = _head(task)
-    reply = {**head, **task_ids(task.id), "status": str(task.status), **(queue or {})}
+    head = _head(task, outcome)
+    reply = {**head, **task_ids(task.id), "status": str(task.status)}
+    if queue:
+        reply |= queue
     if outcome is None:
         return {**reply, "result_size": 0, "data": {} if task.form is DataForm.OBJECT else ""}
     reply |= {"result_size": 1, "task_dursion": seconds_of(task)}
     if task.status is TaskStatus.FINISHED:
-        return {**reply, **_data(task, outcome, result or BytesBody())}
+        reply |= _data(task, outcome, result or BytesBody())
+        return reply
     told = {**head, "status": str(task.status), "worker_status": outcome.worker_status}
     return {**reply, "data": told if task.form is DataForm.OBJECT else json.dumps(told, ensure_ascii=False)}
 
@@ -94,7 +97,7 @@ def webhook_reply(task: Task, result: Body | None, most: int) -> dict[str, Any]:
 def worker_refusal(task: Task, result: Body) -> dict[str, Any]:
     """The reply to a call that waited and whose worker answered with an error status: what it said, as ``data``."""
     outcome = task.outcome or Outcome(TaskStatus.FAILED)
-    return {**_head(task), **task_ids(task.id), "status": str(task.status), **_data(task, outcome, result)}
+    return {**_head(task, outcome), **task_ids(task.id), "status": str(task.status), **_data(task, outcome, result)}
 
 
 def outcome_of(task: Task) -> Outcome | None:
@@ -102,8 +105,7 @@ def outcome_of(task: Task) -> Outcome | None:
     return task.outcome or _UNSERVED.get(task.status)
 
 
-def _head(task: Task) -> dict[str, Any]:
-    outcome = outcome_of(task)
+def _head(task: Task, outcome: Outcome | None) -> dict[str, Any]:
     if outcome is None:
         return success(_WAITING[task.status])
     return success() if task.status is TaskStatus.FINISHED else failure(outcome.code, outcome.reason)

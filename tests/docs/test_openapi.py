@@ -59,7 +59,7 @@ def test_every_call_of_the_public_listener_is_described_and_no_other(described: 
     cloud, pages = CloudCalls(nothing, nothing), Pages(nothing).routes
     resource: Any = partner_resource(routes, nothing, cloud, None, pages)
     # an endpoint without a method only says which methods would do
-    rules = [rule for rule in resource._inner._app.url_map.iter_rules() if not rule.endpoint.startswith("None ")]
+    rules = [rule for rule in resource._other._inner._app.url_map.iter_rules() if not rule.endpoint.startswith("None ")]
     served = {(method, _templated(rule.rule)) for rule in rules for method in rule.methods - {"HEAD"}}
     served |= {(method.decode(), address) for method in METHODS for address in RAW}
     assert served == {call for call, told in described.operations.items() if told["tags"] != ["admin"]}
