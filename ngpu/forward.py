@@ -19,6 +19,7 @@ from ngpu.errors import BadRequest, CallTimeout, DialFailed
 from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import ReplyHead, UpstreamRequest
 from ngpu.passing import PassedHead, PassedRequest, Stream
+from ngpu.relay import LEAST, Begin, Over, Relay
 from ngpu.upstream.agent import UpstreamAgent
 from ngpu.upstream.client import UpstreamClient, body_producer
 from ngpu.upstream.connection import DONE
@@ -37,6 +38,7 @@ class Exchange:
     :ivar was_cut: it was.
     :ivar head: of the reply, once that is there.
     :ivar taking: fires once the sink has taken what it was given last; ``None``: it has.
+    :ivar relay: by which a body passes by, or the last one did.
     """
 
     def __init__(self, due: float) -> None:
@@ -44,6 +46,7 @@ class Exchange:
         self.was_cut = False
         self.head: ReplyHead | None = None
         self.taking: Deferred[Any] | None = None
+        self.relay: Relay | None = None
         self._waiting: Deferred[Any] | None = None
 
     def begins(self, head: ReplyHead) -> None:
@@ -182,6 +185,8 @@ class _Flow(Protocol):
         self._sink = sink
         self._head = head
         self._exchange = exchange
+        large = isinstance(head, PassedHead) and (head.length or 0) > LEAST
+        self._relay: Begin | None = getattr(sink, "relay", None) if large else None
 
     def connectionMade(self) -> None:
         """The body begins."""
@@ -192,6 +197,8 @@ class _Flow(Protocol):
         if self.ended is None:
             self._exchange.moved()
             self._give(self._sink.write, data)
+            if self._relay is not None and self.ended is None:
+                self.transport.relay(self._pass_by)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body's end, or the connection's before it."""
@@ -223,6 +230,12 @@ class _Flow(Protocol):
         if taken is not None:
             self.transport.pauseProducing()
             taken.addCallbacks(lambda _: self.transport.resumeProducing(), self._refused)
+
+    def _pass_by(self, source: Any, count: int, over: Over) -> Relay | None:
+        """Let the sink have the rest from the connection itself, where it can; see `ngpu.relay`."""
+        relay = None if self._relay is None else self._relay(source, count, over)
+        self._exchange.relay = relay
+        return relay
 
     def _refused(self, failure: Failure) -> None:
         """The sink does not want it."""

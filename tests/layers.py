@@ -31,6 +31,7 @@ ROOMS = (
     "journal",
     "waiting",
     "deadlines",
+    "relay",
     "steady",
     "polling",
     "following",

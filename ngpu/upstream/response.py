@@ -10,6 +10,7 @@ from twisted.web.http import RESPONSES
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from ngpu.relay import Begin
 from ngpu.upstream.headers import Fields
 
 
@@ -24,6 +25,9 @@ class Source(Protocol):
 
     def abort(self) -> None:
         """The rest is not wanted: close the connection."""
+
+    def relay(self, begin: Begin) -> bool:
+        """Let the rest of the body pass by; false where it has to come as it did."""
 
 
 @implementer(IResponse, IPushProducer)
@@ -115,6 +119,11 @@ class Response:
         self._flush()
         if self._source is not None and not self._paused:
             self._source.resume()
+
+    def relay(self, begin: Begin) -> None:
+        """Let what has not come of the body pass by, where that can be; its end is told as ever."""
+        if self._source is not None and not self._held and not self._paused:
+            self._source.relay(begin)
 
     def stopProducing(self) -> None:
         """Deliver no more of the body, and close the connection if it still belongs to this reply.

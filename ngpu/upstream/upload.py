@@ -14,6 +14,10 @@ from zope.interface import implementer
 from ngpu.errors import CallCut
 from ngpu.model import CHUNK, BytesBody
 from ngpu.passing import Stream
+from ngpu.relay import Over, Relay
+
+RelayBody = Callable[[Any, Over], Relay | None]
+"""A body's ``relay``: its rest into a transport; see `ngpu.relay.relay_between`."""
 
 
 @implementer(IBodyProducer)
@@ -69,6 +73,7 @@ class BodyProducer:
 
     async def _copy(self, consumer: IConsumer) -> None:
         chunks = self._body.chunks()
+        relay: RelayBody | None = getattr(self._body, "relay", None)
         try:
             async for chunk in chunks:
                 self._writing = True  # stopped from in here, there is nothing to cancel
@@ -78,6 +83,8 @@ class BodyProducer:
                     return
                 if self._paused is not None:
                     await self._paused
+                if relay is not None and isinstance(consumer, Upload):
+                    await consumer.pass_by(relay)
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
@@ -150,6 +157,16 @@ class Upload:
         self._flushing = True
         self._transport.write(data)
         self._producer.pauseProducing()
+
+    async def pass_by(self, begin: RelayBody) -> None:
+        """Let the rest of the body pass by, where that can be; returns when it has, or has to come piece by piece."""
+        if self._stopped or self._flushing or self._expected is None:
+            return
+        done: Deferred[None] = Deferred(lambda _: None if relay is None else relay.stop())
+        relay = begin(self._transport, lambda relay: None if relay.stopped else done.callback(None))
+        if relay is not None:
+            await done
+            self._written += relay.given
 
     def resumeProducing(self) -> None:
         """All that was written has left, says the transport."""

@@ -12,11 +12,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.http.server.body import RequestBody
-from ngpu.http.server.connection import Connection
 from ngpu.http.server.head import Head
 from ngpu.http.server.intake import Intake
 from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import Refused, plain_error
+from ngpu.http.server.relaying import Relaying
 from ngpu.http.server.request import NgpuRequest
 from ngpu.http.server.target import ALLOW
 
@@ -30,7 +30,7 @@ _TURN = 16
 
 
 @implementer(IHalfCloseableProtocol)
-class Channel(Connection):
+class Channel(Relaying):
     """The server's end of a connection.
 
     Bytes behind a request are kept, unread, until its reply is written, so nothing after a malformed request ever
@@ -217,8 +217,7 @@ class Channel(Connection):
             if begun:
                 self.abortConnection()
                 return
-        allow = ALLOW if refused.status == 405 else b""
-        self._out.write(plain_error(refused.status, refused.msg, self.site.date(), allow))
+        self._out.write(plain_error(refused.status, refused.msg, self.site.date(), ALLOW * (refused.status == 405)))
         self._end(linger=True)
 
     def _drop_request(self, request: NgpuRequest, reason: Failure) -> None:
@@ -241,7 +240,8 @@ class Channel(Connection):
         self._out.check(now)
         if self._request is not None:
             self._request.body.check(now)
-            if not self._reading and not self._eof and self.peer_left(half=not self._request.switched):
+            read = self._reading and not self._request.body.held_up
+            if not read and not self._eof and self.peer_left(half=not self._request.switched):
                 self.abortConnection()
         if now < self._deadline:
             return
