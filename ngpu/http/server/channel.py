@@ -238,10 +238,10 @@ class Channel(Relaying):
     def check(self, now: float) -> None:
         """Act on the times that have run out; the site calls it every ``Limits.tick`` seconds."""
         self._out.check(now)
-        if self._request is not None:
-            self._request.body.check(now)
-            read = self._reading and not self._request.body.held_up
-            if not read and not self._eof and self.peer_left(half=not self._request.switched):
+        if (request := self._request) is not None:
+            read = self._reading and not request.body.held_up
+            request.body.check(now)
+            if not read and not self._eof and self.peer_left(half=not request.switched):
                 self.abortConnection()
         if now < self._deadline:
             return
