@@ -38,7 +38,7 @@ class Exchange:
     :ivar was_cut: it was.
     :ivar head: of the reply, once that is there.
     :ivar taking: fires once the sink has taken what it was given last; ``None``: it has.
-    :ivar relay: by which a body passes by, or the last one did.
+    :ivar relay: by which the reply's body passes by, or did.
     """
 
     def __init__(self, due: float) -> None:
@@ -197,8 +197,8 @@ class _Flow(Protocol):
         if self.ended is None:
             self._exchange.moved()
             self._give(self._sink.write, data)
-            if self._relay is not None and self.ended is None:
-                self.transport.relay(self._pass_by)
+            if self._relay is not None and self.ended is None and not self.transport.relay(self._pass_by):
+                self._relay = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body's end, or the connection's before it."""

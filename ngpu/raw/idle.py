@@ -68,11 +68,13 @@ class _Watch(Exchange):
     """An exchange that is cut once nothing has moved on it for ``patience`` seconds.
 
     :param idle: the patience with a reply that has begun.
+    :ivar sent_by: by which the request's body passes by, or did.
     """
 
     def __init__(self, clock: IReactorTime, deadlines: Deadlines, patience: float, idle: float) -> None:
         super().__init__(clock.seconds() + patience)
         self.patience = patience
+        self.sent_by: Relay | None = None
         self._clock = clock
         self._deadlines = deadlines
         self._idle = idle
@@ -87,9 +89,10 @@ class _Watch(Exchange):
 
     def cut(self) -> None:
         """Nothing has moved that was seen here: what has passed by was not."""
-        due = self.due if self.relay is None else max(self.due, self.relay.moved_at + self.patience)
-        if due > self._clock.seconds():
-            self.due = due
+        for relay in (self.relay, self.sent_by):
+            if relay is not None:
+                self.due = max(self.due, relay.moved_at + self.patience)
+        if self.due > self._clock.seconds():
             self._deadlines.watch(self)
         else:
             super().cut()
@@ -101,7 +104,7 @@ class _Watch(Exchange):
     @property
     def client_stands(self) -> bool:
         """Whether the client has not yet taken what it was given."""
-        if self.head is not None and self.relay is not None and not self.relay.done:
+        if self.relay is not None and not self.relay.done:
             return self.relay.waiting
         return self.taking is not None and not self.taking.called
 
@@ -122,7 +125,7 @@ class _WatchedBody:
     def relay(self, sink: Any, over: Over) -> Relay | None:
         """See `ngpu.raw.body.SentBody.relay`."""
         begin: RelayBody | None = getattr(self._body, "relay", None)
-        self._relay = self._watch.relay = None if begin is None else begin(sink, over)
+        self._relay = self._watch.sent_by = None if begin is None else begin(sink, over)
         return self._relay
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -120,10 +120,9 @@ class Response:
         if self._source is not None and not self._paused:
             self._source.resume()
 
-    def relay(self, begin: Begin) -> None:
-        """Let what has not come of the body pass by, where that can be; its end is told as ever."""
-        if self._source is not None and not self._held and not self._paused:
-            self._source.relay(begin)
+    def relay(self, begin: Begin) -> bool:
+        """Let what has not come of the body pass by; its end is told as ever. False: that cannot be, now or later."""
+        return self._source is None or bool(self._held) or self._paused or self._source.relay(begin)
 
     def stopProducing(self) -> None:
         """Deliver no more of the body, and close the connection if it still belongs to this reply.

@@ -39,7 +39,8 @@ class RequestBody:
         self._waiting_since = 0.0
         self._waited = 0.0  # seconds of waiting in the present window, before the present wait
         self._window_from = 0  # bytes that had come when it began
-        self._ahead = True
+        self._ahead = True  # bytes may be taken in that nobody has asked for
+        self._refused = False
         self._relay: Relay | None = None
 
     async def read(self, limit: int) -> bytes:
@@ -126,12 +127,14 @@ class RequestBody:
             over(relay)
 
         left = 0 if self.length is None else self.length - self.received
-        if left < LEAST or self._error is not None:
+        if left < LEAST or self._error is not None or self._refused:
             return None
-        if not self._kept:
-            self._waiting_since = self._clock.seconds()
-            self._relay = begin(sink, left, ended)
         self._ahead = False
+        if self._kept:
+            return None
+        self._waiting_since = self._clock.seconds()
+        self._relay = begin(sink, left, ended)
+        self._ahead = self._refused = self._relay is None
         self._wanted()
         return self._relay
 
