@@ -31,6 +31,7 @@ ROOMS = (
     "journal",
     "waiting",
     "deadlines",
+    "reads",
     "relay",
     "steady",
     "polling",

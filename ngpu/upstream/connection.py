@@ -16,6 +16,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 
 from ngpu.errors import BadReply, CallCut, DialFailed
+from ngpu.reads import size_next
 from ngpu.relay import Begin, Relay
 from ngpu.upstream.headers import Fields
 from ngpu.upstream.origin import Origin
@@ -143,6 +144,7 @@ class Connection(TransportProtocol):
             self._fail(Failure(BadReply(f"the replica at {self.origin} {error}")))
             return
         if reader.status:
+            size_next(self.transport, len(data))
             self._reply(reader, body)
         elif reader.continued and self._upload is not None:
             self._upload.go_on()

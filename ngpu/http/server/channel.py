@@ -71,6 +71,7 @@ class Channel(Relaying):
             self._advance()
         elif self.phase is Phase.REQUEST:
             if self._request is not None and not self._request.body.complete:
+                self.size_next(len(data))
                 self._feed_body(self._request, data)
             else:
                 self._in.add(data)
