@@ -26,9 +26,9 @@ MOST_AT_ONCE = 48
 
 _PIPE = 1024 * 1024
 _ENOUGH = 64 * 1024
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 _TCP = (socket.AF_INET, socket.AF_INET6)
 _IMPOSSIBLE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
-
 
 Over = Callable[["Relay"], None]
 
@@ -66,7 +66,7 @@ class Relay:
     def __init__(self, source: Any, sink: Any, count: int, over: Over, pipe: tuple[int, int]) -> None:
         self.left = count
         self.taken = self.given = 0
-        self.waiting = bool(sink.dataBuffer or sink._tempDataLen)
+        self.waiting = pending(sink)
         self.over = self.stopped = False
         self.moved_at = source.reactor.seconds()
         self._source, self._sink, self._tell = source, sink, over
@@ -136,9 +136,9 @@ class Relay:
     def _write(self) -> Exception | None:
         """The sink takes bytes again, or has broken."""
         sink = self._sink
-        if sink.dataBuffer or sink._tempDataLen:
+        if pending(sink):
             why: Exception | None = type(sink).doWrite(sink)
-            if why is not None or self.over or sink.dataBuffer or sink._tempDataLen:
+            if why is not None or self.over or pending(sink):
                 return why
         try:
             self._drain()
@@ -187,6 +187,11 @@ def relay_between(source: Any, sink: Any, count: int, over: Over) -> Relay | Non
     return None if pipe is None else Relay(source, sink, count, over, pipe)
 
 
+def pending(transport: Any) -> bool:
+    """Whether bytes that were written to a transport have yet to leave it."""
+    return bool(transport.dataBuffer or transport._tempDataLen)
+
+
 def _is_plain(transport: Any) -> bool:
     """Whether it is TCP without TLS, and not on its way to its end."""
     if not isinstance(transport, Connection) or getattr(transport, "TLS", False) or not transport.connected:
@@ -207,6 +212,3 @@ def _make_pipe() -> tuple[int, int] | None:
     os.close(pipe[0])
     os.close(pipe[1])
     return None
-
-
-_FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ngpu.errors import CallCut
 from ngpu.model import CHUNK, BytesBody
 from ngpu.passing import Stream
-from ngpu.relay import Over, Relay
+from ngpu.relay import Over, Relay, pending
 
 _AT_ONCE = 1024 * 1024
 """Bytes of a body that go out without a turn of the reactor between them: others have a right to one, too."""
@@ -189,6 +189,7 @@ class Upload:
         if relay is not None:
             await done
             self._written += relay.given
+            self._flushing = pending(self._transport)  # what it had taken when it found that it cannot go on
 
     def resumeProducing(self) -> None:
         """All that was written has left, says the transport."""
