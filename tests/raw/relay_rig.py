@@ -64,8 +64,9 @@ class RelayRig(Rig):
 @contextmanager
 def relay_rig(folder: Path, way: str) -> Iterator[RelayRig]:
     def make(ports: list[int]) -> dict[str, Any]:
-        quick = workspace(OTHER, *ports, raw={"idle_timeout": f"{IDLE:g}s"}, timeout=f"{IDLE:g}s")
-        again = workspace(ID, *ports, retry="idempotent", raw={"body_limit": "256MiB"})
+        health = {"path": "/healthz", "interval": "60s", "timeout": "2s"}  # else its connections mix with the calls'
+        quick = workspace(OTHER, *ports, raw={"idle_timeout": f"{IDLE:g}s"}, timeout=f"{IDLE:g}s", health=health)
+        again = workspace(ID, *ports, retry="idempotent", raw={"body_limit": "256MiB"}, health=health)
         limits = {"body_rate": "64KiB", "body_window": f"{BODY_WINDOW:g}s", "write_timeout": f"{WRITE_TIMEOUT:g}s"}
         return configuration(again, quick, limits=limits)
 
