@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 
 LEAST = 256 * 1024
 """Bytes that have to be left of a body: a pipe for fewer costs more than it saves."""
@@ -29,6 +30,8 @@ _ENOUGH = 64 * 1024
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 _TCP = (socket.AF_INET, socket.AF_INET6)
 _IMPOSSIBLE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
+
+log = Logger("ngpu.relay")
 
 Over = Callable[["Relay"], None]
 
@@ -164,6 +167,7 @@ class Relay:
         if error.errno not in _IMPOSSIBLE:
             return CONNECTION_LOST
         MACHINE.can = False
+        log.info("large bodies are copied: this machine cannot splice ({error})", error=str(error))
         while self.taken > self.given:
             data = os.read(self._out, self.taken - self.given)
             self.given += len(data)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from raw_rig import ID, OTHER, Head, Rig, Wire, configuration, eventually, rig_of, workspace
+from raw_rig import ID, OTHER, WITHIN, Head, Rig, Wire, configuration, eventually, rig_of, workspace
 
 MIB = 1 << 20
 DATA = random.Random(7).randbytes(4 * MIB)
@@ -90,13 +90,25 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def fill(wire: Wire, patience: float = 0.5) -> int:
-    """Send until everything on the way is full; how many bytes that took."""
+def fill(wire: Wire, patience: float = 0.2) -> int:
+    """Send DATA's first MiB again and again until everything on the way is full; how many bytes that took."""
     wire.sock.settimeout(patience)
     sent = 0
     with suppress(TimeoutError):
         while sent < HUGE:
-            sent += wire.sock.send(DATA[:MIB])
-    wire.sock.settimeout(10)
-    assert sent < HUGE, "all of it went somewhere, and nobody reads"
+            sent += wire.sock.send(memoryview(DATA)[sent % MIB : MIB])
+    wire.sock.settimeout(WITHIN)
+    assert sent < HUGE - MIB, "all of it went somewhere, and nobody reads"
     return sent
+
+
+def drain(wire: Wire, count: int) -> None:
+    """See that exactly this comes, of what `fill` has sent."""
+    buffer = memoryview(bytearray(MIB))
+    got = 0
+    while got < count:
+        read = wire.sock.recv_into(buffer[: count - got])
+        assert read, f"closed after {got} of {count}"
+        at = got % MIB
+        assert bytes(buffer[:read]) == (DATA[at:MIB] + DATA[:at])[:read]
+        got += read
