@@ -108,7 +108,8 @@ class Connection(TransportProtocol):
     def abort(self) -> None:
         """Reset the connection at once; whoever waits for its reply learns it from ``connectionLost``."""
         self._usable = False
-        self._stop_relay()
+        if self._relay is not None:
+            self._relay.stop()
         self.transport.abortConnection()
 
     def relay(self, begin: Begin) -> bool:
@@ -144,7 +145,8 @@ class Connection(TransportProtocol):
             self._fail(Failure(BadReply(f"the replica at {self.origin} {error}")))
             return
         if reader.status:
-            size_next(self.transport, len(data))
+            if not reader.complete:
+                size_next(self.transport, len(data))
             self._reply(reader, body)
         elif reader.continued and self._upload is not None:
             self._upload.go_on()
@@ -171,10 +173,6 @@ class Connection(TransportProtocol):
         if reader.complete:
             self._finish(reader, response)
             response.end(DONE)
-
-    def _stop_relay(self) -> None:
-        if self._relay is not None:
-            self._relay.stop()
 
     def _cancelled(self, _: object) -> None:
         self._waiting = None
@@ -248,7 +246,8 @@ class Connection(TransportProtocol):
     def _detach(self) -> bool:
         """Forget the exchange; whether some of the request had not left."""
         unsent = self._upload is not None
-        self._stop_relay()
+        if self._relay is not None:
+            self._relay.stop()
         if self._upload is not None:
             self._upload.stop()
         self._reader = self._waiting = self._response = self._upload = None

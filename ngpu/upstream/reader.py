@@ -23,7 +23,7 @@ class ReplyReader:
     llhttp, strict as it comes, does the framing and refuses bad characters, folded lines, differing lengths and
     Content-Length beside Transfer-Encoding; what it lets through is refused here. After a ``BadReply`` the reader must
     not be used again. ``status`` is 0 until the head of the final reply (interim ones are skipped, RFC 9110 §15.2) is
-    complete; ``length`` is the body's, ``None`` where only its end will tell, and ``received`` what of it has come.
+    complete; ``length`` is the body's, ``None`` where only its end will tell, and ``received`` what of it has come yet.
 
     ``continued`` says that the replica asked for the request's body (100).
 
@@ -106,7 +106,8 @@ class ReplyReader:
             self._check_progress(len(data))
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
-        self.received += len(body)
+        if not self.complete:
+            self.received += len(body)
         return body
 
     def passed(self, count: int) -> None:
