@@ -20,6 +20,7 @@ from ngpu.errors import BadRequest, CallTimeout, DialFailed
 from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import ReplyHead, UpstreamRequest
 from ngpu.passing import PassedHead, PassedRequest, Stream
+from ngpu.relay import LEAST, Begin, Over, Relay
 from ngpu.upstream.agent import UpstreamAgent
 from ngpu.upstream.client import UpstreamClient
 from ngpu.upstream.connection import DONE
@@ -38,6 +39,7 @@ class Exchange:
     :ivar was_cut: it was.
     :ivar head: of the reply, once that is there.
     :ivar taking: fires once the sink has taken what it was given last; ``None``: it has.
+    :ivar relay: by which the reply's body passes by, or did.
     """
 
     def __init__(self, due: float) -> None:
@@ -45,6 +47,7 @@ class Exchange:
         self.was_cut = False
         self.head: ReplyHead | None = None
         self.taking: Deferred[Any] | None = None
+        self.relay: Relay | None = None
         self._waiting: Deferred[Any] | None = None
 
     def begins(self, head: ReplyHead) -> None:
@@ -185,6 +188,8 @@ class _Flow(Protocol):
         self._sink = sink
         self._head = head
         self._exchange = exchange
+        large = isinstance(head, PassedHead) and (head.length or 0) > LEAST
+        self._relay: Begin | None = getattr(sink, "relay", None) if large else None
 
     def connectionMade(self) -> None:
         """The body begins."""
@@ -195,6 +200,8 @@ class _Flow(Protocol):
         if self.ended is None:
             self._exchange.moved()
             self._give(self._sink.write, data)
+            if self._relay is not None and self.ended is None and not self.transport.relay(self._pass_by):
+                self._relay = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body's end, or the connection's before it."""
@@ -226,6 +233,12 @@ class _Flow(Protocol):
         if taken is not None:
             self.transport.pauseProducing()
             taken.addCallbacks(lambda _: self.transport.resumeProducing(), self._refused)
+
+    def _pass_by(self, source: Any, count: int, over: Over) -> Relay | None:
+        """Let the sink have the rest from the connection itself, where it can; see `ngpu.relay`."""
+        relay = None if self._relay is None else self._relay(source, count, over)
+        self._exchange.relay = relay
+        return relay
 
     def _refused(self, failure: Failure) -> None:
         """The sink does not want it."""

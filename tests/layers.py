@@ -31,6 +31,8 @@ ROOMS = (
     "journal",
     "waiting",
     "deadlines",
+    "reads",
+    "relay",
     "steady",
     "polling",
     "following",

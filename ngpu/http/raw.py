@@ -28,6 +28,7 @@ from ngpu.passing import PassedHead, PassedRequest
 from ngpu.raw.body import ReadBody, SentBody, TunnelBody
 from ngpu.raw.calls import PassedBody, RawCall, RawCalls
 from ngpu.raw.websocket import SWITCHED, asked_for, check_accepted
+from ngpu.relay import Over, Relay
 from ngpu.settings import Workspace, host_key
 from ngpu.tenancy import Access, Tenancy
 from ngpu.tracing import traced
@@ -141,7 +142,9 @@ class Raw:
         if key is None:
             whole = None if request.head.expects else request.body.whole()
             body: PassedBody = (
-                SentBody(request.body.length, request.body.chunks, limit) if whole is None else ReadBody(whole)
+                ReadBody(whole)
+                if whole is not None
+                else SentBody(request.body.length, request.body.chunks, limit, request.relay_body)
             )
         else:
             body = tunnel = TunnelBody(lambda: request.body.chunks())
@@ -230,6 +233,10 @@ class PassedOn:
         """See `IBodySink.write`."""
         self._request.write(data)
         return self._pace.gate
+
+    def relay(self, source: Any, count: int, over: Over) -> Relay | None:
+        """See `ngpu.raw.calls.PassedReply`."""
+        return self._request.relay_reply(source, count, over)
 
 
 class Door(Resource):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from ngpu.errors import CallCut, PayloadTooLarge
 from ngpu.model import CHUNK, BytesBody
+from ngpu.relay import Over, Relay
+from ngpu.upstream.upload import RelayBody
 
 Pieces = Callable[[], AsyncIterator[bytes]]
 
@@ -25,11 +28,15 @@ class SentBody:
     :param length: its Content-Length, ``None`` where it has none.
     :param pieces: what comes from the client; each time it is asked, what was not taken yet.
     :param limit: bytes that it may have; 0 for any number.
+    :param relay: lets the rest of one with a ``length``, which is known to be within ``limit``, pass by.
     """
 
-    def __init__(self, length: int | None, pieces: Pieces, limit: int = 0) -> None:
+    def __init__(
+        self, length: int | None, pieces: Pieces, limit: int = 0, relay: RelayBody = lambda sink, over: None
+    ) -> None:
         self.length = length
         self._pieces = pieces
+        self._relay = relay
         self._limit = limit
         self._taken = 0
         self._kept: list[bytes] | None = []
@@ -53,6 +60,10 @@ class SentBody:
             async for piece in pieces:
                 self._take(piece)
                 yield piece
+
+    def relay(self, sink: Any, over: Over) -> Relay | None:
+        """Let the rest pass by into a transport, once it cannot be read again; see `ngpu.relay.relay_between`."""
+        return None if self._kept is not None or self.length is None else self._relay(sink, over)
 
     def _take(self, piece: bytes) -> None:
         self._taken += len(piece)

@@ -35,6 +35,7 @@ from ngpu.model import (
 )
 from ngpu.passing import PassedHead, PassedRequest, Stream
 from ngpu.raw.idle import IdleForwarder
+from ngpu.relay import Begin, Over, Relay
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
@@ -71,6 +72,9 @@ class PassedReply(Protocol):
 
     def write(self, data: bytes) -> Any:
         """See `ngpu.interfaces.IBodySink.write`."""
+
+    def relay(self, source: Any, count: int, over: Over) -> Relay | None:
+        """Let the next bytes of the body pass by; see `ngpu.relay.relay_between`."""
 
 
 @thawed
@@ -242,6 +246,7 @@ class _RecordedSink:
     def __init__(self, reply: PassedReply, record: LateRecord) -> None:
         self.over = False
         self.write = reply.write
+        self.relay: Begin = reply.relay
         self._reply = reply
         self._record = record
 

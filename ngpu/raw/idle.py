@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +17,9 @@ from ngpu.interfaces import IBodySink, IForwarder
 from ngpu.model import BytesBody, ReplyHead, UpstreamRequest
 from ngpu.passing import PassedRequest, Stream
 from ngpu.raw.websocket import SWITCHED
+from ngpu.relay import Over, Relay
 from ngpu.upstream.dial import CancelledDialing
+from ngpu.upstream.upload import RelayBody
 
 
 @implementer(IForwarder)
@@ -65,11 +68,13 @@ class _Watch(Exchange):
     """An exchange that is cut once nothing has moved on it for ``patience`` seconds.
 
     :param idle: the patience with a reply that has begun.
+    :ivar sent_by: by which the request's body passes by, or did.
     """
 
     def __init__(self, clock: IReactorTime, deadlines: Deadlines, patience: float, idle: float) -> None:
         super().__init__(clock.seconds() + patience)
         self.patience = patience
+        self.sent_by: Relay | None = None
         self._clock = clock
         self._deadlines = deadlines
         self._idle = idle
@@ -82,6 +87,16 @@ class _Watch(Exchange):
         self.moved()
         self._deadlines.watch(self)
 
+    def cut(self) -> None:
+        """Nothing has moved that was seen here: what has passed by was not."""
+        for relay in (self.relay, self.sent_by):
+            if relay is not None:
+                self.due = max(self.due, relay.moved_at + self.patience)
+        if self.due > self._clock.seconds():
+            self._deadlines.watch(self)
+        else:
+            super().cut()
+
     def moved(self) -> None:
         """See `Exchange.moved`; some of the request's body counts, too."""
         self.due = self._clock.seconds() + self.patience
@@ -89,22 +104,36 @@ class _Watch(Exchange):
     @property
     def client_stands(self) -> bool:
         """Whether the client has not yet taken what it was given."""
+        if self.relay is not None and not self.relay.done:
+            return self.relay.waiting
         return self.taking is not None and not self.taking.called
 
 
 class _WatchedBody:
     def __init__(self, body: Stream, watch: _Watch) -> None:
         self.length = body.length
-        self.waiting = False
+        self._waiting = False
         self._body = body
         self._watch = watch
+        self._relay: Relay | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the client has not yet sent what was asked for."""
+        return self._waiting if self._relay is None or self._relay.done else not self._relay.waiting
+
+    def relay(self, sink: Any, over: Over) -> Relay | None:
+        """See `ngpu.raw.body.SentBody.relay`."""
+        begin: RelayBody | None = getattr(self._body, "relay", None)
+        self._relay = self._watch.sent_by = None if begin is None else begin(sink, over)
+        return self._relay
 
     async def chunks(self) -> AsyncIterator[bytes]:
         async with aclosing(self._body.chunks()) as chunks:  # type: ignore[type-var]
-            self.waiting = True
+            self._waiting = True
             async for chunk in chunks:
-                self.waiting = False
+                self._waiting = False
                 self._watch.moved()
                 yield chunk
-                self.waiting = True
-            self.waiting = False
+                self._waiting = True
+            self._waiting = False

@@ -16,6 +16,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 
 from ngpu.errors import BadReply, CallCut, DialFailed
+from ngpu.reads import size_next
+from ngpu.relay import Begin, Relay
 from ngpu.upstream.headers import Fields
 from ngpu.upstream.origin import Origin
 from ngpu.upstream.reader import SWITCHED, ReplyReader
@@ -60,6 +62,7 @@ class Connection(TransportProtocol):
         self._waiting: Deferred[IResponse] | None = None
         self._response: Response | None = None
         self._upload: Upload | None = None
+        self._relay: Relay | None = None
 
     def exchange(
         self, head: bytes, producer: IBodyProducer | None, head_only: bool, switches: bool = False
@@ -105,7 +108,17 @@ class Connection(TransportProtocol):
     def abort(self) -> None:
         """Reset the connection at once; whoever waits for its reply learns it from ``connectionLost``."""
         self._usable = False
+        if self._relay is not None:
+            self._relay.stop()
         self.transport.abortConnection()
+
+    def relay(self, begin: Begin) -> bool:
+        """Let the rest of the reply's body pass by, where its length is known; see `ngpu.relay`."""
+        reader = self._reader
+        if reader is None or reader.length is None or self._upload is not None:
+            return False
+        self._relay = begin(self.transport, reader.length - reader.received, self._relayed)
+        return self._relay is not None
 
     def pause(self) -> None:
         """Take no more of the reply from the kernel."""
@@ -132,6 +145,8 @@ class Connection(TransportProtocol):
             self._fail(Failure(BadReply(f"the replica at {self.origin} {error}")))
             return
         if reader.status:
+            if not reader.complete:
+                size_next(self.transport, len(data))
             self._reply(reader, body)
         elif reader.continued and self._upload is not None:
             self._upload.go_on()
@@ -147,6 +162,17 @@ class Connection(TransportProtocol):
             self._end(_CLOSED)
         else:
             self._end(Failure(CallCut(f"the replica at {self.origin} {_how_it_broke(reader, reason)}")))
+
+    def _relayed(self, relay: Relay) -> None:
+        """The rest of the body has passed by, or does so no longer."""
+        self._relay = None
+        reader, response = self._reader, self._response
+        if relay.stopped or reader is None or response is None:
+            return
+        reader.passed(relay.taken)
+        if reader.complete:
+            self._finish(reader, response)
+            response.end(DONE)
 
     def _cancelled(self, _: object) -> None:
         self._waiting = None
@@ -220,6 +246,8 @@ class Connection(TransportProtocol):
     def _detach(self) -> bool:
         """Forget the exchange; whether some of the request had not left."""
         unsent = self._upload is not None
+        if self._relay is not None:
+            self._relay.stop()
         if self._upload is not None:
             self._upload.stop()
         self._reader = self._waiting = self._response = self._upload = None

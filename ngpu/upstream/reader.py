@@ -23,7 +23,7 @@ class ReplyReader:
     llhttp, strict as it comes, does the framing and refuses bad characters, folded lines, differing lengths and
     Content-Length beside Transfer-Encoding; what it lets through is refused here. After a ``BadReply`` the reader must
     not be used again. ``status`` is 0 until the head of the final reply (interim ones are skipped, RFC 9110 §15.2) is
-    complete; ``length`` is the body's, ``None`` where only its end will tell.
+    complete; ``length`` is the body's, ``None`` where only its end will tell, and ``received`` what of it has come yet.
 
     ``continued`` says that the replica asked for the request's body (100).
 
@@ -46,6 +46,7 @@ class ReplyReader:
         "fields",
         "length",
         "persistent",
+        "received",
         "status",
         "until_close",
     )
@@ -55,6 +56,7 @@ class ReplyReader:
         self.continued = False
         self.fields: tuple[Field, ...] = ()
         self.length: int | None = None
+        self.received = 0
         self.until_close = False
         self.complete = False
         self.persistent = False
@@ -104,7 +106,17 @@ class ReplyReader:
             self._check_progress(len(data))
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
+        if not self.complete:
+            self.received += len(body)
         return body
+
+    def passed(self, count: int) -> None:
+        """So many bytes of the body, whose ``length`` is known, went another way."""
+        self.received += count
+        if self.received == self.length and self._parser is not None:
+            self.complete = True
+            self.persistent = self.persistent and self._parser.should_keep_alive()
+            self._parser = None
 
     def on_message_begin(self) -> None:
         """llhttp: another message begins."""

@@ -10,6 +10,7 @@ from twisted.web.http import RESPONSES
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from ngpu.relay import Begin
 from ngpu.upstream.headers import Fields
 
 
@@ -24,6 +25,9 @@ class Source(Protocol):
 
     def abort(self) -> None:
         """The rest is not wanted: close the connection."""
+
+    def relay(self, begin: Begin) -> bool:
+        """Let the rest of the body pass by; false where it has to come as it did."""
 
 
 @implementer(IResponse, IPushProducer)
@@ -115,6 +119,10 @@ class Response:
         self._flush()
         if self._source is not None and not self._paused:
             self._source.resume()
+
+    def relay(self, begin: Begin) -> bool:
+        """Let what has not come of the body pass by; its end is told as ever. False: that cannot be, now or later."""
+        return self._source is None or bool(self._held) or self._paused or self._source.relay(begin)
 
     def stopProducing(self) -> None:
         """Deliver no more of the body, and close the connection if it still belongs to this reply.

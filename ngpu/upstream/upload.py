@@ -14,6 +14,13 @@ from zope.interface import implementer
 from ngpu.errors import CallCut
 from ngpu.model import CHUNK, BytesBody
 from ngpu.passing import Stream
+from ngpu.relay import Over, Relay, pending
+
+_AT_ONCE = 1024 * 1024
+"""Bytes of a body that go out without a turn of the reactor between them: others have a right to one, too."""
+
+RelayBody = Callable[[Any, Over], Relay | None]
+"""A body's ``relay``: its rest into a transport; see `ngpu.relay.relay_between`."""
 
 
 @implementer(IBodyProducer)
@@ -69,6 +76,7 @@ class BodyProducer:
 
     async def _copy(self, consumer: IConsumer) -> None:
         chunks = self._body.chunks()
+        relay: RelayBody | None = getattr(self._body, "relay", None)
         try:
             async for chunk in chunks:
                 self._writing = True  # stopped from in here, there is nothing to cancel
@@ -78,6 +86,8 @@ class BodyProducer:
                     return
                 if self._paused is not None:
                     await self._paused
+                if relay is not None and isinstance(consumer, Upload):
+                    await consumer.pass_by(relay)
         finally:
             close = getattr(chunks, "aclose", None)
             if close is not None:
@@ -113,6 +123,7 @@ class Upload:
         self._expected = _length_of(producer)
         self._written = 0
         self._flushing = False
+        self._in_a_row = 0
         self._ended = producer is None
         self._stopped = False
         self._sent = sent
@@ -147,9 +158,38 @@ class Upload:
             self._fail(Failure(CallCut(f"the request's body went on after the {self._expected} bytes it was to have")))
             return
         assert self._producer is not None
+        if not self._flushing and self._in_a_row < _AT_ONCE:
+            taken = self._offer(data)
+            self._in_a_row += taken
+            if taken == len(data):
+                return
+            data = data[taken:]
+        self._in_a_row = 0
         self._flushing = True
         self._transport.write(data)
         self._producer.pauseProducing()
+
+    def _offer(self, data: bytes) -> int:
+        """Hand bytes to the kernel, where nothing is before them; how many it took.
+
+        Through the transport they would wait for the reactor's next turn, and cost an event and two changes of epoll.
+        """
+        try:
+            taken: int = self._transport.getHandle().send(data)
+        except OSError:  # it takes no more for now, or none at all, which the transport finds out
+            return 0
+        return taken
+
+    async def pass_by(self, begin: RelayBody) -> None:
+        """Let the rest of the body pass by, where that can be; returns when it has, or has to come piece by piece."""
+        if self._stopped or self._flushing or self._expected is None:
+            return
+        done: Deferred[None] = Deferred(lambda _: None if relay is None else relay.stop())
+        relay = begin(self._transport, lambda relay: None if relay.stopped else done.callback(None))
+        if relay is not None:
+            await done
+            self._written += relay.given
+            self._flushing = pending(self._transport)  # what it had taken when it found that it cannot go on
 
     def resumeProducing(self) -> None:
         """All that was written has left, says the transport."""

@@ -52,6 +52,9 @@ class NoReply:
     def write(self, data: bytes) -> None:
         """Nothing comes."""
 
+    def relay(self, source: Any, count: int, over: Any) -> None:
+        """Nor passes by."""
+
 
 def test_a_raw_one_of_which_the_store_has_nothing_is_ended_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "IdleForwarder", lambda forwarder, clock, idle: forwarder)

@@ -328,13 +328,18 @@ def configuration(*workspaces: Mapping[str, Any], **keys: Any) -> dict[str, Any]
 
 
 @contextmanager
-def rig_of(folder: Path, workers: int, make: Callable[[list[int]], Mapping[str, Any]]) -> Iterator[Rig]:
+def rig_of(
+    folder: Path,
+    workers: int,
+    make: Callable[[list[int]], Mapping[str, Any]],
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Rig]:
     """A rig with so many workers; ``make`` gets their ports and gives the configuration."""
     started: list[Worker] = []
     try:
         started.extend(Worker() for _ in range(workers))
         with running(folder) as processes:
-            rig = Rig(processes.start_gateway(make([worker.port for worker in started])), started)
+            rig = Rig(processes.start_gateway(make([worker.port for worker in started]), env=env), started)
             eventually(lambda: rig.metric("ngpu_replica_up") >= 1, "a replica that is up")
             yield rig
             assert "Traceback" not in rig.gateway.log.read_text(), rig.gateway.tail()

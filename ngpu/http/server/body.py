@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from io import SEEK_END, BytesIO
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ngpu.errors import PayloadTooLarge, RequestTimeout
 from ngpu.http.server.limits import Limits
+from ngpu.relay import LEAST, Begin, Over, Relay
 
 BOUND = 64 * 1024
 """Bytes kept while nobody asks; with this many the connection is not read any more, so one read more may be kept."""
@@ -36,7 +38,10 @@ class RequestBody:
         self._waiter: Deferred[bytes] | None = None
         self._waiting_since = 0.0
         self._waited = 0.0  # seconds of waiting in the present window, before the present wait
-        self._window_bytes = 0
+        self._window_from = 0  # bytes that had come when it began
+        self._ahead = True  # bytes may be taken in that nobody has asked for
+        self._refused = False
+        self._relay: Relay | None = None
 
     async def read(self, limit: int) -> bytes:
         """The whole rest of the body.
@@ -112,10 +117,37 @@ class RequestBody:
             self._waiter = None
             self._waited += self._clock.seconds() - self._waiting_since
 
+    def relay(self, begin: Begin, sink: Any, over: Over) -> Relay | None:
+        """Let what has not come pass by into a transport, once nothing is kept; see `ngpu.relay.relay_between`."""
+
+        def ended(relay: Relay) -> None:
+            self._relay = None
+            self.received += relay.taken
+            self.complete = self.received == self.length
+            over(relay)
+
+        left = 0 if self.length is None else self.length - self.received
+        if left < LEAST or self._error is not None or self._refused:
+            return None
+        self._ahead = False
+        if self._kept:
+            return None
+        self._waiting_since = self._clock.seconds()
+        self._relay = begin(sink, left, ended)
+        self._ahead = self._refused = self._relay is None
+        self._wanted()
+        return self._relay
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the connection is not read for now, since what passes by is not taken."""
+        return self._relay is not None and self._relay.waiting
+
     @property
     def hungry(self) -> bool:
         """Whether the connection should be read for this body."""
-        return not self.complete and (self._waiter is not None or len(self._kept) < BOUND)
+        ahead = self._ahead and len(self._kept) < BOUND
+        return not self.complete and (self._waiter is not None or self._relay is not None or ahead)
 
     def feed(self, data: bytes, complete: bool) -> None:
         """Take body bytes from the connection.
@@ -123,7 +155,6 @@ class RequestBody:
         :param complete: these are the last.
         """
         self.received += len(data)
-        self._window_bytes += len(data)
         self.complete = complete
         if self._error is None and (data or complete) and not self._wake(data):
             self._kept += data
@@ -134,18 +165,26 @@ class RequestBody:
             self._error = error
             self._kept = b""
             self._wake(b"")
+            if self._relay is not None:
+                self._relay.end()
 
     def check(self, now: float) -> None:
         """Fail the body when its last window of ``body_window`` seconds of waiting brought too little."""
-        if self._waiter is None:
+        relay = self._relay
+        if relay is not None:
+            if not relay.waiting:
+                self._waited += now - self._waiting_since
+            self._waiting_since = now
+        elif self._waiter is None:
             return
         if self._waited + now - self._waiting_since < self._limits.body_window:
             return
-        if self._window_bytes < self._limits.body_rate * self._limits.body_window:
+        came = self.received + (0 if relay is None else relay.taken)
+        if came - self._window_from < self._limits.body_rate * self._limits.body_window:
             self.fail(RequestTimeout(f"The body came slower than {self._limits.body_rate} bytes a second."))
         self._waited = 0.0
         self._waiting_since = now
-        self._window_bytes = 0
+        self._window_from = came
 
     def _wake(self, data: bytes) -> bool:
         waiter, self._waiter = self._waiter, None

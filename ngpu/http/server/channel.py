@@ -12,11 +12,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.http.server.body import RequestBody
-from ngpu.http.server.connection import Connection
 from ngpu.http.server.head import Head
 from ngpu.http.server.intake import Intake
 from ngpu.http.server.phase import Phase
 from ngpu.http.server.refusal import Refused, plain_error
+from ngpu.http.server.relaying import Relaying
 from ngpu.http.server.request import NgpuRequest
 from ngpu.http.server.target import ALLOW
 
@@ -30,7 +30,7 @@ _TURN = 16
 
 
 @implementer(IHalfCloseableProtocol)
-class Channel(Connection):
+class Channel(Relaying):
     """The server's end of a connection.
 
     Bytes behind a request are kept, unread, until its reply is written, so nothing after a malformed request ever
@@ -71,6 +71,7 @@ class Channel(Connection):
             self._advance()
         elif self.phase is Phase.REQUEST:
             if self._request is not None and not self._request.body.complete:
+                self.size_next(len(data))
                 self._feed_body(self._request, data)
             else:
                 self._in.add(data)
@@ -217,8 +218,7 @@ class Channel(Connection):
             if begun:
                 self.abortConnection()
                 return
-        allow = ALLOW if refused.status == 405 else b""
-        self._out.write(plain_error(refused.status, refused.msg, self.site.date(), allow))
+        self._out.write(plain_error(refused.status, refused.msg, self.site.date(), ALLOW * (refused.status == 405)))
         self._end(linger=True)
 
     def _drop_request(self, request: NgpuRequest, reason: Failure) -> None:
@@ -239,9 +239,10 @@ class Channel(Connection):
     def check(self, now: float) -> None:
         """Act on the times that have run out; the site calls it every ``Limits.tick`` seconds."""
         self._out.check(now)
-        if self._request is not None:
-            self._request.body.check(now)
-            if not self._reading and not self._eof and self.peer_left(half=not self._request.switched):
+        if (request := self._request) is not None:
+            read = self._reading and not request.body.held_up
+            request.body.check(now)
+            if not read and not self._eof and self.peer_left(half=not request.switched):
                 self.abortConnection()
         if now < self._deadline:
             return

@@ -58,6 +58,10 @@ class Intake:
         self._decoder = None
         self._left = _ENDLESS
 
+    def passed(self, count: int) -> None:
+        """So many bytes of the present body, which is not chunked, went another way."""
+        self._left -= count
+
     def take_body(self, data: bytes) -> tuple[bytes, bool]:
         """Take bytes of the present body, which is not complete yet; what comes behind it is kept.
 

@@ -14,6 +14,7 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from ngpu.model import CHUNK
+from ngpu.relay import Over, Relay, relay_between
 
 
 @implementer(IPushProducer)
@@ -46,6 +47,7 @@ class Outgoing:
         self._paused = False
         self._close: Callable[[], None] | None = None
         self._producer: Any = None
+        self._relay: Relay | None = None
         self._mark: tuple[int, ...] = ()
         self._marked_at = 0.0
         transport.registerProducer(self, True)
@@ -96,6 +98,18 @@ class Outgoing:
             data = data[sent:]
         transport.write(data)
 
+    def relay(self, source: Any, count: int, over: Over) -> Relay | None:
+        """Let bytes that come over another transport go out after what was written; see `ngpu.relay.relay_between`."""
+
+        def ended(relay: Relay) -> None:
+            self._handed_over += relay.given
+            self._relay = None
+            over(relay)
+
+        if self._socket is not None and not self._queue and self._close is None:
+            self._relay = relay_between(source, self._transport, count, ended)
+        return self._relay
+
     def close(self, half: bool) -> None:
         """Close the connection (or its sending half, where the transport has halves) once all is sent."""
         first = self._close is None
@@ -107,10 +121,11 @@ class Outgoing:
 
     def check(self, now: float) -> None:
         """Abort the connection when its client has taken nothing for ``write_timeout`` seconds."""
-        if not self._paused and self._close is None:
+        relay = self._relay
+        if not self._paused and self._close is None and (relay is None or not relay.waiting):
             return
         mark = (
-            self._handed_over,
+            self._handed_over + (0 if relay is None else relay.given),
             len(getattr(self._transport, "dataBuffer", b"")),
             getattr(self._transport, "offset", 0),
             0 if self._socket is None else _unacknowledged(self._socket),

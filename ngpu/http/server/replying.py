@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from ngpu.http.server.body import RequestBody
 from ngpu.http.server.reply import SWITCHED, Fields, Framing, check_field, frame, passed_head, reply_head
+from ngpu.relay import Begin, Over, Relay
 
 _JOIN = 64 * 1024
 """A body up to this size is joined to its head, to be one write and one TLS record; a larger one is not copied."""
@@ -177,6 +178,20 @@ class Replying(Request):
             if piece:
                 self.bytes_out += len(piece)
                 self.channel.write(piece)
+
+    def relay_reply(self, source: Any, count: int, over: Over) -> Relay | None:
+        """Let the last bytes of a reply that was passed on come over another transport; see `ngpu.relay`."""
+
+        def ended(relay: Relay) -> None:
+            self.sentLength += relay.given
+            self.bytes_out += relay.given
+            over(relay)
+
+        begin: Begin | None = getattr(self.channel, "relay_out", None)
+        framing = self._framing
+        if begin is None or not framing.body or framing.length != self.sentLength + count:
+            return None
+        return begin(source, count, ended)
 
     def finish(self) -> None:
         """The reply is complete. Does nothing when the client has gone or the reply was finished before.

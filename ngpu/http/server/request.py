@@ -18,6 +18,7 @@ from ngpu.http.server.head import Head, headers_of
 from ngpu.http.server.refusal import error_body
 from ngpu.http.server.replying import Replying
 from ngpu.http.server.target import ALLOW
+from ngpu.relay import Begin, Over, Relay
 
 if TYPE_CHECKING:
     from ngpu.http.server.channel import Channel
@@ -116,6 +117,11 @@ class NgpuRequest(Replying):
         """``OPTIONS *`` asks about the server as a whole (RFC 9110 §9.3.7)."""
         self.setHeader(b"Allow", ALLOW)
         self.finish()
+
+    def relay_body(self, sink: Any, over: Over) -> Relay | None:
+        """Let the rest of the body pass by into a transport; see `ngpu.relay.relay_between`."""
+        begin: Begin | None = getattr(self.channel, "relay_in", None)
+        return None if begin is None else self.body.relay(begin, sink, over)
 
     def connectionLost(self, reason: Failure) -> None:
         """The client has gone, or is no longer served: whoever works on this request is told."""
