@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from begin_first import in_order
 from docker_bed import Bed, bed_or_skip, docker_bed
+from forked import fork_server
 from leaks import FAILED, no_leaks, pytest_runtest_makereport
 from processes import Processes, find_free_port, running
 from redis_server import stop_shared
@@ -30,8 +31,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """The Redis of the whole run, if a test has asked for it."""
+    """The Redis of the whole run, if a test has asked for it, and what starts gateways."""
     stop_shared()
+    fork_server.stop()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 
 import requests
 import yaml
+from forked import Forked, fork_server
 
 P = TypeVar("P", bound="Process")
 ROOT = Path(__file__).parent.parent
@@ -60,12 +61,15 @@ class Process:
     passed_fds: tuple[int, ...] = ()
     """File descriptors that it inherits."""
 
+    forks = False
+    """Whether a fork may start it: its arguments are this Python, ``-m`` and a module of ngpu's."""
+
     def __init__(self, arguments: list[str], log: Path, ready_url: str, env: Mapping[str, str] | None = None) -> None:
         self.arguments = arguments
         self.log = log
         self.ready_url = ready_url
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._popen: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -79,16 +83,7 @@ class Process:
         :raises AssertionError: with its log, when it ends or is not ready in time.
         """
         with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
-                self.arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._env,
-                cwd=ROOT,
-                start_new_session=True,
-                pass_fds=self.passed_fds,
-            )
+            self._popen = self._begun(log.fileno())
         deadline = time.monotonic() + ready_within
         while not self._answers():
             if self._popen.poll() is not None:
@@ -137,6 +132,20 @@ class Process:
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return f"--- the end of {self.log} ---\n{text[-LOG_SHOWN:]}\n---"
 
+    def _begun(self, log: int) -> subprocess.Popen[bytes] | Forked:
+        if self.forks and fork_server.can(self._env):
+            return fork_server.start(self.arguments[1:], ROOT, self._env, log, self.passed_fds)
+        return subprocess.Popen(
+            self.arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=self._env,
+            cwd=ROOT,
+            start_new_session=True,
+            pass_fds=self.passed_fds,
+        )
+
     def _answers(self) -> bool:
         try:
             return requests.get(self.ready_url, timeout=2).status_code == 200
@@ -149,6 +158,8 @@ class Process:
 
 class Worker(Process):
     """The demo worker on a port of its own; ``url`` is its root."""
+
+    forks = True
 
     def __init__(self, log: Path, port: int, *options: str) -> None:
         self.port = port
@@ -174,6 +185,7 @@ class Gateway(Process):
 
     # Twisted's runner, once it has shut down, ends itself with the signal that stopped it
     clean_exits = (0, -signal.SIGTERM)
+    forks = True
 
     def __init__(self, config: Mapping[str, Any] | str, folder: Path, env: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,7 +256,7 @@ def _tcp_port(listen: list[str]) -> int:
     return next(int(endpoint.split(":")[1]) for endpoint in listen if endpoint.startswith("tcp:"))
 
 
-def _end_group(popen: subprocess.Popen[bytes]) -> None:
+def _end_group(popen: subprocess.Popen[bytes] | Forked) -> None:
     # the group outlives its leader for as long as one member lives
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(popen.pid, signal.SIGKILL)
