@@ -1,6 +1,7 @@
 """A gateway that is killed again and again while it deploys: never a second copy, and the last one finishes.
 
-NGPU_LIVES says how often it is killed (20 by default); the fleet was built with 50 and more.
+NGPU_LIVES says how often it is killed (20 by default); the fleet was built with 50 and more. A slow machine takes more
+lives, and longer ones, until the killings have found the fleet in different states.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ Make = Callable[..., FleetRig]
 LIVES = int(os.environ.get("NGPU_LIVES", "20"))
 MOST = 3
 CRASHED_WITHIN = 1.5
+"""Seconds that each of the first lives lasts at most; the others may last longer and longer, up to LONGEST_LIFE."""
+
+LONGEST_LIFE = 20.0
+MORE_LIVES = 60
+STATES = 3
+"""In so many different numbers of copies the fleet has to be found."""
 
 
 def copies(rig: FleetRig) -> list[tuple[str, str, str]]:
@@ -50,13 +57,16 @@ def test_killed_at_random_moments_of_deploying(fleet: Make, image: Push, tmp_pat
     seen: Counter[int] = Counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as lives:
         try:
-            for life in range(LIVES):
+            for life in range(LIVES + MORE_LIVES):
+                if life >= LIVES and len(seen) >= STATES:
+                    break
                 if life % 3 == 0:
                     version = {"VERSION": str(rng.randrange(3))}
                     rig.want(rng.choice(references), replicas=rng.randrange(1, MOST + 1), env=version)
                     gateway.write_config(rig.configuration())
                 assert lives.stdin is not None and lives.stdout is not None
-                print(json.dumps({"seconds": rng.uniform(0.15, CRASHED_WITHIN)}), file=lives.stdin, flush=True)
+                longest = min(LONGEST_LIFE, CRASHED_WITHIN * 1.1 ** max(0, life - LIVES + 1))
+                print(json.dumps({"seconds": rng.uniform(0.15, longest)}), file=lives.stdin, flush=True)
                 assert json.loads(lives.stdout.readline())["lived"], (tmp_path / "lives/lives.log").read_text()[-4000:]
                 there = copies(rig)
                 seen[len(there)] += 1
@@ -64,7 +74,7 @@ def test_killed_at_random_moments_of_deploying(fleet: Make, image: Push, tmp_pat
                 assert len(there) <= MOST + 1, there
         finally:
             lives.kill()
-    assert len(seen) >= 3, f"the lives were too short to do anything, or too long to be cut: {seen}"
+    assert len(seen) >= STATES, f"the lives were too short to do anything, or too long to be cut: {seen}"
     rig.want(references[1], replicas=3, command=list(SERVES), env={"VERSION": "last"})
     gateway.write_config(rig.configuration())
     rig.gateway = gateway
