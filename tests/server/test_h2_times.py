@@ -18,8 +18,8 @@ from twisted.internet.threads import deferToThread
 
 from ngpu.http.server.h2.frames import Frames
 
-SHORT = replace(QUICK, head_timeout=0.8, idle_timeout=0.8)
-STRICT = replace(QUICK, body_window=0.4, write_timeout=0.4)
+SHORT = replace(QUICK, head_timeout=2.0, idle_timeout=2.0)
+STRICT = replace(QUICK, body_window=1.0, write_timeout=1.0)
 
 
 @pytest_twisted.async_yield_fixture
