@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 export PYTHON
+# an environment that keeps Python from writing what it has compiled has it compile ngpu anew at every start
+export PYTHONDONTWRITEBYTECODE :=
 
 # make run: the gateway's configuration, the demo worker's port, and all ports that have to be free
 CONFIG ?= config/demo.yaml
@@ -53,13 +55,18 @@ run: $(VENV)/.run
 	@exec 9> >(exec $(BIN)/python -m ngpu.demo --port $(DEMO_PORT) --exit-with-stdin) \
 		&& exec $(BIN)/ngpu run -c $(CONFIG)
 
-# Tests that want what could not be installed say so themselves.
-test: $(VENV)/.dev
-	@.ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
-		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime chromium:chromium || true
-	@.ci/apt promtool:prometheus || true  # looks at docs/observability
-	@.ci/apt docker:docker-cli || true  # which some releases have in docker.io, and others in a package of its own
-	@$(MAKE) --no-print-directory check
+# Tests that want what could not be installed say so themselves. What waits for the network, or has one processor work,
+# goes side by side with something else; the tests are compiled once here, and not by each of the processes below.
+# promtool looks at docs/observability; some releases have docker in docker.io, and others in a package of its own.
+test:
+	@.ci/venv $(VENV)
+	@{ .ci/apt redis-server:redis-server systemd-analyze:systemd dockerd:docker.io docker-registry:docker-registry \
+		busybox:busybox-static ip:iproute2 openssl:openssl sshd:openssh-server curl:curl faketime:faketime \
+		chromium:chromium; \
+	.ci/apt promtool:prometheus; .ci/apt docker:docker-cli; } & \
+	$(MAKE) --no-print-directory $(VENV)/.dev; code=$$?; wait; exit $$code
+	@$(BIN)/python -m pytest -qq --collect-only -p no:cacheprovider >/dev/null 2>&1 & \
+	$(MAKE) --no-print-directory check; code=$$?; wait; exit $$code
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
