@@ -230,8 +230,11 @@ class Fake:
             self.turn()
 
     def turn(self) -> None:
+        """Let happen what is to happen now, and what comes of it at once."""
         for _ in range(200):
             self.clock.advance(0)
+            if all(call.getTime() > self.clock.seconds() for call in self.clock.getDelayedCalls()):
+                break
 
     def pass_time(self, seconds: float) -> None:
         for _ in range(int(seconds * 10)):
