@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from begin_first import in_order
@@ -24,10 +25,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = in_order(items)
 
 
-def pytest_collection_finish() -> None:
-    """What was imported stays: the collections between tests need not look at it again."""
+def _freeze() -> None:
+    """What is there now stays: the collections between tests need not look at it again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays."""
+    _freeze()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, Any, Any]:
+    """What a file of tests leaves behind belongs to all of them, or is imported."""
+    ran = yield
+    if nextitem is None or nextitem.path != item.path:
+        _freeze()
+    return ran
 
 
 def pytest_sessionfinish() -> None:

@@ -6,6 +6,7 @@ group of its own, so that a test that fails leaves nobody behind.
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -19,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
-import requests
 import yaml
 from forked import Forked, fork_server
 
@@ -28,6 +29,7 @@ P = TypeVar("P", bound="Process")
 ROOT = Path(__file__).parent.parent
 READY_WITHIN = 30.0
 STOPPED_WITHIN = 30.0
+LOOK_EVERY = 0.03
 LOG_SHOWN = 8000
 
 
@@ -91,7 +93,7 @@ class Process:
             if time.monotonic() > deadline:
                 self.kill9()
                 raise AssertionError(f"{self} was not ready after {ready_within:.0f} s\n{self.tail()}")
-            time.sleep(0.05)
+            time.sleep(LOOK_EVERY)
         return self
 
     def stop(self, within: float = STOPPED_WITHIN) -> None:
@@ -147,10 +149,15 @@ class Process:
         )
 
     def _answers(self) -> bool:
+        address = urlsplit(self.ready_url)
+        connection = http.client.HTTPConnection(address.netloc, timeout=2)
         try:
-            return requests.get(self.ready_url, timeout=2).status_code == 200
-        except requests.RequestException:
+            connection.request("GET", address.path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def __str__(self) -> str:
         return " ".join(self.arguments[1:4])
