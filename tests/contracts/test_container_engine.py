@@ -24,6 +24,9 @@ LABS: dict[str, Callable[[Any, pytest.FixtureRequest], Lab]] = {
     "swarm": lambda clock, request: SwarmLab(request.getfixturevalue("swarm_bed"), "unix", clock),
     "swarm over tls": lambda clock, request: SwarmLab(request.getfixturevalue("swarm_bed"), "tcp", clock),
 }
+ONE_WAY = {name: LABS[name] for name in ("fake", "docker", "swarm over tls")}
+"""For what is asked and answered whole: how an engine is reached matters where bytes flow, come late, or break off."""
+
 LAYER = tar_of({"a": b"a"})
 
 
@@ -149,6 +152,14 @@ class TestImages:
 
 
 class TestContainers:
+    @pytest_twisted.async_yield_fixture(params=ONE_WAY.values(), ids=ONE_WAY.keys())
+    async def lab(self, request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+        from twisted.internet import reactor
+
+        opened = request.param(reactor, request)
+        yield opened
+        await opened.end()
+
     @pytest_twisted.ensureDeferred
     async def test_created_started_and_removed(self, lab: Lab) -> None:
         assert list(await lab.engine.containers(lab.fleet)) == []
