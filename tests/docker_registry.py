@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
@@ -33,6 +34,7 @@ class Registry:
         self.folder, self.login = folder, login
         self.host = f"{address}:{port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._blobs: dict[str, str] = {}  # by digest, a repository that has it
         folder.mkdir()
 
     def launch(self, path: str) -> None:
@@ -98,7 +100,7 @@ class Registry:
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": self._blob(repository, json.dumps(described).encode(), CONFIG),
-            "layers": [self._blob(repository, gzip.compress(layer, 1, mtime=0), LAYER) for layer in layers],
+            "layers": [self._blob(repository, _compressed(layer), LAYER) for layer in layers],
         }
         text = json.dumps(manifest).encode()
         put = self._ask("PUT", f"/v2/{repository}/manifests/{tag}", data=text, headers={"Content-Type": MANIFEST})
@@ -106,9 +108,12 @@ class Registry:
 
     def _blob(self, repository: str, data: bytes, kind: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        begun = self._ask("POST", f"/v2/{repository}/blobs/uploads/")
-        place = begun.headers["Location"]
-        self._ask("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", data=data)
+        there = self._blobs.setdefault(digest, repository)
+        mount = f"?mount={digest}&from={there}" if there != repository else ""
+        begun = self._ask("POST", f"/v2/{repository}/blobs/uploads/{mount}")
+        if begun.status_code != requests.codes.created:  # else it has taken the other repository's
+            place = begun.headers["Location"]
+            self._ask("PUT", f"{place}{'&' if '?' in place else '?'}digest={digest}", data=data)
         return {"mediaType": kind, "size": len(data), "digest": digest}
 
     def _ask(self, method: str, path: str, **fields: Any) -> requests.Response:
@@ -117,3 +122,9 @@ class Registry:
         answer = requests.request(method, url, auth=login, timeout=30, **fields)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
+
+
+@functools.lru_cache(8)
+def _compressed(layer: bytes) -> bytes:
+    """Most images have one layer in common."""
+    return gzip.compress(layer, 1, mtime=0)
