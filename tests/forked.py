@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,25 +90,53 @@ class ForkServer:
         """Whether a program with this environment may be forked."""
         if os.environ.get("NGPU_TRUE_STARTS"):
             return False
-        return _at_start(env) == _at_start(self._env if self._popen is not None else os.environ)
+        return _at_start(env) == _at_start(self._env if self._popen is not None else unbuffered())
 
     def start(
-        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], output: int, pass_fds: Sequence[int] = ()
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        output: int,
+        pass_fds: Sequence[int] = (),
+        errors: int | None = None,
     ) -> Forked:
         """Start ``python -m …``, which gets no input.
 
         :param arguments: after ``python``.
-        :param output: the file descriptor that is its standard output and error.
+        :param output: the file descriptor that is its standard output, and error unless ``errors`` is.
         """
         told, tells = os.pipe()
         words = {"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "fds": list(pass_fds)}
         with open(os.devnull, "rb") as nothing:
-            passed = array.array("i", [tells, nothing.fileno(), output, output, *pass_fds])
+            passed = array.array(
+                "i", [tells, nothing.fileno(), output, output if errors is None else errors, *pass_fds]
+            )
             with self._lock:
                 extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
                 self._running(cwd, env).sendmsg([json.dumps(words).encode()], extra)
         os.close(tells)
         return Forked(told)
+
+    def run(self, *arguments: str, cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+        """What comes of ``python -m …``, as `subprocess.run` would tell it with ``capture_output`` and ``text``."""
+        if not self.can(env := unbuffered()):
+            return subprocess.run(
+                [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False
+            )
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+            child = self.start(arguments, cwd, env, out.fileno(), errors=errors.fileno())
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+                raise
+            texts = []
+            for file in (out, errors):
+                file.seek(0)
+                texts.append(file.read().decode())
+        return subprocess.CompletedProcess([sys.executable, *arguments], code, *texts)
 
     def stop(self) -> None:
         """End it, and whatever of it is left."""
@@ -130,6 +159,11 @@ class ForkServer:
                     start_new_session=True,
                 )
         return self._requests
+
+
+def unbuffered() -> dict[str, str]:
+    """This process's environment, for programs whose output is looked at while they run."""
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:

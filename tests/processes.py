@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
-from forked import Forked, fork_server
+from forked import Forked, fork_server, unbuffered
 
 P = TypeVar("P", bound="Process")
 ROOT = Path(__file__).parent.parent
@@ -70,7 +70,7 @@ class Process:
         self.arguments = arguments
         self.log = log
         self.ready_url = ready_url
-        self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = {**unbuffered(), **(env or {})}
         self._popen: subprocess.Popen[bytes] | Forked | None = None
 
     @property

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked import fork_server
-from processes import ROOT, Gateway
+from forked import fork_server, unbuffered
+from processes import ROOT, Gateway, find_free_port
 
 MARK = "NGPU_TEST_MARK"
 
@@ -62,7 +62,7 @@ def test_a_configuration_that_cannot_be_used_ends_both_alike(tmp_path: Path) -> 
     arguments = ["-m", "ngpu.cli", "run", "-c", str(file)]
     true = subprocess.run([sys.executable, *arguments], capture_output=True, cwd=ROOT, timeout=60)
     with (tmp_path / "log").open("wb") as log:
-        forked = fork_server.start(arguments, ROOT, {**os.environ, "PYTHONUNBUFFERED": "1"}, log.fileno())
+        forked = fork_server.start(arguments, ROOT, unbuffered(), log.fileno())
     assert forked.wait(60) == true.returncode == 2
     assert (tmp_path / "log").read_bytes() == true.stdout + true.stderr
 
@@ -77,7 +77,7 @@ raise SystemExit(7)
 
 def test_it_has_what_it_was_given_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "told.py").write_text(TOLD)
-    env = {**os.environ, "PYTHONUNBUFFERED": "1", MARK: "y"}
+    env = {**unbuffered(), MARK: "y"}
     read, write = os.pipe()
     arguments = ["-m", "told", str(write)]
     with (tmp_path / "log").open("wb") as log:
@@ -93,9 +93,19 @@ def test_it_has_what_it_was_given_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_what_the_interpreter_reads_as_it_starts_takes_a_true_start() -> None:
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    env = unbuffered()
     with open(os.devnull, "wb") as nothing:
         assert fork_server.start(["-m", "this"], ROOT, env, nothing.fileno()).wait(60) == 0
     assert fork_server.can({**env, "NGPU_CONFIG": "x"})
     assert not fork_server.can({**env, "LD_PRELOAD": "x"})
     assert not fork_server.can({**env, "PYTHONHASHSEED": "1"})
+
+
+def test_a_command_that_is_run_tells_what_it_would_otherwise(tmp_path: Path) -> None:
+    command = ("-m", "ngpu.cli", "tasks", "-c", str(tmp_path / "none.yaml"))
+    true = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    forked = fork_server.run(*command, cwd=ROOT, timeout=60)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (true.returncode, true.stdout, true.stderr)
+    assert true.returncode and true.stderr
+    with pytest.raises(subprocess.TimeoutExpired):
+        fork_server.run("-m", "ngpu.demo", "--port", str(find_free_port()), cwd=ROOT, timeout=0.5)

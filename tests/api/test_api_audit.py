@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 from api_rig import Rig, configuration, eventually, rig_of, workspace
+from forked import fork_server
 from processes import ROOT, find_free_port
 from scripted_worker import script
 
@@ -28,8 +27,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 def audited(rig: Rig, *options: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "ngpu.cli", "audit", "-c", str(rig.gateway.config_file), "--wait", "0", *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    command = ("-m", "ngpu.cli", "audit", "-c", str(rig.gateway.config_file), "--wait", "0", *options)
+    done = fork_server.run(*command, cwd=ROOT, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fleet_rig import NODES, WORKSPACE, FleetRig, eventually
+from forked import fork_server
 from processes import find_free_port
 
 Push = Callable[..., str]
@@ -28,11 +29,14 @@ class Operator:
         self._rig = rig
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "ngpu.cli", *arguments, "-c", str(self._rig.gateway.config_file)]
+        return [sys.executable, *self._words(*arguments)]
+
+    def _words(self, *arguments: str) -> list[str]:
+        return ["-m", "ngpu.cli", *arguments, "-c", str(self._rig.gateway.config_file)]
 
     def types(self, *arguments: str, exits: int = 0) -> str:
         """What a command prints; on standard error where it fails."""
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=90)
+        done = fork_server.run(*self._words(*arguments), cwd=Path.cwd(), timeout=90)
         assert done.returncode == exits, f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{self._rig.gateway.tail()}"
         assert "Traceback" not in done.stderr
         return done.stderr if exits else done.stdout
