@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import fork_server
 from processes import ROOT
 
 import ngpu
@@ -57,6 +61,19 @@ def pip_install(project: Path, target: Path, cwd: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@functools.cache
+def installed_once() -> Path:
+    """Where pip has put a distribution with the plugin ``far_away``."""
+    folder = Path(tempfile.mkdtemp(prefix="ngpu-installed-"))
+    atexit.register(shutil.rmtree, folder)
+    project = folder / "project"
+    (project / "src/ngpu/plugins").mkdir(parents=True)
+    (project / "pyproject.toml").write_text(PROJECT)
+    (project / "src/ngpu/plugins/far_away.py").write_text(POLICY.replace("NAME", "far_away"))
+    pip_install(project, folder / "installed", folder)
+    return folder / "installed"
+
+
 class Place:
     """Somewhere to put a plugin's file; `ngpu` then runs where it is found."""
 
@@ -76,12 +93,11 @@ class Place:
             (checkout / "plugins" / f"{name}.py").write_text(text)
             self._path = checkout
         elif self.origin == "distribution":
-            project = self._folder / "project"
-            (project / "src/ngpu/plugins").mkdir(parents=True)
-            (project / "pyproject.toml").write_text(PROJECT)
-            (project / "src/ngpu/plugins" / f"{name}.py").write_text(text)
-            self._path = self._folder / "installed"
-            pip_install(project, self._path, self._folder)
+            self._path = Path(shutil.copytree(installed_once(), self._folder / "installed", ignore=_USELESS))
+            (self._path / "ngpu/plugins/far_away.py").unlink()
+            (self._path / "ngpu/plugins" / f"{name}.py").write_text(text)
+            (record,) = self._path.glob("their_plugin-*.dist-info/RECORD")
+            record.write_text(record.read_text().replace("far_away", name))
         else:
             (self._folder / "mine").mkdir()
             (self._folder / "mine" / f"{name}.py").write_text(text)
@@ -100,7 +116,10 @@ class Place:
             "plugins": {"path": self._named},
         }
         self.config.write_text(json.dumps(config))
-        return run("-m", "ngpu.cli", *command.split(), "-c", self.config, path=self._path, cwd=self._folder)
+        words = ("-m", "ngpu.cli", *command.split(), "-c", str(self.config))
+        if self._path is None:  # it is found at run time
+            return fork_server.run(*words, cwd=self._folder, timeout=120)
+        return run(*words, path=self._path, cwd=self._folder)
 
 
 _USELESS = shutil.ignore_patterns("dropin.cache", "tests")
