@@ -193,7 +193,7 @@ class Server:
 def main() -> None:
     """Serve; a child comes back from it, and runs its module."""
     sys.path[0] = os.getcwd()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us
     import_all()
     gc.collect()
     gc.freeze()
@@ -201,7 +201,7 @@ def main() -> None:
     name = Server(requests).serve()
     if name is not None:
         requests.detach()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, interrupted)
         runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
