@@ -20,6 +20,7 @@ from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
 from ngpu.outbox import Webhook
 
 EMPTY = BytesBody()
+AT_ONCE = 250
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5]
 
 
@@ -606,10 +607,14 @@ class TestQueue:
     @pytest_twisted.ensureDeferred
     async def test_a_long_queue_with_gaps(self, store: Any) -> None:
         """Places are right however the store counts, across whatever blocks it may count in."""
-        adds = [ensureDeferred(added(store, f"t{n}", workspace="vw"[n % 3 == 0])) for n in range(3000)]
-        tasks = [task for task in await gatherResults(adds) if task.workspace == "w"]
+        tasks: list[Task] = []
+        for first in range(0, 3000, AT_ONCE):  # all of them at once would wait for longer than a store may take
+            adds = [added(store, f"t{n}", workspace="vw"[n % 3 == 0]) for n in range(first, first + AT_ONCE)]
+            tasks += [task for task in await gatherResults(map(ensureDeferred, adds)) if task.workspace == "w"]
         tasks.sort(key=lambda task: task.number)
-        await gatherResults([ensureDeferred(store.cancel(task.id, 1001.0)) for task in tasks[::2]])
+        for first in range(0, len(tasks), AT_ONCE):
+            cancelled = [store.cancel(task.id, 1001.0) for task in tasks[first : first + AT_ONCE : 2]]
+            await gatherResults(map(ensureDeferred, cancelled))
         waiting = tasks[1::2]
         assert await store.queued("w") == len(waiting)
         for place in (0, 1, 170, 171, 172, 341, 342, len(waiting) - 1):
