@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlencode
 
 SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 READY_WITHIN, STOPPED_WITHIN = 60.0, 30.0
@@ -137,15 +139,31 @@ class Engine:
 
     def answers(self) -> bool:
         """Whether it does so now, at its socket."""
-        connection = http.client.HTTPConnection("localhost", timeout=2)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(2)
         try:
-            connection.sock.connect(str(self.socket))
-            connection.request("GET", "/_ping")
-            return connection.getresponse().status == 200
+            return self._get("/_ping", 2)[0] == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def containers(self, *labels: str, ended: bool = True) -> list[dict[str, Any]]:
+        """All that have these labels (``name=value``), as its API has them.
+
+        :param ended: those that do not run, too.
+        """
+        filters = urlencode({"all": int(ended), "filters": json.dumps({"label": labels})})
+        status, body = self._get(f"/containers/json?{filters}", 60)
+        assert status == 200, body
+        found: list[dict[str, Any]] = json.loads(body)
+        return found
+
+    def _get(self, path: str, timeout: float) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        try:
+            connection.sock.connect(str(self.socket))
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
         finally:
             connection.close()
 

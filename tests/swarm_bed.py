@@ -131,12 +131,10 @@ class SwarmLab(Lab):
         """Remove what the test has made, wait until the machines have done so, and close the engine."""
         await super().end()
         manager = self.bed.engines[0]
-        label = f"label=ngpu.fleet={self.fleet}"
+        label = f"ngpu.fleet={self.fleet}"
 
-        def left() -> str:
-            listed = [
-                engine.docker("ps", "--quiet", "--filter", label) for engine in self.bed.engines if engine.answers()
-            ]
-            return "".join(listed)
+        def left() -> list[dict[str, Any]]:
+            asked = [engine for engine in self.bed.engines if engine.answers()]
+            return [each for engine in asked for each in engine.containers(label, ended=False)]
 
-        wait_until(lambda: not left(), 30.0, lambda: left() + manager.tail())
+        wait_until(lambda: not left(), 30.0, lambda: f"{left()}{manager.tail()}")

@@ -141,8 +141,8 @@ class FleetRig:
         found = []
         for engine in chosen:
             if engine.answers():
-                labels = ["--filter", f"label=ngpu.fleet={self.fleet}", "--filter", f"label=ngpu.workspace={digest}"]
-                found += engine.docker("ps", "-a", *labels, "--format", "{{.Names}}").split()
+                listed = engine.containers(f"ngpu.fleet={self.fleet}", f"ngpu.workspace={digest}")
+                found += [each["Names"][0].removeprefix("/") for each in listed]
         return found
 
     def by_node(self) -> Mapping[int, list[str]]:
@@ -157,7 +157,7 @@ class FleetRig:
     def clean(self) -> None:
         """Remove the fleet's containers."""
         for index, engine in enumerate(self.bed.engines[: self._nodes]):
-            names = engine.docker("ps", "-aq", "--filter", f"label=ngpu.fleet={self.fleet}").split()
+            names = [each["Id"] for each in engine.containers(f"ngpu.fleet={self.fleet}")]
             if names:
                 self.bed.engines[index].docker("rm", "-f", "-v", *names)
 

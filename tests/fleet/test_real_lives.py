@@ -37,10 +37,9 @@ def copies(rig: FleetRig) -> list[tuple[str, str, str]]:
     """Node, copy and revision of each container there is."""
     found = []
     for index, engine in enumerate(rig.bed.engines[:3]):
-        shown = '{{.Label "ngpu.copy"}} {{.Label "ngpu.revision"}}'
-        lines = engine.docker("ps", "-a", "--filter", f"label=ngpu.fleet={rig.fleet}", "--format", shown).splitlines()
-        found += [(str(index), *line.split()) for line in lines]
-    return found  # type: ignore[return-value]
+        labels = [each["Labels"] for each in engine.containers(f"ngpu.fleet={rig.fleet}")]
+        found += [(str(index), each["ngpu.copy"], each["ngpu.revision"]) for each in labels]
+    return found
 
 
 def test_killed_at_random_moments_of_deploying(fleet: Make, image: Push, tmp_path: Path) -> None:
