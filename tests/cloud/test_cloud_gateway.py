@@ -146,11 +146,11 @@ OTHERS_SEE = {
 def expired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The address of a gateway, and a token that it gave out and takes no more."""
     with running(tmp_path_factory.mktemp("expired")) as processes:
-        gateway = processes.start_gateway(configuration(token_ttl="1s"))
+        gateway = processes.start_gateway(configuration(token_ttl="4s"))
         client = PublishedClient(gateway.url, ANN, "a")
         token = client.login()
         assert client.get("cloud/image/list").status_code == 200
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while client.get("cloud/image/list").status_code != 401:
             assert time.monotonic() < deadline
             time.sleep(0.1)
