@@ -14,6 +14,8 @@ from ngpu.fleet.situation import Sight, Situation, Vital, target_of, wanted_reci
 from ngpu.fleet.wanted import Deployment, Recipe, Source
 from ngpu.model import Node
 
+_BEGINNING = (ContainerState.RUNNING, ContainerState.PENDING)
+
 
 @dataclass(frozen=True)
 class DeploymentReport:
@@ -139,7 +141,8 @@ class Telling:
         if container is None:
             return self._on_its_way(copy, vital)
         reason = container.reason or vital.reason or self._at.troubles.get(copy.id, "")
-        settling = container.state in (ContainerState.RUNNING, ContainerState.PENDING) and not vital.reason
+        begins = container.state in _BEGINNING or (container.state is ContainerState.CREATED and not container.reason)
+        settling = begins and not vital.reason
         if settling and self._at.now - vital.since <= self._deployment.patience:
             return "starting", "" if container.state is ContainerState.RUNNING else reason
         return "down", reason or "it is not healthy"

@@ -125,6 +125,20 @@ def test_a_deployment_tells_how_it_comes_up(house: House) -> None:
     assert f"ngpu-{FLEET}-{first['id']}" in house.names
 
 
+def test_a_copy_that_was_made_and_not_started_yet_is_no_failure(house: House) -> None:
+    """Whoever watches a deployment gives up once it has failed."""
+    for engine in house.world.engines.values():
+        engine.slow["start"] = 3.0
+    house.put(replicas=1)
+    house.start()
+    told: set[tuple[str, str]] = set()
+    while (report := house.report()).state != "serving":
+        told.update((report.state, copy["state"]) for copy in report.copies)
+        assert report.state == "deploying", report
+        house.world.pass_time(0.1)
+    assert ("deploying", "starting") in told
+
+
 def test_nodes_are_told_with_what_they_have_left(house: House) -> None:
     house.put(replicas=3)
     house.start()
