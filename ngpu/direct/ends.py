@@ -60,7 +60,8 @@ class Ends(Generic[C]):
         """
         if not self._batches or len(self._batches[-1].ends) >= MOST_AT_ONCE:
             self._batches.append(_Batch())
-            self._runs.track(record.id, "end", self._batches[-1].tried)  # the gateway's stop waits for it
+            tried = self._runs.track(record.id, "end", self._batches[-1].tried)  # the gateway's stop waits for it
+            tried.addErrback(lambda failure: failure.trap(CancelledError) and None)
             if self._timer is None:
                 self._timer = self._clock.callLater(GATHER_FOR, self._ring)
         batch = self._batches[-1]

@@ -59,7 +59,10 @@ class Sockets:
             if handed is not None and description.startswith("systemd:"):
                 self._ports[description] = reactor.adopt(factory)
             else:
-                self._ports[description] = await serverFromString(reactor, description).listen(factory)
+                port: Any = await serverFromString(reactor, description).listen(factory)
+                self._ports[description] = port
+                if "backlog=" not in description and hasattr(port, "socket"):
+                    port.socket.listen(BACKLOG)  # Twisted's 50 are less than one burst: others wait for a second
         except CannotListenError as error:
             raise NgpuError(f"cannot listen on {description}: {error.socketError}") from None
         except OSError as error:

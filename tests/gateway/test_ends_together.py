@@ -119,6 +119,18 @@ def test_the_gateways_stop_waits_for_them() -> None:
     assert calls.names == ["a"]
 
 
+def test_it_waits_for_a_store_that_hangs_no_longer_than_it_may() -> None:
+    calls = Calls()
+    calls.house.store.holding = {"add_ended"}
+    calls.end("a")
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    stopping = begun(calls.house.runs.stop(5.0))
+    calls.house.clock.advance(4.0)
+    assert not stopping.over
+    calls.house.clock.advance(1.1)
+    assert stopping.over
+
+
 def test_one_whose_start_is_in_the_store_ends_there() -> None:
     calls = Calls()
     record = calls.begin("a")
