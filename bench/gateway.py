@@ -28,6 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))  # the tests' own way to run a gateway
+os.environ["NGPU_TRUE_STARTS"] = "1"  # but as users start it, not by fork
 
 from processes import Gateway, find_free_port  # noqa: E402
 
