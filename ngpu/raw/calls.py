@@ -178,13 +178,13 @@ class RawCalls:
         try:
             await self._pass(call, record, lease, line, selection, body, reply)
         except CancelledError:
-            why = self._runs.let_go(task.id)
+            why = self._runs.let_go(task.id, work)
             if why is None or not record.there:  # others have taken it over, where the store has anything of it
                 self._direct.withdraw(record)
             if why is None:
                 raise
         finally:
-            self._runs.let_go(task.id)
+            self._runs.let_go(task.id, work)
         if why is not None:
             raise _cancelled() if isinstance(why, EndedElsewhere) else why
 

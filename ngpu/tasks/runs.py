@@ -67,7 +67,7 @@ class Runs:
         self._clock = clock
         self._metrics = metrics
         self._running: dict[str, Deferred[Any] | Handle] = {}
-        self._cancelled: dict[str, NgpuError] = {}
+        self._cancelled: dict[object, NgpuError] = {}  # by their work: a task that is retried runs again under its id
         self._watches = Watches(clock, news)
         self._averages = Averages(metrics)
         self.failures = Failures(clock, metrics.label)
@@ -107,13 +107,14 @@ class Runs:
         """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
         self._running[task_id] = work
 
-    def let_go(self, task_id: str) -> NgpuError | None:
+    def let_go(self, task_id: str, work: Handle) -> NgpuError | None:
         """The end of `hold`: why it was cancelled, where that was here.
 
         :returns: EndedElsewhere where the task has ended otherwise; StoreUnavailable where others have taken it over.
         """
-        self._running.pop(task_id, None)
-        return self._cancelled.pop(task_id, None)
+        if self._running.get(task_id) is work:
+            del self._running[task_id]
+        return self._cancelled.pop(work, None)
 
     @property
     def running(self) -> Sequence[str]:
@@ -124,7 +125,7 @@ class Runs:
         """Stop the run of a task whose record says already that it has ended."""
         running = self._running.get(task_id)
         if running is not None:
-            self._cancelled.setdefault(task_id, EndedElsewhere())
+            self._cancelled.setdefault(running, EndedElsewhere())
             running.cancel()
 
     def insist(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> Deferred[T]:
@@ -135,7 +136,7 @@ class Runs:
     def lose(self) -> None:
         """Stop everything that runs: other gateways have taken it over, since this one was away."""
         for task_id in self.running:
-            self._cancelled[task_id] = StoreUnavailable(LOST)
+            self._cancelled[self._running[task_id]] = StoreUnavailable(LOST)
             self._running[task_id].cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
@@ -200,14 +201,14 @@ class Runs:
         try:
             return await run
         except CancelledError:
-            why = self._cancelled.get(task_id)
+            why = self._cancelled.get(work)
             if why is None:
                 raise
             if isinstance(why, EndedElsewhere):  # its caller is not cancelled: the task was
                 return None
             raise why from None
         finally:
-            self.let_go(task_id)
+            self.let_go(task_id, work)
 
     async def _run(
         self, task: Task, body: Body, lease: Slot, workspace: Workspace, next_lease: NextLease, records: Records
