@@ -76,6 +76,8 @@ class Ends(Generic[C]):
 
     def _ring(self) -> None:
         self._timer = None
+        if not self._batches:
+            return  # those that it was set for went right behind others
         self._due = True
         if not self._busy:
             self._write()

@@ -47,9 +47,10 @@ class LateRecord:
         self.there = False
         self._adding: Deferred[Any] | None = None
         self._error: BaseException | None = None
+        self._ends = False
 
     async def begin(self) -> None:
-        """See that it is there, as that of a running call, unless it is there already.
+        """See that it is there, as that of a running call, unless it is there already, or its end is to be written.
 
         :raises OverLimit: the quota is used up.
         """
@@ -90,6 +91,7 @@ class LateRecord:
 
     def ends(self, tried: Deferred[None]) -> None:
         """Its end is being written, together with others; it fires once that was tried."""
+        self._ends = True
         self._adding = tried
 
     def tried(self, error: BaseException | None) -> None:
@@ -116,8 +118,8 @@ class LateRecord:
         return self.there
 
     async def _add(self, task: Task, result: bytes) -> None:
-        if await self.settled():
-            return
+        if await self.settled() or self._ends:
+            return  # an end that was refused comes again, and would leave one that runs as it is
         await echo(self._begin_adding(task, result))  # which goes on, should this be cancelled
         if self._error is not None:
             raise self._error

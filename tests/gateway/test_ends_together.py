@@ -101,6 +101,35 @@ def test_what_the_store_refuses_is_written_once_it_does_not() -> None:
     assert calls.counted() == 3
 
 
+def test_one_that_was_refused_once_is_not_called_running_for_ever() -> None:
+    calls = Calls()
+    calls.house.store.holding = {"add_ended"}
+    calls.end("a")
+    listing = begun(calls.direct.settle_all())
+    calls.house.store.holding, calls.house.store.refusing = set(), {"add_ended"}
+    calls.house.store.release()
+    calls.house.store.refusing = set()
+    assert listing.over
+    calls.house.pass_time(3, 0.1)
+    assert calls.house.task("a").outcome == FINISHED
+    assert calls.counted() == 1
+
+
+def test_a_timer_finds_that_its_ends_went_right_behind_others() -> None:
+    calls = Calls()
+    calls.house.store.holding = {"add_ended"}
+    calls.end("first")
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    calls.end(*(f"t{number}" for number in range(MOST_AT_ONCE)))
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    calls.end("last")
+    calls.house.store.holding = set()
+    calls.house.store.release()
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert len(calls.names) == MOST_AT_ONCE + 2
+    assert calls.counted() == MOST_AT_ONCE + 2
+
+
 def test_no_write_is_without_bounds() -> None:
     calls = Calls()
     calls.end(*(f"t{number}" for number in range(MOST_AT_ONCE + 1)))
