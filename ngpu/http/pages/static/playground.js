@@ -9,6 +9,7 @@ const by = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 const SAMPLE = "photo.png";
 
+let fading = 0;
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let picture = null; // {name, base64}
 let work = null; // the AbortController of what is under way
@@ -213,7 +214,8 @@ async function copy() {
     by("copy").focus();
   }
   by("copied").textContent = word("copied");
-  setTimeout(() => (by("copied").textContent = ""), 3000);
+  clearTimeout(fading); // that of the copy before would take this one's word away
+  fading = setTimeout(() => (by("copied").textContent = ""), 3000);
 }
 
 function listen() {
