@@ -252,3 +252,23 @@ def test_what_is_copied_works(visit: Visit, gateway: Gateway, tmp_path: Path) ->
                 assert done.returncode == 0 and done.stdout, text + done.stderr
                 assert '"result_code":200' in done.stdout or kind == "python", done.stdout[:300]
     assert "/user/cancelTask" in copied("callCancel", "curl") and "client.cancel(" in copied("callCancel", "python")
+
+
+def test_the_word_of_a_copy_is_its_own(visit: Visit) -> None:
+    """The timer of the copy before does not take it away."""
+    visitor = visit("/docs/playground")
+    page = visitor.page
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        "() => { window.timers = [];"
+        " window.setTimeout = (call) => window.timers.push(call);"
+        " window.clearTimeout = (number) => { window.timers[number - 1] = () => null; }; }"
+    )
+    for count in (1, 2):
+        page.locator("#copy").click()
+        while page.evaluate("window.timers.length") < count:
+            page.wait_for_timeout(20)
+    page.evaluate("window.timers[0]()")
+    expect(page.locator("#copied")).to_have_text("Copied.")
+    page.evaluate("window.timers[1]()")
+    expect(page.locator("#copied")).to_have_text("")
