@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -93,10 +94,17 @@ class RedisServer:
         self._ended()
 
     def stop(self) -> None:
-        """End it as a service manager does, if it runs."""
+        """End it as a service manager does, if it runs.
+
+        Redis forgets a SIGTERM that comes while it writes its first append-only file, as a new replica does.
+        """
         if self._popen is not None:
             self.signal(signal.SIGCONT)
-            self.signal(signal.SIGTERM)
+            deadline = time.monotonic() + WITHIN
+            while not self.gone() and time.monotonic() < deadline:
+                self.signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._popen.wait(1.0)
             self._ended()
         shutil.rmtree(self.socket.parent, ignore_errors=True)
 

@@ -15,7 +15,7 @@ import requests
 from h2_client import Fields, H2Client, client_context, head
 from processes import find_free_port
 from raw_rig import CHUNKED, ID, OK, Rig, Wire, chunk, configuration, eventually, rig_of, workspace
-from websockets.sync.client import connect
+from wss import refusal
 
 MIB = 1024 * 1024
 KEYED = (b"authorization", b"Bearer " + ID.encode())
@@ -206,8 +206,7 @@ def test_a_websocket_is_for_http_1(served: Served) -> None:
         client.until(lambda: client.frames.remote_settings)
         number = client.ask([fields[0], fields[4], *fields[1:4]])
         assert client.reply(number).reset == 1
-    with pytest.raises(Exception, match="401"):
-        connect(f"wss://127.0.0.1:{served.port}/proxy/ws", ssl=client_context(), proxy=None)
+    assert refusal(served.port, client_context()) == 401
 
 
 def test_what_is_written_of_a_call(served: Served) -> None:

@@ -19,5 +19,5 @@ def start(tmp_path: Path) -> Iterator[Start]:
         return servers[-1].start()
 
     yield begun
-    for server in servers:
+    for server in reversed(servers):  # a sentinel before the master that it would replace
         server.stop()
