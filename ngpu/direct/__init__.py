@@ -5,7 +5,7 @@ unknown", and nobody makes the call a second time. So the record is *late*: of a
 once, when it ends. One that is not is written as running after START_AFTER seconds; and before that as soon as somebody
 can ask for it, or does; a job of an app at once. Who is told its id waits for the record of the end; and once the store
 has refused one, such calls are recorded before they are made, until it takes one again: what it refuses is not made.
-Raw calls are made all the same, and their ends are written when it takes them.
+Raw calls are made all the same until MOST_WAITING ends wait for it.
 """
 
 from ngpu.direct.calls import START_AFTER, DirectCalls

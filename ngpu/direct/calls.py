@@ -64,12 +64,13 @@ class DirectCalls:
         :param waited: whether the client's reply waits for the record of the end.
         :raises QueueFull, OverLimit: as many calls wait already as may, or came today.
         :raises Unavailable: there was no slot; this is recorded.
+        :raises StoreUnavailable: the store is away, and as many ends wait for it as may.
         """
         lease = await self._first_slot(line, workspace, selection, task, body, patience)
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         record = LateRecord(self, self._store, started, body, quota)
         # a job of an app keeps in its record how far it is, from its first answer on
-        if quota is None and not task.app and (self._store_works or not waited):
+        if quota is None and not task.app and (self._store_works or not (waited or self._ends.full)):
             self._late[started.id] = record
             self._set_alarm()
             return lease, record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,8 +23,12 @@ GATHER_FOR = 0.02
 MOST_AT_ONCE = 256
 """Records that are written together at most."""
 
+MOST_WAITING = 25_000
+"""Records that wait for the store at most while calls go on: some 4 KB of memory each."""
+
 C = TypeVar("C")
-Tried = Callable[[Sequence[tuple[C, Task]], Exception | None], None]
+_Ends = Sequence[tuple[C, Task]]
+Tried = Callable[[_Ends[C], Exception | None], None]
 
 
 class _Batch(Generic[C]):
@@ -52,6 +57,12 @@ class Ends(Generic[C]):
         self._timer: IDelayedCall | None = None
         self._busy = False
         self._due = False
+        self._waiting = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether as many wait as may."""
+        return self._waiting >= MOST_WAITING
 
     def add(self, call: C, record: Task) -> Deferred[None]:
         """Have a record written.
@@ -66,6 +77,7 @@ class Ends(Generic[C]):
                 self._timer = self._clock.callLater(GATHER_FOR, self._ring)
         batch = self._batches[-1]
         batch.ends.append((call, record))
+        self._waiting += 1
         return batch.tried
 
     def hurry(self) -> None:
@@ -85,23 +97,40 @@ class Ends(Generic[C]):
     def _write(self) -> None:
         self._due = len(self._batches) > 1
         batch = self._batches.popleft()
-        records = [record for _, record in batch.ends]
         self._busy = True
+        self._insist(batch.ends, partial(self._tried, batch)).addErrback(self._one_by_one, batch)
+
+    def _insist(self, ends: _Ends[C], tried: Callable[[Exception | None], None]) -> Deferred[None]:
+        """Write them until the store has them; fails with what waiting does not mend."""
+        records = [record for _, record in ends]
 
         async def write() -> None:
             try:
                 await self._store.add_ended(records)
             except StoreUnavailable as error:
-                self._tried(batch, error)
+                tried(error)
                 raise
-            self._tried(batch, None)
+            self._waiting -= len(records)
+            tried(None)
 
-        def lost(failure: Failure) -> None:
-            if not failure.check(CancelledError):  # which is how the gateway stops
-                self.log.failure("the ends of {count} calls are not recorded", failure, count=len(records))
-            self._tried(batch, Exception(failure.getErrorMessage()))
+        others = f", and those of {len(records) - 1} more calls," if len(records) > 1 else ""
+        return self._runs.insist(records[0].id, "end" + others, write)
 
-        self._runs.insist(records[0].id, f"end, and those of {len(records) - 1} more calls,", write).addErrback(lost)
+    def _one_by_one(self, failure: Failure, batch: _Batch[C]) -> None:
+        """Write each of a batch by itself: what is wrong with one takes no other along."""
+        self._tried(batch, Exception(failure.getErrorMessage()))
+        if not failure.check(CancelledError):  # which is how the gateway stops
+            for end in batch.ends:
+                self._insist([end], partial(self._tried_alone, end)).addErrback(self._lost, end[1])
+
+    def _tried_alone(self, end: tuple[C, Task], error: Exception | None) -> None:
+        if error is None:
+            self._told([end], None)
+
+    def _lost(self, failure: Failure, record: Task) -> None:
+        self._waiting -= 1
+        if not failure.check(CancelledError):
+            self.log.failure("{task_id}: its end is not recorded", failure, task_id=record.id)
 
     def _tried(self, batch: _Batch[C], error: Exception | None) -> None:
         if not batch.tried.called:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from gateway_rig import House, begun, done
+from leaks import LeakWatch
+from twisted.logger import capturedLogs
 
-from ngpu.direct import DirectCalls, LateRecord
+from ngpu.direct import DirectCalls, LateRecord, ends
 from ngpu.direct.ends import GATHER_FOR, MOST_AT_ONCE
-from ngpu.model import BytesBody, Outcome, SelectionRequest, TaskStatus
+from ngpu.errors import StoreUnavailable
+from ngpu.model import BytesBody, Outcome, SelectionRequest, Task, TaskStatus
 
 FINISHED = Outcome(TaskStatus.FINISHED, 200, "", 200)
 
@@ -136,6 +141,47 @@ def test_no_write_is_without_bounds() -> None:
     calls.house.clock.advance(GATHER_FOR * 1.1)
     assert calls.house.store.asked == ["add_ended", "add_ended"]
     assert len(calls.names) == MOST_AT_ONCE + 1
+
+
+def test_one_that_cannot_be_written_takes_no_other_along(monkeypatch: pytest.MonkeyPatch, no_leaks: LeakWatch) -> None:
+    no_leaks.expect(ZeroDivisionError)
+    calls = Calls()
+    add_ended = calls.house.store.add_ended
+
+    async def choosy(tasks: Sequence[Task]) -> None:
+        if any(task.id == "bad" for task in tasks):
+            raise ZeroDivisionError
+        await add_ended(tasks)
+
+    monkeypatch.setattr(calls.house.store, "add_ended", choosy, raising=False)
+    calls.end("a", "bad", "b")
+    with capturedLogs() as events:
+        calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert calls.names == ["a", "b"]
+    assert calls.counted() == 2
+    (failure,) = [event for event in events if "log_failure" in event]
+    assert failure["task_id"] == "bad"
+    asked = begun(calls.direct.settle("bad"))
+    assert asked.over
+    calls.end("c")
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert calls.names == ["a", "b", "c"]
+
+
+def test_no_more_calls_are_made_than_may_wait_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ends, "MOST_WAITING", 3)
+    calls = Calls()
+    calls.house.store.refusing = {"add", "add_ended"}
+    calls.end("a", "b", "c")
+    calls.house.pass_time(1, 0.1)
+    with pytest.raises(StoreUnavailable):
+        calls.begin("d")
+    assert calls.house.in_flight == 3, "those of this test do not give their slots back"
+    calls.house.store.refusing = set()
+    calls.house.pass_time(2, 0.1)
+    assert sorted(calls.names) == ["a", "b", "c"]
+    calls.house.store.refusing = {"add", "add_ended"}
+    calls.end("e")
 
 
 def test_the_gateways_stop_waits_for_them() -> None:
