@@ -15,7 +15,7 @@ from ngpu.calls import Caller
 from ngpu.certificates import Certificates
 from ngpu.cloud.deployed import Deployed
 from ngpu.cloud.desk import make_desk
-from ngpu.direct import DirectCalls
+from ngpu.direct import DirectCalls, Spool
 from ngpu.discovery import Plugins
 from ngpu.egress import Egress
 from ngpu.errors import ConfigError
@@ -125,7 +125,8 @@ def assemble(
     serving = Serving(roster.lines, roster.leaving, health)
     fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
     gates = gates_of(settings, plugins, context, metrics)
-    direct = DirectCalls(store, runs, reactor, metrics)
+    spool = Spool(settings.spool)
+    direct = DirectCalls(store, runs, reactor, metrics, spool)
     gateway = Gateway(
         store=store,
         runs=runs,
@@ -206,6 +207,7 @@ def assemble(
     pulse = Pulse(metrics, store, roster.lines, {"public": sites[0], "admin": sites[1]}, limits.connections, reactor)
     return Parts(
         store,
+        spool,
         connections,
         fetcher,
         receivers,

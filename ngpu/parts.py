@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ngpu.archives.opening import Archives
 from ngpu.cloud.desk import Desk
+from ngpu.direct import Spool
 from ngpu.fetch import Fetcher
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.health import HealthChecks
@@ -29,6 +30,7 @@ class Parts:
     """What has to be started and stopped, and what the listeners serve."""
 
     store: IStore
+    spool: Spool
     connections: Connections
     fetcher: Fetcher
     receivers: Fetcher

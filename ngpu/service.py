@@ -87,6 +87,7 @@ class GatewayService(Service):
         parts = self._parts
         parts.journal.start()
         await parts.store.open()
+        await parts.spool.open(parts.store.add_ended)
         await parts.workspaces.load()
         if parts.desk is not None:
             await parts.desk.open()
@@ -214,6 +215,7 @@ class GatewayService(Service):
         await parts.fetcher.close()
         parts.archives.close()
         await parts.receivers.close()
+        parts.spool.close()
         await parts.store.close()
         if parts.tracing is not None:
             await parts.tracing.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 
 from ngpu.backlog import Backlog
 from ngpu.calls import Caller
-from ngpu.direct import DirectCalls
+from ngpu.direct import DirectCalls, Spool
 from ngpu.discovery import discover
 from ngpu.errors import StoreUnavailable
 from ngpu.gates import Gate
@@ -37,6 +38,7 @@ T = TypeVar("T")
 NODE = Node("0xAB01", "10.0.0.1")
 WORKSPACE = "367614711220405248"
 STARTED = 1_700_000_000.0
+NO_SPOOL = Spool(Path())  # not opened: nothing is kept
 
 
 class ScriptedStore:
@@ -206,7 +208,7 @@ class House:
         self.gateway = Gateway(
             store=self.store,
             runs=self.runs,
-            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics),
+            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics, NO_SPOOL),
             dispatcher=self.dispatcher,
             lines=lines,
             gates=self.gates,

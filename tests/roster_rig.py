@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gateway_rig import STARTED, ScriptedStore, Watched, begun, called, done
+from gateway_rig import NO_SPOOL, STARTED, ScriptedStore, Watched, begun, called, done
 from twisted.internet.task import Clock
 
 from ngpu.backlog import Backlog
@@ -81,7 +81,7 @@ class Hall:
         self.gateway = Gateway(
             store=self.store,
             runs=self.runs,
-            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics),
+            direct=DirectCalls(self.store, self.runs, self.clock, self.metrics, NO_SPOOL),
             dispatcher=self.dispatcher,
             lines=lines,
             gates={},

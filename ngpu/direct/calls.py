@@ -14,6 +14,7 @@ from ngpu.calls import placement_of
 from ngpu.changing import changed
 from ngpu.direct.ends import Ends
 from ngpu.direct.record import LateRecord
+from ngpu.direct.spool import Spool
 from ngpu.errors import NgpuError, QueueFull, Unavailable
 from ngpu.interfaces import ITaskStore
 from ngpu.leases import Lease
@@ -31,18 +32,22 @@ START_AFTER = 0.5
 
 
 class DirectCalls:
-    """Those of this process. Everything it works with is handed to it."""
+    """Those of this process. Everything it works with is handed to it.
+
+    :param spool: keeps ends until the store does.
+    """
 
     log = Logger("ngpu.direct")
 
-    def __init__(self, store: ITaskStore, runs: Runs, clock: IReactorTime, metrics: Metrics) -> None:
+    def __init__(self, store: ITaskStore, runs: Runs, clock: IReactorTime, metrics: Metrics, spool: Spool) -> None:
         self._store = store
         self._runs = runs
         self._clock = clock
         self._metrics = metrics
+        self._spool = spool
         self._late: dict[str, LateRecord] = {}
         self._writing: dict[str, LateRecord] = {}
-        self._ends: Ends[LateRecord] = Ends(store, runs, clock, self._tried)
+        self._ends: Ends[LateRecord] = Ends(store, runs, clock, self._tried, self._kept)
         self._alarm: IDelayedCall | None = None
         self._store_works = True
 
@@ -83,6 +88,11 @@ class DirectCalls:
             raise
         return lease, record
 
+    def foretell(self, record: LateRecord, outcome: Outcome) -> None:
+        """Keep the end of a call before its client can know of it: then `end` has to follow, or `withdraw`."""
+        if record.untouched:
+            self._keep(record, ended(record.task, outcome, self._clock.seconds()))
+
     def end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
         """Record the end of a call, and count it. Its client has the reply, and waits no more.
 
@@ -90,7 +100,9 @@ class DirectCalls:
         """
         now = self._clock.seconds()
         if record.untouched:
-            over = ended(task, outcome, now)
+            over = record.foretold
+            if over is None or over.outcome is not outcome:
+                over = self._keep(record, ended(task, outcome, now))
             self.writing(record)
             record.ends(self._ends.add(record, over))
             return
@@ -98,8 +110,19 @@ class DirectCalls:
         async def finish() -> None:
             if await record.finish(task.id, task.attempt, outcome, now, None):
                 self._runs.count_end(task, outcome)
+            self._kept(record)
 
         self.quietly(self._runs.insist(task.id, "end", finish))
+
+    def _keep(self, record: LateRecord, over: Task) -> Task:
+        self._kept(record)
+        record.foretold, record.sheet = over, self._spool.keep(over)
+        return over
+
+    def _kept(self, record: LateRecord) -> None:
+        """The store has it, or something truer."""
+        sheet, record.sheet = record.sheet, None
+        self._spool.let_go(sheet)
 
     def _tried(self, ends: Sequence[tuple[LateRecord, Task]], error: Exception | None) -> None:
         """What became of records that were written together."""
@@ -130,6 +153,7 @@ class DirectCalls:
 
         async def cancel() -> None:
             status = await record.cancel(self._clock.seconds())
+            self._kept(record)
             if status is not None:
                 self._runs.ended(task.workspace, task.id, status)
 

@@ -44,11 +44,15 @@ class Ends(Generic[C]):
 
     :param tried: told after the first try of a batch that the store has it (``None``), or why it has not; after such a
         refusal once more, when it has.
+    :param gone: told of each once the store has it, or never will.
     """
 
     log = Logger("ngpu.direct")
 
-    def __init__(self, store: ITaskStore, runs: Runs, clock: IReactorTime, tried: Tried[C]) -> None:
+    def __init__(
+        self, store: ITaskStore, runs: Runs, clock: IReactorTime, tried: Tried[C], gone: Callable[[C], None]
+    ) -> None:
+        self._gone = gone
         self._store = store
         self._runs = runs
         self._clock = clock
@@ -110,7 +114,7 @@ class Ends(Generic[C]):
             except StoreUnavailable as error:
                 tried(error)
                 raise
-            self._waiting -= len(records)
+            self._let_go(ends)
             tried(None)
 
         others = f", and those of {len(records) - 1} more calls," if len(records) > 1 else ""
@@ -121,16 +125,21 @@ class Ends(Generic[C]):
         self._tried(batch, Exception(failure.getErrorMessage()))
         if not failure.check(CancelledError):  # which is how the gateway stops
             for end in batch.ends:
-                self._insist([end], partial(self._tried_alone, end)).addErrback(self._lost, end[1])
+                self._insist([end], partial(self._tried_alone, end)).addErrback(self._lost, end)
 
     def _tried_alone(self, end: tuple[C, Task], error: Exception | None) -> None:
         if error is None:
             self._told([end], None)
 
-    def _lost(self, failure: Failure, record: Task) -> None:
-        self._waiting -= 1
+    def _lost(self, failure: Failure, end: tuple[C, Task]) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("{task_id}: its end is not recorded", failure, task_id=record.id)
+            self._let_go([end])
+            self.log.failure("{task_id}: its end is not recorded", failure, task_id=end[1].id)
+
+    def _let_go(self, ends: _Ends[C]) -> None:
+        self._waiting -= len(ends)
+        for call, _ in ends:
+            self._gone(call)
 
     def _tried(self, batch: _Batch[C], error: Exception | None) -> None:
         if not batch.tried.called:

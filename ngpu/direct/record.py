@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ngpu.changing import changed
+from ngpu.direct.spool import Sheet
 from ngpu.errors import StoreUnavailable
 from ngpu.interfaces import ITaskStore, Last
 from ngpu.limits import Quota
@@ -36,7 +37,11 @@ class LateRecord:
     :param task: as it begins.
     :param quota: is counted with the first write.
     :ivar there: whether the store has it.
+    :ivar foretold: its end, where that is sure before it is written; ``sheet`` keeps it until then.
     """
+
+    foretold: Task | None = None
+    sheet: Sheet | None = None
 
     def __init__(self, calls: Keeper, store: ITaskStore, task: Task, body: Body, quota: Quota | None) -> None:
         self.task = task

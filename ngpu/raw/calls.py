@@ -217,7 +217,7 @@ class RawCalls:
                 reply.started(task)
             return again
 
-        sink = _RecordedSink(reply, record)
+        sink = _RecordedSink(reply, record, self._direct)
         try:
             head = await caller.call(lease, call.request, body, sink, workspace.timeout, workspace.retry, next_lease)
         except CancelledError:
@@ -231,20 +231,23 @@ class RawCalls:
             raise
         finally:
             sink.over = True
-        self._direct.end(record, task, _outcome(head))
+        self._direct.end(record, task, sink.outcome or _outcome(head))
 
 
 @implementer(IBodySink)
 class _RecordedSink:
     """Lets no part of a reply out whose call has no record yet: its head tells the client the record's id.
 
-    A reply that is there whole is an end, and has its record with that.
+    A reply that is there whole is an end, and has its record with that; what it is to be is kept before.
 
     :ivar over: nobody waits for the reply any more.
+    :ivar outcome: of a reply that is there whole.
     """
 
-    def __init__(self, reply: PassedReply, record: LateRecord) -> None:
+    def __init__(self, reply: PassedReply, record: LateRecord, direct: DirectCalls) -> None:
         self.over = False
+        self.outcome: Outcome | None = None
+        self._direct = direct
         self.write = reply.write
         self.relay: Begin = reply.relay
         self._reply = reply
@@ -253,6 +256,8 @@ class _RecordedSink:
     def start(self, head: ReplyHead) -> Any:
         """See `IBodySink.start`."""
         if isinstance(head, PassedHead) and head.whole:
+            self.outcome = _outcome(head)
+            self._direct.foretell(self._record, self.outcome)
             return self._reply.start(head)
         return Deferred.fromCoroutine(self._start(head))
 

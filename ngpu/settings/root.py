@@ -14,7 +14,7 @@ from ngpu.settings.block import Block, FrozenMap, refusal, written
 from ngpu.settings.endpoint import Endpoint
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
-from ngpu.settings.kinds import CountFrom1, Duration, Name, NetworkRange, Text, Truth, matching
+from ngpu.settings.kinds import CountFrom1, Duration, FilePath, Name, NetworkRange, Text, Truth, matching
 from ngpu.settings.service import Admin, Egress, Limits, Log, Media, Plugins, Store, Tracing
 from ngpu.settings.workspace import Workspace
 
@@ -44,6 +44,7 @@ class Settings(Block):
     processes: CountFrom1 = 1
     timezone: Annotated[Text, AfterValidator(_zone_name)] = "UTC"
     store: Store = written({})
+    spool: FilePath = written("var/spool")
     admin: Admin = written({})
     log: Log = written({})
     tracing: Tracing = written({})

@@ -3,54 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
-from gateway_rig import House, begun, done
+from gateway_rig import begun, done
 from leaks import LeakWatch
+from raw_ends import FINISHED, Calls
 from twisted.logger import capturedLogs
 
-from ngpu.direct import DirectCalls, LateRecord, ends
+from ngpu.direct import ends
 from ngpu.direct.ends import GATHER_FOR, MOST_AT_ONCE
 from ngpu.errors import StoreUnavailable
-from ngpu.model import BytesBody, Outcome, SelectionRequest, Task, TaskStatus
-
-FINISHED = Outcome(TaskStatus.FINISHED, 200, "", 200)
-
-
-class Calls:
-    """Raw calls of a house."""
-
-    def __init__(self) -> None:
-        self.house = House(slots=2000)
-        self.direct = DirectCalls(self.house.store, self.house.runs, self.house.clock, self.house.metrics)
-
-    def end(self, *names: str) -> None:
-        """Calls begin and end."""
-        for name in names:
-            record = self.begin(name)
-            self.direct.end(record, record.task, FINISHED)
-
-    def begin(self, name: str) -> LateRecord:
-        house = self.house
-        task = house.submission().task(name, house.clock.seconds())
-        selection = SelectionRequest(house.workspace.id, 8080, "/run", ())
-        begin: Any = self.direct.begin(
-            house.line, house.workspace, selection, task, BytesBody(), None, task.timeout, waited=False
-        )
-        _, record = done(begin)
-        return record
-
-    @property
-    def names(self) -> list[str]:
-        return [task.id for task in self.house.tasks]
-
-    def counted(self) -> float:
-        metrics = self.house.metrics
-        label = metrics.label(self.house.workspace.id)
-        return sum(
-            sample.value for sample in metrics.counted(metrics.tasks, label, "finished") if "total" in sample.name
-        )
+from ngpu.model import Task
 
 
 def test_those_of_a_moment_are_one_write() -> None:

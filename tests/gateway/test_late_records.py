@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway_rig import House, begun, done
+from gateway_rig import NO_SPOOL, House, begun, done
 from twisted.internet.defer import Deferred
 
 from ngpu.direct import START_AFTER, DirectCalls, LateRecord
@@ -24,7 +24,7 @@ class Calls:
 
     def __init__(self, **fields: Any) -> None:
         self.house = House(slots=10, **fields)
-        self.direct = DirectCalls(self.house.store, self.house.runs, self.house.clock, self.house.metrics)
+        self.direct = DirectCalls(self.house.store, self.house.runs, self.house.clock, self.house.metrics, NO_SPOOL)
 
     def begin(self, task_id: str = "t", quota: Quota | None = None) -> Any:
         house = self.house

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from gateway_rig import House
+from gateway_rig import NO_SPOOL, House
 from twisted.internet.defer import Deferred
 
 from ngpu.direct import START_AFTER, DirectCalls
@@ -59,7 +59,7 @@ class NoReply:
 def test_a_raw_one_of_which_the_store_has_nothing_is_ended_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "IdleForwarder", lambda forwarder, clock, idle: forwarder)
     house = House({18080: FakeReply(wait=Deferred())})
-    direct = DirectCalls(house.store, house.runs, house.clock, house.metrics)
+    direct = DirectCalls(house.store, house.runs, house.clock, house.metrics, NO_SPOOL)
     forwarder: Any = house.forwarder
     lines = {house.workspace.id: house.line}
     raw = calls.RawCalls(direct, house.runs, forwarder, lines, {}, ZoneInfo("UTC"), house.clock, house.metrics)

@@ -246,6 +246,27 @@ def test_a_gateway_that_is_killed_leaves_no_call_that_runs_for_ever(tmp_path: Pa
         assert rig.worker.idle(), "it was sent again, and nobody waits for it"
 
 
+def test_a_gateway_that_is_killed_keeps_the_record_of_each_call_that_was_answered(tmp_path: Path) -> None:
+    with rig_of(tmp_path, 1, lambda ports: configuration(workspace(ID, *ports))) as rig:
+        answered = []
+        for _ in range(5):
+            client = rig.ask()
+            worker, _ = rig.worker.take()
+            worker.send(OK)
+            rig.worker.keep(worker)
+            answered.append(str(client.head().field("Ngpu-Task")))
+            rig.gateway.kill9()
+            client.close()
+            rig.gateway.start()
+            eventually(lambda: rig.metric("ngpu_replica_up") >= 1, "a replica that is up")
+        assert rig.listed() == answered
+        assert {rig.record(task_id)["status"] for task_id in answered} == {"finished"}
+        spool = rig.gateway.config_file.parent / "var/spool"
+        assert [file.stat().st_size for file in spool.iterdir()] == [0]
+        rig.gateway.stop()
+        assert list(spool.iterdir()) == []
+
+
 def refuses(rig: Rig) -> bool:
     try:
         rig.connect().close()

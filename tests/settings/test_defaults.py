@@ -84,6 +84,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert settings.zone == ZoneInfo("UTC")
     assert (settings.store.kind, dict(settings.store.options)) == ("sqlite", {})
     assert settings.media.folder == Path("/etc/ngpu/var/media")
+    assert settings.spool == Path("/etc/ngpu/var/spool")
     assert settings.admin.listen == ("tcp:8081:interface=127.0.0.1",)
     assert settings.admin.token_file == Path("/etc/ngpu/var/admin.token")
     assert settings.admin.open_metrics is False

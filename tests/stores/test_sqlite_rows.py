@@ -16,6 +16,7 @@ from task_stores import DONE, HERE, THERE, sample, whole
 from ngpu.limits import Quota
 from ngpu.listing import TaskQuery
 from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest
+from ngpu.stores.record import task_json, task_of_json
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.schema import TABLES
 
@@ -86,6 +87,14 @@ def test_every_field_comes_back_exactly(task: Task) -> None:
         assert reads.get(db, task.id) is None
         stored = writes.add(db, task, b"", None)
         assert reads.get(db, task.id) == stored
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.builds(Task, **FIELDS, number=st.integers(0)))
+def test_a_line_of_a_file_keeps_every_field(task: Task) -> None:
+    line = task_json(task)
+    assert "\n" not in line and line.isascii()
+    assert task_of_json(line) == task
 
 
 @pytest_twisted.ensureDeferred

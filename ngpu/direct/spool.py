@@ -1,0 +1,162 @@
+"""Ends on their way into the store, kept in files: who kills the process loses none that a client was told of.
+
+They are written without a sync: what the kernel has outlives the process, and not the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from ngpu.model import Task
+from ngpu.stores.record import task_json, task_of_json
+
+MOST = 4 * 1024 * 1024
+"""Bytes of a file after which another one is begun."""
+
+AT_ONCE = 256
+"""Records that are brought into the store together."""
+
+_NAMED = ".ends"
+log = Logger("ngpu.direct")
+
+
+class Sheet:
+    """A file of them. It is locked while its process lives.
+
+    :raises OSError: it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.size = self.held = 0
+        self._name = folder / (secrets.token_hex(8) + _NAMED)
+        fresh = self._name.with_suffix(".new")  # another process takes what has its name, and is not locked
+        self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.rename(fresh, self._name)
+        self._failed = False
+
+    def keep(self, record: Task) -> None:
+        """Write the record of a call that has ended."""
+        self.held += 1
+        line = b"\n" + task_json(record).encode("ascii")  # after one that was cut, too
+        try:
+            self.size += os.write(self._fd, line)
+        except OSError as error:
+            if not self._failed:
+                log.error(
+                    "{file} cannot be written ({reason}): should this process be killed now, "
+                    "records of its last raw calls are lost",
+                    file=str(self._name),
+                    reason=error.strerror,
+                )
+            self._failed = True
+
+    def clear(self) -> None:
+        """Forget all of them: the store has them."""
+        os.ftruncate(self._fd, 0)
+        self.size = 0
+        self._failed = False
+
+    def close(self) -> None:
+        """Close it, and remove it where nothing is held."""
+        if not self.held:
+            self._name.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+class Spool:
+    """The files of this process, and those that killed ones have left.
+
+    :param folder: made when it is opened, with mode 0700.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sheet: Sheet | None = None
+        self._open: set[Sheet] = set()
+
+    async def open(self, add_ended: Callable[[Sequence[Task]], Awaitable[None]]) -> None:
+        """Bring in what killed processes have left, and begin a file. Where that cannot be, calls go on without.
+
+        :param add_ended: the store's.
+        :raises StoreUnavailable: it does not take them now; they stay where they are.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in sorted(self._folder.glob("*" + _NAMED)):
+                await _bring_in(path, add_ended)
+            self._begin()
+        except OSError as error:
+            log.warn(
+                "nothing can be written in {folder} ({reason}): should this process be killed, records of its last "
+                "raw calls are lost; let spool name a folder of its user",
+                folder=str(self._folder),
+                reason=error.strerror,
+            )
+
+    def keep(self, record: Task) -> Sheet | None:
+        """Keep one; where it is, to be handed to `let_go` once the store has it."""
+        sheet = self._sheet
+        if sheet is not None and sheet.size > MOST:
+            with suppress(OSError):  # the one there goes on, and says itself when it cannot be written
+                sheet = self._begin()
+        if sheet is not None:
+            sheet.keep(record)
+        return sheet
+
+    def let_go(self, sheet: Sheet | None) -> None:
+        """One of a file's is in the store, or never will be."""
+        if sheet is None or sheet not in self._open:
+            return
+        sheet.held -= 1
+        if not sheet.held and sheet is self._sheet:
+            sheet.clear()
+        elif not sheet.held:
+            self._open.discard(sheet)
+            sheet.close()
+
+    def close(self) -> None:
+        """Leave what the store has not taken to the next start."""
+        self._sheet = None
+        while self._open:
+            self._open.pop().close()
+
+    def _begin(self) -> Sheet:
+        sheet = self._sheet = Sheet(self._folder)
+        self._open.add(sheet)
+        return sheet
+
+
+async def _bring_in(path: Path, add_ended: Callable[[Sequence[Task]], Awaitable[None]]) -> None:
+    """Have the store take what a file holds, and remove it; nothing where its process lives."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # another process was first
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with os.fdopen(os.dup(fd), "rb") as file:
+                records = list({record.id: record for record in _records(path, file.read())}.values())
+            for at in range(0, len(records), AT_ONCE):
+                await add_ended(records[at : at + AT_ONCE])
+            path.unlink(missing_ok=True)
+            if records:
+                log.info("the records of {count} calls were saved out of {file}", count=len(records), file=str(path))
+    finally:
+        os.close(fd)
+
+
+def _records(path: Path, text: bytes) -> Iterator[Task]:
+    for line in filter(None, text.split(b"\n")):
+        try:
+            yield task_of_json(line)
+        except (ValueError, KeyError, TypeError):  # it was being written, or the disk was full
+            log.warn("{file} holds a broken line", file=str(path))

@@ -1,0 +1,184 @@
+"""Ends in files until the store has them: what a killed process has left, and what a living one does with its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_rig import done
+from task_stores import DONE, HERE, sample
+from twisted.logger import capturedLogs
+
+from ngpu.changing import changed
+from ngpu.direct import spool
+from ngpu.direct.spool import Sheet, Spool
+from ngpu.errors import StoreUnavailable
+from ngpu.model import Task, TaskStatus
+
+
+def over(task_id: str) -> Task:
+    task = sample(task_id, direct=True, btc_address="bc1q\udcff")
+    return changed(
+        task, status=TaskStatus.FINISHED, started_at=1001.0, ended_at=1002.5, placement=HERE, outcome=DONE, attempt=1
+    )
+
+
+class Taken:
+    """What a store was given."""
+
+    def __init__(self) -> None:
+        self.records: list[Task] = []
+        self.error: Exception | None = None
+
+    async def __call__(self, tasks: Sequence[Task]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.records += tasks
+
+
+def opened(folder: Path, taken: Any = None) -> Spool:
+    made = Spool(folder)
+    done(made.open(taken or Taken()))
+    return made
+
+
+def kept(spooled: Spool, *names: str) -> Sheet:
+    """The file of the last one."""
+    sheets = [spooled.keep(over(name)) for name in names]
+    assert sheets[-1] is not None
+    return sheets[-1]
+
+
+def killed(spooled: Spool) -> None:
+    """What the kernel does of a process that is killed."""
+    for sheet in spooled._open:
+        os.close(sheet._fd)
+    spooled._open.clear()
+
+
+def test_what_a_killed_process_has_left_comes_into_the_store_once(tmp_path: Path) -> None:
+    first = opened(tmp_path / "a" / "b")
+    kept(first, "x", "y")
+    killed(first)
+    taken = Taken()
+    second = opened(tmp_path / "a" / "b", taken)
+    assert taken.records == [over("x"), over("y")]
+    assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o700
+    (file,) = (tmp_path / "a/b").iterdir()
+    assert (file.stat().st_mode & 0o777, file.stat().st_size) == (0o600, 0)
+    second.close()
+    assert list((tmp_path / "a/b").iterdir()) == []
+
+
+def test_what_a_living_process_has_is_its_own(tmp_path: Path) -> None:
+    living = opened(tmp_path)
+    kept(living, "x")
+    taken = Taken()
+    other = opened(tmp_path, taken)
+    assert taken.records == []
+    other.close()
+    living.close()
+    opened(tmp_path, taken).close()
+    assert taken.records == [over("x")], "a process that ends leaves what its store did not take"
+
+
+def test_nothing_is_left_of_what_the_store_has(tmp_path: Path) -> None:
+    spooled = opened(tmp_path)
+    sheet = kept(spooled, "x", "y")
+    spooled.let_go(sheet)
+    kept(spooled, "z")
+    spooled.let_go(sheet)
+    assert sheet.size > 0
+    spooled.let_go(sheet)
+    killed(spooled)
+    taken = Taken()
+    opened(tmp_path, taken).close()
+    assert taken.records == []
+
+
+def test_files_do_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spooled = opened(tmp_path)
+    first = kept(spooled, "a", "b", "c")
+    monkeypatch.setattr(spool, "MOST", first.size - 1)
+    second = kept(spooled, "d")
+    assert second is not first
+    assert len(list(tmp_path.iterdir())) == 2
+    for _ in "abc":
+        spooled.let_go(first)
+    assert len(list(tmp_path.iterdir())) == 1
+    spooled.let_go(second)
+    spooled.close()
+    spooled.let_go(second)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_was_being_written_spoils_no_other(tmp_path: Path) -> None:
+    spooled = opened(tmp_path)
+    sheet = kept(spooled, "x")
+    os.write(sheet._fd, b'\n{"id":"cut')
+    kept(spooled, "y")
+    os.write(sheet._fd, b"\n[]\n\xff\n{}\n")
+    killed(spooled)
+    taken = Taken()
+    with capturedLogs() as events:
+        opened(tmp_path, taken).close()
+    assert taken.records == [over("x"), over("y")]
+    assert sum("broken" in event["log_format"] for event in events) == 4
+
+
+def test_what_was_said_last_of_a_call_counts(tmp_path: Path) -> None:
+    spooled = opened(tmp_path)
+    kept(spooled, "x", "y")
+    truer = changed(over("x"), status=TaskStatus.FAILED)
+    spooled.keep(truer)
+    killed(spooled)
+    taken = Taken()
+    opened(tmp_path, taken).close()
+    assert taken.records == [truer, over("y")]
+
+
+def test_what_the_store_does_not_take_stays(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    kept(first, "x")
+    killed(first)
+    taken = Taken()
+    taken.error = StoreUnavailable("away")
+    with pytest.raises(StoreUnavailable):
+        opened(tmp_path, taken)
+    taken.error = None
+    opened(tmp_path, taken).close()
+    assert taken.records == [over("x")]
+
+
+@pytest.mark.parametrize("name", ["file/below", "file"])
+def test_where_nothing_can_be_written_calls_go_on_and_it_is_said(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with capturedLogs() as events:
+        spooled = opened(tmp_path / name)
+    assert spooled.keep(over("x")) is None
+    (event,) = events
+    assert "let spool name a folder" in event["log_format"]
+    spooled.let_go(None)
+    spooled.close()
+
+
+def test_a_disk_without_room_is_told_once_and_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spooled = opened(tmp_path)
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with capturedLogs() as events, monkeypatch.context() as patched:
+        patched.setattr(spool.os, "write", full)
+        sheet = kept(spooled, "x", "y")
+    assert len(events) == 1
+    spooled.let_go(sheet)
+    spooled.let_go(sheet)
+    kept(spooled, "z")
+    assert sheet.size > 0
+    spooled.let_go(sheet)
+    spooled.close()
+    assert list(tmp_path.iterdir()) == []
