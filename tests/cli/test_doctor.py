@@ -74,7 +74,9 @@ def test_everything_that_is_wrong_is_said_at_once_with_what_to_do(tmp_path: Path
             registries={"registry.example": {"username": "u", "password_file": str(secret)}},
             store={"kind": "redis", "url": f"redis://127.0.0.1:{find_free_port()}"},
             nodes=[{"address": NODE, "host": "127.0.0.1", "engine": f"unix://{tmp_path}/none.sock"}],
+            spool=str(token),
         )
+    assert found["spool folder"]["words"] == f"{token} is no folder"
     assert found["listen"]["level"] == "problem" and f"sport = :{port}" in found["listen"]["advice"]
     assert found["admin.listen"]["level"] == "problem" and "no such address" in found["admin.listen"]["advice"]
     assert found["admin token"]["level"] == "warning" and "chmod 600" in found["admin token"]["advice"]

@@ -61,6 +61,11 @@ def examined(path: Path) -> Sequence[Finding]:
     found += [] if found else [Finding(Level.OK, "configuration", f"{path} can be used")]
     for room in (listening, secrets, machine):
         found += room.look(settings)
+    found += [
+        each._replace(about=f"spool {each.about}")
+        for each in examine_folder(settings.spool)
+        if each.level is Level.PROBLEM
+    ]
     if settings.media.url:
         media = settings.media.folder
         found += [
