@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import secrets
@@ -47,6 +48,7 @@ def makeService(options: Options) -> IService:
     """The service of this process; a configuration that cannot be used ends it with a report on standard error."""
     from twisted.internet import reactor
 
+    faulthandler.enable()  # who ends a process that hangs sends SIGABRT: systemd's watchdog, and the parent of several
     steady(reactor)
     lean(reactor)
     handed = Handed.take(os.environ)

@@ -37,6 +37,7 @@ KINDS: Final[Mapping[str, str]] = {
     "reload_refused": "A changed configuration was not taken, and why.",
     "reload_done": "With several processes: workers with the configuration as it is now serve.",
     "worker_died": "With several processes: one of them ended, and another one takes its place.",
+    "worker_hangs": "With several processes: one of them did not answer any more, and is ended.",
     "certificate_renewed": "A listener uses a renewed certificate.",
     "certificate_refused": "What is in a certificate's files now cannot be used, and an older one stays in use.",
     "webhook_dead": "A webhook was given up.",

@@ -121,7 +121,7 @@ class Child(ProcessProtocol):
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended gets none."""
         with suppress(ProcessExitedAlready):
-            self.transport.signalProcess(number.name.removeprefix("SIG"))  # type: ignore[union-attr]
+            self.transport.signalProcess(number)  # type: ignore[union-attr]
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """It has printed something."""

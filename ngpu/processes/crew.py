@@ -16,6 +16,7 @@ from ngpu.processes.child import Child, how
 from ngpu.processes.handed import Role, command
 from ngpu.processes.outline import Plan
 from ngpu.processes.sockets import Sockets
+from ngpu.processes.vigil import Vigil
 from ngpu.waiting import echo
 
 FIGURES_WITHIN = 3.0
@@ -51,6 +52,7 @@ class Crew:
         self._pending: dict[int, IDelayedCall] = {}
         self._all: set[Child] = set()
         self._stopping = False
+        self._vigil = Vigil(lambda: [child for child in self._places.values() if child.is_ready], reactor)
         self._registry = CollectorRegistry()
         self._ready = Gauge("ngpu_workers", "Worker processes that serve", registry=self._registry)
         self._ready.set_function(lambda: sum(child.is_ready for child in self._places.values()))
@@ -79,6 +81,7 @@ class Crew:
                     child.signal(signal.SIGTERM)
                 return await failed[0].ended or 1 if failed else 1
         before, self._places, self._plan = self._places, fresh, plan
+        self._vigil.begin()
         self.generation = generation
         self._backoffs = {number: Backoff() for number in fresh}
         for pending in self._pending.values():
@@ -103,6 +106,7 @@ class Crew:
     async def stop(self) -> None:
         """End all of them; returns when they have."""
         self._stopping = True
+        self._vigil.stop()
         for pending in self._pending.values():
             pending.cancel()
         self._pending.clear()

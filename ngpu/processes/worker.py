@@ -18,6 +18,7 @@ from ngpu.processes.crew import REFUSED
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
 from ngpu.processes.reloads import Reloads
+from ngpu.processes.vigil import ALIVE
 from ngpu.series import Rows, Series
 from ngpu.series import together as all_together
 
@@ -97,6 +98,8 @@ class Worker:
         return found or [await self._figures(which)]
 
     async def _figures(self, which: str) -> str:
+        if which == ALIVE:
+            return ""
         assert self._own is not None and self._series is not None
         if which.startswith(_SERIES):
             return json.dumps(self._series.rows(*json.loads(which.removeprefix(_SERIES))))

@@ -74,6 +74,30 @@ def test_a_worker_that_is_killed_is_replaced_and_nobody_is_refused(rig: Rig) -> 
     assert f"ngpu_worker_deaths_total {len(killed):.1f}" in figures(rig)
 
 
+def test_a_worker_that_hangs_is_replaced(rig: Rig) -> None:
+    """A stopped one answers as little as one whose loop is in a plugin for good."""
+    before = pids(rig)
+    os.kill(before[1], signal.SIGSTOP)
+    eventually(lambda: f"worker 1 (process {before[1]}) was ended by" in rig.gateway.log.read_text(), "it ended", 60)
+    assert "no sign of life for 30 s" in rig.gateway.log.read_text()
+    eventually(lambda: "ngpu_workers 2.0" in figures(rig), "it was replaced")
+    after = pids(rig)
+    assert after[1] != before[1] and after[2] == before[2]
+
+    def told() -> bool:
+        events = rig.admin("/api/v1/events", rig.token).json()["events"]  # of the new one, or of the one that stayed
+        return {"worker_hangs", "worker_died"} <= {each["kind"] for each in events}
+
+    eventually(told, "the other worker was told of it")
+
+
+def test_one_that_is_ended_so_says_where_it_stands(rig: Rig) -> None:
+    pid = pids(rig)[1]
+    os.kill(pid, signal.SIGABRT)
+    eventually(lambda: f"worker 1 (process {pid}) was ended by SIGABRT" in rig.gateway.log.read_text(), "it ended")
+    assert "most recent call first" in rig.gateway.log.read_text()
+
+
 def figures(rig: Rig) -> str:
     reply = rig.admin("/metrics", rig.token)
     assert reply.status_code == 200, reply.text
