@@ -5,17 +5,19 @@ They are written without a sync: what the kernel has outlives the process, and n
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from twisted.logger import Logger
 
+from ngpu.direct.frames import HEADER, frame_of, tasks_of
 from ngpu.model import Task
-from ngpu.stores.record import task_json, task_of_json
 
 MOST = 4 * 1024 * 1024
 """Bytes of a file after which another one is begun."""
@@ -25,6 +27,11 @@ AT_ONCE = 256
 
 _NAMED = ".ends"
 log = Logger("ngpu.direct")
+
+# os.write lets other threads have the interpreter meanwhile; to get it back from the store's takes longer than to write
+_write = ctypes.PyDLL(None, use_errno=True).write
+_write.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
+_write.restype = ctypes.c_ssize_t
 
 
 class Sheet:
@@ -39,30 +46,41 @@ class Sheet:
         fresh = self._name.with_suffix(".new")  # another process takes what has its name, and is not locked
         self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
-        os.rename(fresh, self._name)
+        self._failed = True  # which says nothing of it here
+        if not self._append(HEADER):
+            os.close(self._fd)
+            fresh.unlink()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._failed = False
+        os.rename(fresh, self._name)
 
     def keep(self, record: Task) -> None:
         """Write the record of a call that has ended."""
         self.held += 1
-        line = b"\n" + task_json(record).encode("ascii")  # after one that was cut, too
-        try:
-            self.size += os.write(self._fd, line)
-        except OSError as error:
-            if not self._failed:
-                log.error(
-                    "{file} cannot be written ({reason}): should this process be killed now, "
-                    "records of its last raw calls are lost",
-                    file=str(self._name),
-                    reason=error.strerror,
-                )
-            self._failed = True
+        self._append(frame_of(record))
 
     def clear(self) -> None:
         """Forget all of them: the store has them."""
-        os.ftruncate(self._fd, 0)
-        self.size = 0
+        os.ftruncate(self._fd, len(HEADER))
+        self.size = len(HEADER)
         self._failed = False
+
+    def _append(self, data: bytes) -> bool:
+        written = _write(self._fd, data, len(data))
+        if written == len(data):
+            self.size += written
+            return True
+        reason = os.strerror(ctypes.get_errno()) if written < 0 else "it took a part only"
+        os.ftruncate(self._fd, self.size)
+        if not self._failed:
+            log.error(
+                "{file} cannot be written ({reason}): should this process be killed now, "
+                "records of its last raw calls are lost",
+                file=str(self._name),
+                reason=reason,
+            )
+        self._failed = True
+        return False
 
     def close(self) -> None:
         """Close it, and remove it where nothing is held."""
@@ -144,7 +162,7 @@ async def _bring_in(path: Path, add_ended: Callable[[Sequence[Task]], Awaitable[
         with suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(os.dup(fd), "rb") as file:
-                records = list({record.id: record for record in _records(path, file.read())}.values())
+                records = _records(path, file.read())
             for at in range(0, len(records), AT_ONCE):
                 await add_ended(records[at : at + AT_ONCE])
             path.unlink(missing_ok=True)
@@ -154,9 +172,11 @@ async def _bring_in(path: Path, add_ended: Callable[[Sequence[Task]], Awaitable[
         os.close(fd)
 
 
-def _records(path: Path, text: bytes) -> Iterator[Task]:
-    for line in filter(None, text.split(b"\n")):
-        try:
-            yield task_of_json(line)
-        except (ValueError, KeyError, TypeError):  # it was being written, or the disk was full
-            log.warn("{file} holds a broken line", file=str(path))
+def _records(path: Path, data: bytes) -> list[Task]:
+    """What was said last of each call."""
+    found: dict[str, Task] = {}
+    try:
+        found.update((record.id, record) for record in tasks_of(data))
+    except ValueError as error:  # it was being written, or the disk failed
+        log.warn("{file} cannot be read to its end: {reason}", file=str(path), reason=str(error))
+    return list(found.values())

@@ -11,7 +11,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _text  # what json.dumps has for a string, in C
 from typing import Any
 
-from ngpu.model import DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest
+from ngpu.model import DataForm, Outcome, Placement, Task, TaskStatus, UpstreamRequest
 
 # ASCII-only JSON: a lone surrogate, legal in a caller's JSON, is no UTF-8 and could not be kept as text.
 to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -53,10 +53,7 @@ def submission_of(text: str) -> dict[str, Any]:
 
     A record from before one of the fields was there comes back with its default.
     """
-    return _submission(json.loads(text))
-
-
-def _submission(document: dict[str, Any]) -> dict[str, Any]:
+    document = json.loads(text)
     method, target, port = document["request"]
     headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in document.pop("headers"))
     document["request"] = UpstreamRequest(method, target, port, headers)
@@ -76,38 +73,6 @@ def placement_of(text: str) -> Placement:
     return Placement(*json.loads(text))
 
 
-def task_json(task: Task) -> str:
-    """All of a record, in one line."""
-    outcome = outcome_json(task.outcome) if task.outcome else "null"
-    return (
-        f'{{"id":{_text(task.id)},"workspace":{_text(task.workspace)},"status":"{task.status!s}",'
-        f'"attempt":{task.attempt},"submitted_at":{_number(task.submitted_at)},"expires_at":{_number(task.expires_at)},'
-        f'"started_at":{_maybe(task.started_at)},"ended_at":{_maybe(task.ended_at)},"priority":{task.priority:d},'
-        f'"place":{_number(task.place)},"retries":{task.retries},"number":{task.number},'
-        f'"checkpoint":{_text(task.checkpoint)},"webhook":{_text(task.webhook)},'
-        f'"idempotency_key":{_text(task.idempotency_key)},"placement":{placement_json(task.placement)},'
-        f'"outcome":{outcome},"submission":{submission_json(task)}}}'
-    )
-
-
-def task_of_json(text: str | bytes) -> Task:
-    """What `task_json` was made of.
-
-    :raises ValueError, KeyError, TypeError: it is no such line.
-    """
-    document = json.loads(text)
-    submission = _submission(document.pop("submission"))
-    document["status"] = TaskStatus(document["status"])
-    document["priority"] = Priority(document["priority"])
-    document["placement"] = Placement(*document["placement"])
-    document["outcome"] = _outcome(document["outcome"]) if document["outcome"] else None
-    return Task(**document, **submission)
-
-
-def _maybe(value: float | None) -> str:
-    return "null" if value is None else _number(value)
-
-
 def outcome_json(outcome: Outcome) -> str:
     """How it ended."""
     return (
@@ -121,9 +86,6 @@ def outcome_of(text: str | None) -> Outcome | None:
     """What `outcome_json` was made of; ``None`` where there is none."""
     if not text:
         return None
-    return _outcome(json.loads(text))
-
-
-def _outcome(document: dict[str, Any]) -> Outcome:
+    document = json.loads(text)
     document["status"] = TaskStatus(document["status"])
     return Outcome(**document)

@@ -12,8 +12,8 @@ from raw_ends import FINISHED, Calls
 
 from ngpu.direct import Spool
 from ngpu.direct.ends import GATHER_FOR
+from ngpu.direct.frames import tasks_of
 from ngpu.model import Outcome, Task, TaskStatus
-from ngpu.stores.record import task_of_json
 
 FAILED = Outcome(TaskStatus.FAILED, 502, "the replica's reply cannot be passed on")
 
@@ -32,7 +32,7 @@ def calls(tmp_path: Path) -> Iterator[Calls]:
 
 def kept(folder: Path) -> list[Task]:
     (file,) = folder.iterdir()
-    return [task_of_json(line) for line in file.read_bytes().split(b"\n") if line]
+    return list(tasks_of(file.read_bytes()))
 
 
 def written(calls: Calls) -> None:

@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs
 
 from ngpu.changing import changed
 from ngpu.direct import spool
+from ngpu.direct.frames import HEADER
 from ngpu.direct.spool import Sheet, Spool
 from ngpu.errors import StoreUnavailable
 from ngpu.model import Task, TaskStatus
@@ -68,7 +69,7 @@ def test_what_a_killed_process_has_left_comes_into_the_store_once(tmp_path: Path
     assert taken.records == [over("x"), over("y")]
     assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o700
     (file,) = (tmp_path / "a/b").iterdir()
-    assert (file.stat().st_mode & 0o777, file.stat().st_size) == (0o600, 0)
+    assert (file.stat().st_mode & 0o777, file.stat().st_size) == (0o600, len(HEADER))
     second.close()
     assert list((tmp_path / "a/b").iterdir()) == []
 
@@ -91,7 +92,7 @@ def test_nothing_is_left_of_what_the_store_has(tmp_path: Path) -> None:
     spooled.let_go(sheet)
     kept(spooled, "z")
     spooled.let_go(sheet)
-    assert sheet.size > 0
+    assert sheet.size > len(HEADER)
     spooled.let_go(sheet)
     killed(spooled)
     taken = Taken()
@@ -115,18 +116,25 @@ def test_files_do_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_line_that_was_being_written_spoils_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [b"\1", b"\x10\0\0\0cut", b"\1\0\0\0\xff", b"\1\0\0\0N", b"\xff" * 40])
+def test_what_was_being_written_spoils_nothing_before_it(tmp_path: Path, rest: bytes) -> None:
     spooled = opened(tmp_path)
-    sheet = kept(spooled, "x")
-    os.write(sheet._fd, b'\n{"id":"cut')
-    kept(spooled, "y")
-    os.write(sheet._fd, b"\n[]\n\xff\n{}\n")
+    sheet = kept(spooled, "x", "y")
+    os.write(sheet._fd, rest)
     killed(spooled)
     taken = Taken()
     with capturedLogs() as events:
         opened(tmp_path, taken).close()
     assert taken.records == [over("x"), over("y")]
-    assert sum("broken" in event["log_format"] for event in events) == 4
+    assert sum("cannot be read to its end" in event["log_format"] for event in events) == 1
+
+
+def test_something_else_of_that_name(tmp_path: Path) -> None:
+    for number, text in enumerate([b"", b"hello, world", bytes(100), b"\x02\0\0\0(\0" * 4]):
+        (tmp_path / f"{number}.ends").write_bytes(text)
+    taken = Taken()
+    opened(tmp_path, taken).close()
+    assert taken.records == []
 
 
 def test_what_was_said_last_of_a_call_counts(tmp_path: Path) -> None:
@@ -167,18 +175,21 @@ def test_where_nothing_can_be_written_calls_go_on_and_it_is_said(tmp_path: Path,
 
 def test_a_disk_without_room_is_told_once_and_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spooled = opened(tmp_path)
+    sheet = kept(spooled, "w")
 
-    def full(fd: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    def full(fd: int, data: bytes, size: int) -> int:
+        return os.write(fd, data[:10]) if b"part" in data else -1
 
     with capturedLogs() as events, monkeypatch.context() as patched:
-        patched.setattr(spool.os, "write", full)
-        sheet = kept(spooled, "x", "y")
-    assert len(events) == 1
-    spooled.let_go(sheet)
-    spooled.let_go(sheet)
+        patched.setattr(spool, "_write", full)
+        kept(spooled, "x", "part")
+        patched.setattr(spool, "MOST", 0)
+        kept(spooled, "y")
+        assert opened(tmp_path).keep(over("z")) is None
+    assert ["cannot be written" in event["log_format"] for event in events] == [True, False]
     kept(spooled, "z")
-    assert sheet.size > 0
-    spooled.let_go(sheet)
-    spooled.close()
-    assert list(tmp_path.iterdir()) == []
+    killed(spooled)
+    taken = Taken()
+    opened(tmp_path, taken).close()
+    assert taken.records == [over("w"), over("z")]
+    assert sheet.held == 5 and list(tmp_path.iterdir()) == []

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from raw_rig import CHUNKED, ID, OK, OTHER, Rig, chunk, configuration, eventually, request, rig_of, workspace
 
+from ngpu.direct.frames import HEADER
+
 SMALL, LARGE = b"s" * (256 * 1024), b"l" * (256 * 1024 + 1)
 
 
@@ -262,7 +264,7 @@ def test_a_gateway_that_is_killed_keeps_the_record_of_each_call_that_was_answere
         assert rig.listed() == answered
         assert {rig.record(task_id)["status"] for task_id in answered} == {"finished"}
         spool = rig.gateway.config_file.parent / "var/spool"
-        assert [file.stat().st_size for file in spool.iterdir()] == [0]
+        assert [file.stat().st_size for file in spool.iterdir()] == [len(HEADER)]
         rig.gateway.stop()
         assert list(spool.iterdir()) == []
 

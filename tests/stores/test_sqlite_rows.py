@@ -11,68 +11,14 @@ import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_store import opened
+from task_fields import FIELDS
 from task_stores import DONE, HERE, THERE, sample, whole
 
 from ngpu.limits import Quota
 from ngpu.listing import TaskQuery
-from ngpu.model import CHUNK, BytesBody, DataForm, Outcome, Placement, Priority, Task, TaskStatus, UpstreamRequest
-from ngpu.stores.record import task_json, task_of_json
+from ngpu.model import CHUNK, BytesBody, Task
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.schema import TABLES
-
-text = st.text(st.characters(exclude_categories=()), max_size=20)
-well_formed = st.text(max_size=20)
-times = st.floats(allow_nan=False)
-placements = st.builds(Placement, text, text, text)
-outcomes = st.builds(
-    Outcome,
-    status=st.sampled_from(TaskStatus),
-    code=st.integers(),
-    reason=text,
-    worker_status=st.integers(),
-    content_type=text,
-    size=st.integers(0),
-    text=st.booleans(),
-    json=st.booleans(),
-)
-requests = st.builds(
-    UpstreamRequest,
-    method=text,
-    target=text,
-    port=st.integers(),
-    headers=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=4).map(tuple),
-)
-FIELDS = {
-    "id": well_formed,
-    "workspace": well_formed,
-    "method": text,
-    "request": requests,
-    "form": st.sampled_from(DataForm),
-    "submitted_at": times,
-    "expires_at": times,
-    "timeout": times,
-    "request_url": text,
-    "request_size": st.integers(0),
-    "request_text": st.booleans(),
-    "direct": st.booleans(),
-    "btc_address": text,
-    "client_ip": text,
-    "user_key": text,
-    "status": st.sampled_from(TaskStatus),
-    "attempt": st.integers(0, 2**63 - 1),
-    "placement": placements,
-    "started_at": st.none() | times,
-    "ended_at": st.none() | times,
-    "outcome": st.none() | outcomes,
-    "app": text,
-    "checkpoint": well_formed,
-    "priority": st.sampled_from(Priority),
-    "place": times,
-    "retries": st.integers(0, 2**31),
-    "webhook": well_formed,
-    "idempotency_key": well_formed,
-    "request_digest": text,
-}
 
 
 def test_no_field_is_left_out_below() -> None:
@@ -87,14 +33,6 @@ def test_every_field_comes_back_exactly(task: Task) -> None:
         assert reads.get(db, task.id) is None
         stored = writes.add(db, task, b"", None)
         assert reads.get(db, task.id) == stored
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.builds(Task, **FIELDS, number=st.integers(0)))
-def test_a_line_of_a_file_keeps_every_field(task: Task) -> None:
-    line = task_json(task)
-    assert "\n" not in line and line.isascii()
-    assert task_of_json(line) == task
 
 
 @pytest_twisted.ensureDeferred
