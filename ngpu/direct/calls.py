@@ -98,14 +98,14 @@ class DirectCalls:
 
         :param task: as it is in its last attempt.
         """
-        now = self._clock.seconds()
         if record.untouched:
             over = record.foretold
             if over is None or over.outcome is not outcome:
-                over = self._keep(record, ended(task, outcome, now))
+                over = self._keep(record, ended(task, outcome, self._clock.seconds()))
             self.writing(record)
             record.ends(self._ends.add(record, over))
             return
+        now = self._clock.seconds()
 
         async def finish() -> None:
             if await record.finish(task.id, task.attempt, outcome, now, None):
@@ -115,14 +115,16 @@ class DirectCalls:
         self.quietly(self._runs.insist(task.id, "end", finish))
 
     def _keep(self, record: LateRecord, over: Task) -> Task:
-        self._kept(record)
+        if record.sheet is not None:
+            self._kept(record)
         record.foretold, record.sheet = over, self._spool.keep(over)
         return over
 
-    def _kept(self, record: LateRecord) -> None:
-        """The store has it, or something truer."""
-        sheet, record.sheet = record.sheet, None
-        self._spool.let_go(sheet)
+    def _kept(self, *records: LateRecord) -> None:
+        """The store has them, or something truer."""
+        self._spool.let_go([record.sheet for record in records])
+        for record in records:
+            record.sheet = None
 
     def _tried(self, ends: Sequence[tuple[LateRecord, Task]], error: Exception | None) -> None:
         """What became of records that were written together."""

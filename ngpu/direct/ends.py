@@ -44,13 +44,13 @@ class Ends(Generic[C]):
 
     :param tried: told after the first try of a batch that the store has it (``None``), or why it has not; after such a
         refusal once more, when it has.
-    :param gone: told of each once the store has it, or never will.
+    :param gone: told of calls once the store has their records, or never will.
     """
 
     log = Logger("ngpu.direct")
 
     def __init__(
-        self, store: ITaskStore, runs: Runs, clock: IReactorTime, tried: Tried[C], gone: Callable[[C], None]
+        self, store: ITaskStore, runs: Runs, clock: IReactorTime, tried: Tried[C], gone: Callable[..., None]
     ) -> None:
         self._gone = gone
         self._store = store
@@ -138,8 +138,7 @@ class Ends(Generic[C]):
 
     def _let_go(self, ends: _Ends[C]) -> None:
         self._waiting -= len(ends)
-        for call, _ in ends:
-            self._gone(call)
+        self._gone(*(call for call, _ in ends))
 
     def _tried(self, batch: _Batch[C], error: Exception | None) -> None:
         if not batch.tried.called:

@@ -34,18 +34,15 @@ _FORMAT = 2  # of marshal: the last one that does not look for what is there twi
 _length = Struct("<I")
 
 
-def _frame(values: tuple[Any, ...]) -> bytes:
-    data = marshal.dumps(values, _FORMAT)
+def frame_of(task: Task) -> bytes:
+    """A task that has ended, with its outcome."""
+    data = marshal.dumps(_values(task), _FORMAT)
     return _length.pack(len(data)) + data
 
 
-HEADER = _frame(_NAMES)
+_names = marshal.dumps(_NAMES, _FORMAT)
+HEADER = _length.pack(len(_names)) + _names
 """What a file begins with."""
-
-
-def frame_of(task: Task) -> bytes:
-    """A task that has ended, with its outcome."""
-    return _frame(_values(task))
 
 
 def tasks_of(data: bytes) -> Iterator[Task]:

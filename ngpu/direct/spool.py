@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,30 +46,25 @@ class Sheet:
         fresh = self._name.with_suffix(".new")  # another process takes what has its name, and is not locked
         self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
-        self._failed = True  # which says nothing of it here
-        if not self._append(HEADER):
-            os.close(self._fd)
-            fresh.unlink()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._failed = False
-        os.rename(fresh, self._name)
+        try:
+            self.size = os.write(self._fd, HEADER)
+            if self.size < len(HEADER):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.rename(fresh, self._name)
+        except OSError:
+            os.close(self._fd)
+            fresh.unlink(missing_ok=True)
+            raise
 
     def keep(self, record: Task) -> None:
         """Write the record of a call that has ended."""
         self.held += 1
-        self._append(frame_of(record))
-
-    def clear(self) -> None:
-        """Forget all of them: the store has them."""
-        os.ftruncate(self._fd, len(HEADER))
-        self.size = len(HEADER)
-        self._failed = False
-
-    def _append(self, data: bytes) -> bool:
+        data = frame_of(record)
         written = _write(self._fd, data, len(data))
         if written == len(data):
             self.size += written
-            return True
+            return
         reason = os.strerror(ctypes.get_errno()) if written < 0 else "it took a part only"
         os.ftruncate(self._fd, self.size)
         if not self._failed:
@@ -80,7 +75,13 @@ class Sheet:
                 reason=reason,
             )
         self._failed = True
-        return False
+
+    def clear(self) -> None:
+        """Forget all of them: the store has them."""
+        if self.size > len(HEADER):
+            os.ftruncate(self._fd, len(HEADER))
+            self.size = len(HEADER)
+        self._failed = False
 
     def close(self) -> None:
         """Close it, and remove it where nothing is held."""
@@ -129,16 +130,19 @@ class Spool:
             sheet.keep(record)
         return sheet
 
-    def let_go(self, sheet: Sheet | None) -> None:
-        """One of a file's is in the store, or never will be."""
-        if sheet is None or sheet not in self._open:
-            return
-        sheet.held -= 1
-        if not sheet.held and sheet is self._sheet:
-            sheet.clear()
-        elif not sheet.held:
-            self._open.discard(sheet)
-            sheet.close()
+    def let_go(self, sheets: Iterable[Sheet | None]) -> None:
+        """One of each of these is in the store, or never will be."""
+        for sheet in sheets:
+            if sheet is not None:
+                sheet.held -= 1
+        for sheet in tuple(self._open):
+            if sheet.held:
+                continue
+            if sheet is self._sheet:
+                sheet.clear()
+            else:
+                self._open.discard(sheet)
+                sheet.close()
 
     def close(self) -> None:
         """Leave what the store has not taken to the next start."""

@@ -89,11 +89,11 @@ def test_what_a_living_process_has_is_its_own(tmp_path: Path) -> None:
 def test_nothing_is_left_of_what_the_store_has(tmp_path: Path) -> None:
     spooled = opened(tmp_path)
     sheet = kept(spooled, "x", "y")
-    spooled.let_go(sheet)
+    spooled.let_go([sheet])
     kept(spooled, "z")
-    spooled.let_go(sheet)
+    spooled.let_go([sheet])
     assert sheet.size > len(HEADER)
-    spooled.let_go(sheet)
+    spooled.let_go([sheet])
     killed(spooled)
     taken = Taken()
     opened(tmp_path, taken).close()
@@ -107,12 +107,11 @@ def test_files_do_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     second = kept(spooled, "d")
     assert second is not first
     assert len(list(tmp_path.iterdir())) == 2
-    for _ in "abc":
-        spooled.let_go(first)
+    spooled.let_go([first] * 3)
     assert len(list(tmp_path.iterdir())) == 1
-    spooled.let_go(second)
+    spooled.let_go([second])
     spooled.close()
-    spooled.let_go(second)
+    spooled.let_go([second])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -169,7 +168,7 @@ def test_where_nothing_can_be_written_calls_go_on_and_it_is_said(tmp_path: Path,
     assert spooled.keep(over("x")) is None
     (event,) = events
     assert "let spool name a folder" in event["log_format"]
-    spooled.let_go(None)
+    spooled.let_go([None])
     spooled.close()
 
 
@@ -177,11 +176,17 @@ def test_a_disk_without_room_is_told_once_and_stops_nobody(tmp_path: Path, monke
     spooled = opened(tmp_path)
     sheet = kept(spooled, "w")
 
+    write = os.write
+
     def full(fd: int, data: bytes, size: int) -> int:
-        return os.write(fd, data[:10]) if b"part" in data else -1
+        return write(fd, data[:10]) if b"part" in data else -1
+
+    def only_a_part(fd: int, data: bytes) -> int:
+        return write(fd, data[:10])
 
     with capturedLogs() as events, monkeypatch.context() as patched:
         patched.setattr(spool, "_write", full)
+        patched.setattr(spool.os, "write", only_a_part)
         kept(spooled, "x", "part")
         patched.setattr(spool, "MOST", 0)
         kept(spooled, "y")
