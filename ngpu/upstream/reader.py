@@ -116,7 +116,7 @@ class ReplyReader:
         self.complete = self.received == self.length
 
     def _feed_rest(self, data: bytes) -> bytes:
-        """Take what is not for the parser: a WebSocket's bytes, a body's of which some went another way, or nobody's."""
+        """Take what the parser must not see: a WebSocket's bytes, the rest of a body behind what passed, nobody's."""
         if self.status == SWITCHED:
             return data
         left = 0 if self.complete or self.length is None else self.length - self.received
