@@ -27,6 +27,7 @@ MOST_AT_ONCE = 48
 
 _PIPE = 1024 * 1024
 _ENOUGH = 64 * 1024
+_COPIED = 16 * 1024
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 0) | getattr(os, "SPLICE_F_NONBLOCK", 0)
 _TCP = (socket.AF_INET, socket.AF_INET6)
 _IMPOSSIBLE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP))
@@ -118,9 +119,27 @@ class Relay:
         try:
             count = os.splice(self._source.fileno(), self._in, min(self.left, _PIPE), flags=_FLAGS)
         except BlockingIOError:
-            return None
+            return self._copy()
         except OSError as error:
             return self._failed(error)
+        return self._came(count)
+
+    def _copy(self) -> Exception | None:
+        """Nothing could be spliced of what came: before TCP's urgent data, splice(2) stands still, and read(2) goes on.
+
+        The socket stays readable meanwhile, so that to wait would be to be called again at once, for ever.
+        """
+        try:
+            data = self._source.socket.recv(min(self.left, _COPIED))
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        os.write(self._in, data)  # the pipe is empty, as the source is not read else
+        return self._came(len(data))
+
+    def _came(self, count: int) -> Exception | None:
+        """So many bytes are in the pipe, or with none the source has ended."""
         if not count:
             self._source_ended = True
             return CONNECTION_DONE

@@ -155,6 +155,30 @@ async def test_the_source_is_not_read_while_the_sink_takes_nothing(two: Two) -> 
     one.stop()
 
 
+@pytest_twisted.ensureDeferred
+async def test_urgent_data_is_left_out_and_stops_nothing(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    splice = os.splice
+
+    def counted(source: int, sink: int, count: int, flags: int) -> int:
+        calls.append(count)
+        return splice(source, sink, count, flags=flags)
+
+    monkeypatch.setattr(os, "splice", counted)
+    one = two.begin(LEAST + 7)
+    await two.pump(DATA[:LEAST], lambda: len(two.got) == LEAST)
+    two.source.plain.send(b"!", socket.MSG_OOB)
+    await deferLater(two.reactor, 0.05)
+    calls.clear()
+    await two.pump(b"abc", lambda: len(two.got) == LEAST + 3)
+    await deferLater(two.reactor, 0.05)
+    assert len(calls) <= 4, "it is called again and again"
+    two.source.plain.send(b"?", socket.MSG_OOB)
+    await two.pump(b"defghi", lambda: len(two.got + two.source.received) == LEAST + 9)
+    assert two.got == DATA[:LEAST] + b"abcdefg" and two.source.received == b"hi"
+    assert one.done and one.given == LEAST + 7
+
+
 @pytest.mark.parametrize("end", ["source", "sink"])
 @pytest_twisted.ensureDeferred
 async def test_a_connection_that_ends_is_told_to_its_protocol(two: Two, end: str) -> None:

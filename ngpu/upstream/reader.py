@@ -83,10 +83,7 @@ class ReplyReader:
         :raises BadReply: with a clause that completes "The replica at … ".
         """
         if self._parser is None:
-            if self.status == SWITCHED:
-                return data
-            self.persistent = False
-            return b""
+            return self._feed_rest(data)
         if len(self._opening) < 5:
             self._opening += data[: 5 - len(self._opening)]
         try:
@@ -112,11 +109,22 @@ class ReplyReader:
 
     def passed(self, count: int) -> None:
         """So many bytes of the body, whose ``length`` is known, went another way."""
-        self.received += count
-        if self.received == self.length and self._parser is not None:
-            self.complete = True
+        if self._parser is not None:
             self.persistent = self.persistent and self._parser.should_keep_alive()
-            self._parser = None
+            self._parser = None  # it counts what it has seen
+        self.received += count
+        self.complete = self.received == self.length
+
+    def _feed_rest(self, data: bytes) -> bytes:
+        """Take what the parser must not see: a WebSocket's bytes, the rest of a body behind what passed, nobody's."""
+        if self.status == SWITCHED:
+            return data
+        left = 0 if self.complete or self.length is None else self.length - self.received
+        if len(data) > left:
+            self.persistent = False
+        self.received += min(len(data), left)
+        self.complete = self.complete or self.received == self.length
+        return data[:left]
 
     def on_message_begin(self) -> None:
         """llhttp: another message begins."""

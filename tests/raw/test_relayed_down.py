@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -160,6 +161,16 @@ def test_a_client_that_leaves_ends_the_workers_call_within_a_second(rig: RelayRi
     rig.passed()
     assert rig.ended(str(head.field("Ngpu-Task")))["status"] == "cancelled"
     assert MIB <= rig.line(head)["bytes_out"] - len(head.raw) < 64 * MIB
+
+
+def test_urgent_data_among_it_stops_nothing(rig: RelayRig) -> None:
+    client, worker, _ = begun(rig, length=MIB + 3)
+    worker.sock.send(b"!", socket.MSG_OOB)
+    worker.send(b"abc")
+    assert client.exactly(3) == b"abc"
+    rig.worker.keep(worker)
+    client.close()
+    rig.passed()
 
 
 def test_a_slow_client_slows_the_worker_down_and_gets_all(rig: RelayRig) -> None:

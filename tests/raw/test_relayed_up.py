@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -175,6 +176,18 @@ def test_a_client_that_leaves_ends_the_workers_call_within_a_second(rig: RelayRi
     assert worker.gone()
     assert time.monotonic() - began < 1.0
     assert rig.ended(task)["status"] == "cancelled"
+    rig.passed()
+
+
+def test_urgent_data_among_it_stops_nothing(rig: RelayRig) -> None:
+    client, worker = begun(rig, length=MIB + 3)
+    client.sock.send(b"!", socket.MSG_OOB)
+    client.send(b"abc")
+    assert worker.exactly(3) == b"abc"
+    worker.send(OK)
+    rig.worker.keep(worker)
+    assert client.body(client.head()) == b"ok"
+    client.close()
     rig.passed()
 
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from ngpu.errors import PayloadTooLarge
 from ngpu.http.server import Limits, RequestBody
@@ -240,6 +241,20 @@ def test_a_reader_that_nobody_cancels_learns_it_too(one: Fake) -> None:
     ensureDeferred(one.app.requests[0].body.read(10)).addErrback(failed.append)
     one.leave()
     assert failed[0].check(ConnectionLost)
+
+
+def test_readers_leave_nothing_with_the_error_that_twisted_has_for_all_clients_that_go() -> None:
+    """A traceback there would grow with each of them, and hold what their frames hold."""
+    reason = Failure(ConnectionLost())
+    failed: list[Any] = []
+    for _ in range(2):
+        with fake() as one:
+            one.feed(post(5, path=b"/stuck"))
+            ensureDeferred(one.app.requests[0].body.read(10)).addErrback(failed.append)
+            one.transport.disconnected = True
+            one.channel.connectionLost(reason)
+    assert all(each.check(ConnectionLost) for each in failed) and len(failed) == 2
+    assert reason.value is not None and reason.value.__traceback__ is None
 
 
 def test_a_reader_can_be_cancelled_and_another_goes_on() -> None:

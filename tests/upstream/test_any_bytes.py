@@ -52,6 +52,18 @@ def test_a_reply_reads_the_same_cut_at_any_one_byte(wire: bytes) -> None:
     assert read([wire[at : at + 1] for at in range(len(wire))]) == whole
 
 
+@pytest.mark.parametrize("passed", [0, 1, 6])
+@pytest.mark.parametrize("behind", [b"", b"x"])
+@pytest.mark.parametrize("cut", [1, 4, 6])
+def test_what_comes_behind_bytes_that_went_another_way_is_the_rest(passed: int, behind: bytes, cut: int) -> None:
+    reader = ReplyReader()
+    assert reader.feed(VALID[0][:-6]) == b"hello"
+    reader.passed(passed)
+    rest = VALID[0][len(VALID[0]) - 6 + passed :] + behind
+    assert reader.feed(rest[:cut]) + reader.feed(rest[cut:]) == b" world"[passed:]
+    assert reader.complete and reader.persistent is not bool(behind)
+
+
 @given(st.sampled_from(VALID), st.lists(st.integers(1, 200), max_size=12))
 def test_a_reply_reads_the_same_cut_anywhere(wire: bytes, cuts: list[int]) -> None:
     """TCP has no message boundaries, however many segments there are."""

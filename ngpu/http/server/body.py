@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from copy import copy
 from io import SEEK_END, BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from ngpu.errors import PayloadTooLarge, RequestTimeout
 from ngpu.http.server.limits import Limits
@@ -167,6 +170,14 @@ class RequestBody:
             self._wake(b"")
             if self._relay is not None:
                 self._relay.end()
+
+    def lost(self, reason: Failure) -> None:
+        """The client has gone.
+
+        Twisted has one error for all connections that end alike: raised itself, it would keep, for ever, the frames of
+        all calls in which it was, and what those hold.
+        """
+        self.fail(copy(reason.value) or ConnectionLost())
 
     def check(self, now: float) -> None:
         """Fail the body when its last window of ``body_window`` seconds of waiting brought too little."""

@@ -7,7 +7,6 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.error import ConnectionLost
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
@@ -139,7 +138,7 @@ class NgpuRequest(Replying):
             gone()
         for notification in self._take_notifications():
             notification.errback(reason)
-        self.body.fail(reason.value or ConnectionLost())
+        self.body.lost(reason)
         channel.site.request_ended(self, aborted=True)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

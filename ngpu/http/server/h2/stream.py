@@ -95,7 +95,7 @@ class Stream:
         if request is not None:
             request.connectionLost(reason)
         elif self._body is not None:
-            self._body.fail(reason.value or ConnectionDone())
+            self._body.lost(reason)
 
     def check(self, now: float) -> None:
         """Act on the times that have run out."""
