@@ -38,6 +38,7 @@ def _head(answers: Answers, state: str) -> Iterator[str]:
         yield _line(
             f"store: {{kind: redis, url: {_quoted(answers.store)}}}", "tasks, shared by all gateways that name it"
         )
+    yield _line(f"spool: {state}/spool", "records of raw calls, for the moment until the store has them")
     yield ""
 
 
