@@ -68,6 +68,8 @@ class AdminApi:
             raise self._unreachable(error) from None
 
     def _address(self, path: tuple[str, ...]) -> str:
+        if "" in path:
+            raise Misused("one of the arguments is empty, which names nothing: is a variable of the shell not set?")
         return "/".join([self.url, "api/v1", *(quote(part, safe="") for part in path)])
 
     def _call(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
