@@ -15,7 +15,6 @@ from ngpu.cli.exits import Misused
 from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
 from ngpu.cli.watching import show, watch_options
-from ngpu.settings import SettingsError, read_block
 
 _HEAD = ("ID", "NAME", "FROM", "STATE", "WANTED", "RUNNING", "SERVING", "QUEUED", "IN FLIGHT", "")
 _COPIES = ("REPLICA", "NODE", "STATE", "HEALTH", "IN FLIGHT", "")
@@ -86,6 +85,8 @@ def workspace_id(api: AdminApi, wanted: str) -> str:
 
 def _block(file: Path) -> dict[str, Any]:
     """What the file holds, as JSON can say it."""
+    from ngpu.settings import SettingsError, read_block  # which takes longer than all the rest
+
     try:
         block = read_block(file)
         json.dumps(block, allow_nan=False)

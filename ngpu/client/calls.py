@@ -246,7 +246,7 @@ def _parsed(reply: Reply) -> Mapping[str, Any]:
 
 
 def _foreign(reply: Reply) -> Unreachable:
-    return Unreachable(f"what answered (HTTP {reply.status}) is no gateway: is this the URL of its public listener?")
+    return Unreachable(f"what answered (HTTP {reply.status}) is no gateway")
 
 
 def _json(document: Any) -> bytes:

@@ -28,11 +28,12 @@ class Bearers:
     one was shown before it is always let in, so that nobody who guesses there locks its owner out. Logins have a
     bucket of their own, which guesses here do not empty.
 
+    :param token: the right one.
     :param clock: seconds.
     """
 
     def __init__(self, token: str, clock: Callable[[], float]) -> None:
-        self._token = token.encode()
+        self._token = token.removeprefix("ngpu_").encode()  # as what callers show comes here
         self._attempts = Attempts(BY_ADDRESS)
         self._clock = clock
         self._salt = secrets.token_bytes(32)
@@ -41,6 +42,7 @@ class Bearers:
     def look(self, shown: str, address: str) -> None:
         """See that it is the token.
 
+        :param shown: without ``ngpu_``, see `ngpu.tenancy.credential_of`.
         :param address: where the caller is.
         :raises Unauthorized: it is not.
         :raises TooManyTries: there were too many wrong ones; whether this is the token is not told.

@@ -7,6 +7,7 @@ import pytest
 from ngpu.errors import TooManyTries, Unauthorized
 from ngpu.http.bearer import REMEMBERED, Bearers
 from ngpu.http.session import BY_ADDRESS
+from ngpu.tenancy import credential_of
 
 TOKEN = "the admin token"
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.1"
@@ -66,6 +67,11 @@ def test_an_old_token_that_is_sent_again_and_again_is_one_guess(door: Door) -> N
             door.show("the token of last week")
     door.show()
     door.guess(1, ELSEWHERE)
+
+
+def test_a_token_that_begins_as_keys_may_opens_all_the_same() -> None:
+    """``ngpu_`` is taken off what callers show before it comes here."""
+    Bearers("ngpu_secret", lambda: 0.0).look(credential_of("Bearer ngpu_secret"), HERE)
 
 
 def test_only_so_many_wrong_ones_are_remembered(door: Door) -> None:
