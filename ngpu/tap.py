@@ -126,10 +126,15 @@ def check(path: Path, clock: Any, text: str | None = None) -> Loaded:
     return loads(read_file(path) if text is None else text, str(path), folder, find_plugins)
 
 
+def can_be_shown(token: str) -> bool:
+    """Whether a request can bring it in a header field."""
+    return bool(token) and token.isascii() and token.isprintable()
+
+
 def admin_token(loaded: Loaded) -> str:
     """The admin listener's token; a new one is made where its file is missing.
 
-    :raises ConfigError: the file cannot be read or made, or is empty.
+    :raises ConfigError: the file cannot be read or made, or holds no token that a request could show.
     """
     file = loaded.settings.admin.token_file
     try:
@@ -146,4 +151,7 @@ def admin_token(loaded: Loaded) -> str:
         raise loaded.located(("admin", "token_file"), f"cannot be used: {error}") from None
     if not token:
         raise loaded.located(("admin", "token_file"), "is empty; remove it, and the next start makes a new token")
+    if not can_be_shown(token):
+        words = "must hold one line of visible ASCII characters; remove it, and the next start makes a new token"
+        raise loaded.located(("admin", "token_file"), words)
     return token

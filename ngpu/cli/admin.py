@@ -51,7 +51,7 @@ class AdminApi:
             reply = self._http.get(f"{self.url}/readyz")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
-        return "" if reply.is_success else _told(reply)
+        return "" if reply.is_success else str(self._refusal(reply))
 
     def stream(self, *path: str, **params: Any) -> Iterator[bytes]:
         """A reply, as it comes, however long that takes."""
@@ -60,7 +60,7 @@ class AdminApi:
             with self._http.stream("GET", self._address(path), params=params, timeout=patience) as reply:
                 if not reply.is_success:
                     reply.read()
-                    raise Refused(_told(reply), reply.status_code < 500)
+                    raise self._refusal(reply)
                 yield from reply.iter_bytes()
         except httpx.RemoteProtocolError as error:
             raise Unreachable(f"the gateway at {self.url} broke off: {error}") from None
@@ -68,6 +68,8 @@ class AdminApi:
             raise self._unreachable(error) from None
 
     def _address(self, path: tuple[str, ...]) -> str:
+        if "" in path:
+            raise Misused("one of the arguments is empty, which names nothing: is a variable of the shell not set?")
         return "/".join([self.url, "api/v1", *(quote(part, safe="") for part in path)])
 
     def _call(self, method: str, path: tuple[str, ...], **options: Any) -> httpx.Response:
@@ -76,7 +78,7 @@ class AdminApi:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
         if not reply.is_success:
-            raise Refused(_told(reply), reply.status_code < 500)
+            raise self._refusal(reply)
         return reply
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -84,6 +86,16 @@ class AdminApi:
             f"{unreachable(self.url, error)}; is it running, and is this its admin listener? "
             "Name another one with -c or --admin"
         )
+
+    def _refusal(self, reply: httpx.Response) -> Refused | Unreachable:
+        """What a gateway refuses, with the places of what is wrong where it names them; or that none has answered."""
+        try:
+            document = json.loads(reply.content)
+            lines = [str(document["msg"])]
+            lines += [f"  {problem['path']}: {problem['message']}" for problem in document.get("problems", ())]
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            return Unreachable(f"what answers at {self.url} (HTTP {reply.status_code}) is no admin listener of ngpu")
+        return Refused("\n".join(lines), reply.status_code < 500)
 
     def _document(self, reply: httpx.Response) -> dict[str, Any]:
         try:
@@ -93,14 +105,3 @@ class AdminApi:
         if not isinstance(document, dict) or "result_code" not in document:
             raise Unreachable(f"{self.url} is no admin listener of ngpu: it answered no JSON object of ngpu's")
         return document
-
-
-def _told(reply: httpx.Response) -> str:
-    """What a refusal says, with the places of what is wrong where it names them."""
-    try:
-        document = json.loads(reply.content)
-        lines = [str(document["msg"])]
-        lines += [f"  {problem['path']}: {problem['message']}" for problem in document.get("problems", ())]
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        lines = [f"HTTP {reply.status_code}, without a word of ngpu's: is this the admin listener?"]
-    return "\n".join(lines)

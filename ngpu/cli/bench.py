@@ -74,6 +74,8 @@ def bench(
     """
     if duration is not None and number is not None:
         raise click.UsageError("either --duration or --number, not both")
+    if duration == 0:
+        raise click.UsageError("--duration is more than 0")
     if mode == "raw" and named["app"]:
         raise click.UsageError("apps take no raw requests: name a --path")
     sent, kind = read_data(data, images, image_key)

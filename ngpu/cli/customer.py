@@ -91,6 +91,8 @@ def read_data(data: str, images: tuple[Path, ...], image_key: str) -> tuple[clie
     """
     kind = "application/octet-stream"
     if data.startswith("@"):
+        if data == "@":
+            raise click.UsageError("@ names no file: @FILE is what a file holds, @- standard input")
         kind = mimetypes.guess_type(data)[0] or kind
         try:
             content = sys.stdin.buffer.read() if data == "@-" else Path(data[1:]).read_bytes()

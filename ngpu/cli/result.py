@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from ngpu.cli.exits import Failed
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
 """Names of files that a picture goes to, in place of the reply that holds it."""
@@ -44,6 +47,15 @@ def put_result(value: Any, output: Path | None) -> None:
         sys.stdout.buffer.flush()
 
 
+def see_place_for(output: Path | None) -> None:
+    """See that a file can be made there, before the work begins whose result it is for.
+
+    :raises Failed: its folder is not there.
+    """
+    if output is not None and not output.parent.is_dir():
+        raise _unwritable(output, os.strerror(errno.ENOENT))
+
+
 def _content(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
@@ -63,12 +75,22 @@ def _pictures(value: Any) -> list[bytes]:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    """Whole or not at all, a device or a pipe excepted; where a link leads to."""
+    whole = Path(os.path.realpath(file))
+    partial = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:
-        partial.write_bytes(content)
-        partial.replace(file)
-    except OSError:
-        partial.unlink(missing_ok=True)
+        if file.exists() and not file.is_file():
+            file.write_bytes(content)
+        else:
+            partial.write_bytes(content)
+            partial.replace(whole)
+    except BrokenPipeError:
         raise
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritable(file, error.strerror or str(error)) from None
     click.echo(f"wrote {file}, {len(content)} bytes", err=True)
+
+
+def _unwritable(file: Path, why: str) -> Failed:
+    return Failed(f"{file} cannot be written: {why}")

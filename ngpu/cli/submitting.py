@@ -13,7 +13,7 @@ import click
 
 from ngpu.cli.customer import SECONDS, call_options, client_errors, key_option, read_data, url_option
 from ngpu.cli.finding import show_json
-from ngpu.cli.result import put_result
+from ngpu.cli.result import put_result, see_place_for
 from ngpu.cli.table import plain, seconds_in_words
 from ngpu.client import Client, Task
 
@@ -68,6 +68,7 @@ def submit(
     names = {"address": "btc_address", "task_timeout": "timeout"}
     choices: Any = {names.get(name, name): value for name, value in named.items() if value is not None}
     choices["content_type"] = kind
+    see_place_for(output)
     with client_errors(), Client(url, key) as client:
         if sync:
             task = client.call(sent, **choices)
@@ -97,6 +98,9 @@ def wait(task: str, url: str, key: str, timeout: float | None, output: Path | No
 
     Exits with 0 when there is a result, with 1 when it failed, with 5 when it takes longer than --timeout.
     """
+    if not task:
+        raise click.UsageError("TASK is empty: is a variable of the shell not set?")
+    see_place_for(output)
     with client_errors(), Client(url, key) as client:
         _ended(_waited(client, task, timeout), output, as_json)
 

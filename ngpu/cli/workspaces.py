@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
+from ngpu.cli.exits import Misused
 from ngpu.cli.finding import admin_command, json_option
 from ngpu.cli.table import table
 from ngpu.cli.watching import show, watch_options
@@ -53,7 +54,9 @@ def create(api: AdminApi, file: Path) -> None:
 def replace(api: AdminApi, file: Path) -> None:
     """Change the workspace of the id that FILE names to what FILE says."""
     block = _block(file)
-    click.echo(api.send("PUT", "workspaces", str(block.get("id", "")), document=block)["msg"])
+    if not isinstance(block.get("id"), str | int):
+        raise Misused(f"{file} does not say which workspace it is: it must hold one block, which begins with id: …")
+    click.echo(api.send("PUT", "workspaces", str(block["id"]), document=block)["msg"])
 
 
 @workspaces.command()
@@ -81,12 +84,16 @@ def workspace_id(api: AdminApi, wanted: str) -> str:
 
 
 def _block(file: Path) -> dict[str, Any]:
+    """What the file holds, as JSON can say it."""
+    from ngpu.settings import SettingsError, read_block  # which takes longer than all the rest
+
     try:
-        block = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{file} cannot be read: {error}") from None
-    if not isinstance(block, dict):
-        raise click.ClickException(f"{file} must hold one workspace: a mapping that begins with id: …")
+        block = read_block(file)
+        json.dumps(block, allow_nan=False)
+    except SettingsError as error:
+        raise Misused(str(error)) from None
+    except ValueError:
+        raise Misused(f"{file}: .inf and .nan are no numbers that a workspace can have") from None
     return block
 
 

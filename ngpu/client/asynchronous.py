@@ -13,7 +13,7 @@ import httpx
 
 from ngpu.client import calls
 from ngpu.client.calls import Call, Choices, Reply, Submission
-from ngpu.client.sending import Sending, again_after, lasting, trust, unreachable
+from ngpu.client.sending import Sending, again_after, lasting, too_late, trust, unreachable
 from ngpu.client.values import NodeStatus, Refused, StillRunning, Task, Unreachable
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class AsyncClient:
         known = None if isinstance(task, str) else task
         for pause in calls.pauses():
             try:
-                known = await self.query(task_id)
+                known = await self._call(calls.query(task_id), until)
             except (Unreachable, Refused) as error:
                 if known is None or lasting(error) or (until is not None and time.monotonic() >= until):
                     raise
@@ -127,13 +127,13 @@ class AsyncClient:
         """See `ngpu.client.Client.raw_stream`."""
         return self._http.stream(method, self._sending.raw(path, port), **{"timeout": None, **request})
 
-    async def _call(self, call: Call[T]) -> T:
+    async def _call(self, call: Call[T], until: float | None = None) -> T:
         for pause in again_after(call, self._sending.retries):
             try:
-                found = await self._http.request(**self._sending.request(call))
+                found = await self._http.request(**self._sending.request(call, until))
                 return call.read(Reply(found.status_code, found.content, found.headers.get("Retry-After", "")))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                if pause is None:
+                if pause is None or too_late(pause, until):
                     raise unreachable(self._sending.root, error) from None
             await asyncio.sleep(pause)
         raise AssertionError("the last try has no pause")

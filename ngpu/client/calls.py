@@ -86,7 +86,9 @@ def submit(data: Submission, choices: Choices, *, wait: bool) -> Call[Task]:
         "webhook": choices.get("webhook"),
     }
     address = choices.get("btc_address", "")
-    key = choices.get("idempotency_key") or ("" if wait else uuid.uuid4().hex)
+    key = choices.get("idempotency_key", "" if wait else uuid.uuid4().hex)
+    if not key and "idempotency_key" in choices:
+        raise ClientError("an idempotency key that is empty keeps nothing from being done twice")
     headers = {"Idempotency-Key": key} if key else {}
     if isinstance(data, bytes):
         content = data
@@ -94,6 +96,9 @@ def submit(data: Submission, choices: Choices, *, wait: bool) -> Call[Task]:
     else:
         content = _json({"btc_address": address, "data": data if isinstance(data, str) else dict(data)})
         headers["Content-Type"] = "application/json"
+    for name, value in headers.items():
+        if not value.isascii() or not value.isprintable():
+            raise ClientError(f"{name} is of visible ASCII characters: not {value!r}")
     return Call(
         "POST",
         f"/user/{quote(app, safe='')}" if app else "/user/schedulingTask",
@@ -173,7 +178,7 @@ def root(url: str) -> str:
     """
     try:
         parts = urlsplit(url)
-        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in parts.netloc
     except ValueError:  # brackets, or a port that is none
         right = False
     if not right or not url.isascii() or not url.isprintable() or set(url) & set(" ?#"):
@@ -241,7 +246,7 @@ def _parsed(reply: Reply) -> Mapping[str, Any]:
 
 
 def _foreign(reply: Reply) -> Unreachable:
-    return Unreachable(f"what answered (HTTP {reply.status}) is no gateway: is this the URL of its public listener?")
+    return Unreachable(f"what answered (HTTP {reply.status}) is no gateway")
 
 
 def _json(document: Any) -> bytes:

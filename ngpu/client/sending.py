@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from ngpu.client.values import Refused, Unreachable
 
 CONNECT = 5.0
 """Seconds to get a connection in."""
+
+SHORTEST = 1.0
+"""Seconds that a look has at least, however little of a caller's time is left."""
 
 FIRST_PAUSE = 0.2
 """Seconds until a request is sent again; each further pause is twice as long."""
@@ -27,9 +31,15 @@ class Sending(NamedTuple):
     timeout: float
     retries: int
 
-    def request(self, call: Call[Any]) -> dict[str, Any]:
-        """The arguments of httpx's request."""
+    def request(self, call: Call[Any], until: float | None = None) -> dict[str, Any]:
+        """The arguments of httpx's request.
+
+        :param until: when the caller's time is over, on the monotonic clock.
+        """
         patience = httpx.Timeout(None if call.patient else self.timeout, connect=CONNECT)
+        if until is not None:
+            left = max(SHORTEST, until - time.monotonic())
+            patience = httpx.Timeout(min(self.timeout, left), connect=min(CONNECT, left))
         return {
             "method": call.method,
             "url": self.root + call.path,
@@ -54,6 +64,11 @@ def again_after(call: Call[Any], retries: int) -> Iterator[float | None]:
     if call.again:
         yield from (FIRST_PAUSE * 2**number for number in range(retries))
     yield None
+
+
+def too_late(pause: float, until: float | None) -> bool:
+    """Whether the caller's time is over after a pause; see `Sending.request`."""
+    return until is not None and time.monotonic() + pause >= until
 
 
 def lasting(error: Unreachable | Refused) -> bool:

@@ -12,7 +12,7 @@ import httpx
 
 from ngpu.client import calls
 from ngpu.client.calls import Call, Choices, Reply, Submission
-from ngpu.client.sending import Sending, again_after, lasting, trust, unreachable
+from ngpu.client.sending import Sending, again_after, lasting, too_late, trust, unreachable
 from ngpu.client.values import NodeStatus, Refused, StillRunning, Task, Unreachable
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Client:
         """Wait for a task's end. Once a gateway has told of it, moments in which it is away, as
         while it restarts, are waited out.
 
-        :param timeout: seconds, by default as long as it takes.
+        :param timeout: seconds, by default as long as it takes; a look that has begun takes a second longer at most.
         :param tell: is told how it stands, at each look.
         :returns: the task as it ended; `Task.value` is its result.
         :raises StillRunning: it has not ended in time.
@@ -77,7 +77,7 @@ class Client:
         known = None if isinstance(task, str) else task
         for pause in calls.pauses():
             try:
-                known = self.query(task_id)
+                known = self._call(calls.query(task_id), until)
             except (Unreachable, Refused) as error:
                 if known is None or lasting(error) or (until is not None and time.monotonic() >= until):
                     raise
@@ -151,13 +151,13 @@ class Client:
         """The same, for replies that are read as they come; errors are those of httpx."""
         return self._http.stream(method, self._sending.raw(path, port), **{"timeout": None, **request})
 
-    def _call(self, call: Call[T]) -> T:
+    def _call(self, call: Call[T], until: float | None = None) -> T:
         for pause in again_after(call, self._sending.retries):
             try:
-                found = self._http.request(**self._sending.request(call))
+                found = self._http.request(**self._sending.request(call, until))
                 return call.read(Reply(found.status_code, found.content, found.headers.get("Retry-After", "")))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                if pause is None:
+                if pause is None or too_late(pause, until):
                     raise unreachable(self._sending.root, error) from None
             time.sleep(pause)
         raise AssertionError("the last try has no pause")

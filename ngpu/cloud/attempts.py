@@ -51,19 +51,18 @@ class Attempts:
         self._spent: OrderedDict[Bucket, float] = OrderedDict()
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def begin(self, address: str, account: str, now: float) -> tuple[Bucket, ...]:
+    def begin(self, address: str, account: str | None, now: float) -> tuple[Bucket, ...]:
         """Pay for a try, which may be wrong.
 
-        :param account: as its key spells it, whether there is one or not.
+        :param account: as its key spells it, whether there is one or not; with ``None`` only the address pays.
         :returns: what was paid.
         :raises TooManyTries: there were too many; nothing was paid.
         """
         place = _place(address)
-        known = (account, place) in self._known
-        buckets: tuple[Bucket, ...] = (
-            (self._by_address, ("address", place)),
-            (self._by_account, ("account", account, place if known else "")),
-        )
+        buckets: tuple[Bucket, ...] = ((self._by_address, ("address", place)),)
+        if account is not None:
+            known = (account, place) in self._known
+            buckets += ((self._by_account, ("account", account, place if known else "")),)
         waits = [self._wait(bucket, now) for bucket in buckets]
         if max(waits) > 0:
             after = math.ceil(max(waits))
@@ -81,6 +80,14 @@ class Attempts:
     def know(self, address: str, account: str) -> None:
         """The account was opened from there."""
         self._touch(self._known, (account, _place(address)), None)
+
+    def knows(self, address: str, account: str) -> bool:
+        """Whether the account was opened from there, and not forgotten since; it is remembered for longer now."""
+        known = (account, _place(address))
+        if known not in self._known:
+            return False
+        self._known.move_to_end(known)
+        return True
 
     def _wait(self, bucket: Bucket, now: float) -> float:
         """Seconds until the bucket holds one more try."""

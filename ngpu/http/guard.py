@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
 from ngpu.errors import Forbidden, StoreUnavailable, Unauthorized
+from ngpu.http.bearer import WANTED, Bearers
 from ngpu.http.reply import Reply
 from ngpu.http.routes import Route
 from ngpu.http.server import NgpuRequest
@@ -29,8 +29,8 @@ class Guard:
     :param clock: seconds.
     """
 
-    def __init__(self, token: str, sessions: Sessions, clock: Callable[[], float]) -> None:
-        self._token = token.encode()
+    def __init__(self, bearers: Bearers, sessions: Sessions, clock: Callable[[], float]) -> None:
+        self._bearers = bearers
         self._sessions = sessions
         self._clock = clock
 
@@ -39,6 +39,7 @@ class Guard:
 
         :returns: its session, if that is what it shows.
         :raises Unauthorized: it shows neither the token nor an open session.
+        :raises TooManyTries: its address has sent too many wrong tokens.
         :raises Forbidden: another site, or another port of this host, may be behind it.
         """
         shown = request.head.named.get(b"authorization", ())
@@ -47,9 +48,9 @@ class Guard:
             if session is not None:
                 from_its_own_pages(request)
                 return session
-        right = len(shown) == 1 and hmac.compare_digest(credential_of(shown[0].decode("latin-1")).encode(), self._token)
-        if not right:
-            raise Unauthorized("send the admin token: Authorization: Bearer <content of admin.token_file>")
+        if len(shown) != 1:
+            raise Unauthorized(WANTED)
+        self._bearers.look(credential_of(shown[0].decode("latin-1")), request.peer_ip)
         return None
 
     async def session(self, request: NgpuRequest) -> Session | None:

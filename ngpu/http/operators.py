@@ -11,6 +11,7 @@ from ngpu.figures import Exposing
 from ngpu.gateway import Gateway
 from ngpu.http.admin import AdminRoute, admin_resource
 from ngpu.http.admin_session import AdminSession
+from ngpu.http.bearer import Bearers
 from ngpu.http.dashboard import Dashboard
 from ngpu.http.guard import Guard
 from ngpu.http.session import Sessions
@@ -33,6 +34,6 @@ def operators_resource(
     :param documents: where sessions are kept.
     """
     sessions = Sessions(token, documents, clock.seconds)
-    guard = Guard(token, sessions, clock.seconds)
+    guard = Guard(Bearers(token, clock.seconds), sessions, clock.seconds)
     session = AdminSession(sessions, guard).routes
     return admin_resource(gateway, figures, guard, open_metrics, api, session, Dashboard().routes)

@@ -5,7 +5,7 @@ from ngpu.settings.app import App, AppRoute, QueryAlias
 from ngpu.settings.container import ContainerSettings, PlacementSettings
 from ngpu.settings.fleet import FleetSettings, NodeSettings, Registry
 from ngpu.settings.gate import Gate
-from ngpu.settings.loading import MAX_FILE, Loaded, load, loads, read_file
+from ngpu.settings.loading import MAX_FILE, Loaded, load, loads, read_block, read_file
 from ngpu.settings.lone_workspace import lone_workspace
 from ngpu.settings.plugin_blocks import CheckBlock, FindPlugins
 from ngpu.settings.raw import Raw, host_key
@@ -52,6 +52,7 @@ __all__ = [
     "load",
     "loads",
     "lone_workspace",
+    "read_block",
     "read_file",
     "scrypt_hash",
     "secret_spans_in",

@@ -77,6 +77,29 @@ def read_file(path: Path) -> str:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "the name is not valid"
         raise _unusable(name, f"cannot be read: {why}") from None
+    return _text(data, name)
+
+
+def read_block(path: Path) -> dict[str, Any]:
+    """One block of a configuration in a file, or a pipe, of its own: plain values, whose meaning is not looked at.
+
+    :raises SettingsError: it cannot be read, or is no block.
+    """
+    name = str(path)
+    with path.open("rb") as file:
+        text = _text(file.read(MAX_FILE + 1), name).removeprefix("\ufeff")
+    try:
+        document = read_document(text)
+    except Unreadable as unreadable:
+        raise SettingsError(Source(name, text), [*unreadable.found, unreadable.problem]) from None
+    if document.problems:
+        raise SettingsError(Source(name, text, document.secrets), document.problems)
+    if not isinstance(document.values, dict):
+        raise _unusable(name, "must hold one block, which begins with id: …")
+    return document.values
+
+
+def _text(data: bytes, name: str) -> str:
     if len(data) > MAX_FILE:
         raise _unusable(name, "is larger than 4 MiB, the most that a configuration may have")
     try:

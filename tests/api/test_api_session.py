@@ -12,6 +12,7 @@ import requests
 from api_rig import NODES, Rig, configuration, eventually, refused, rig_of, right, workspace
 
 from ngpu.http.guard import LOOK_AGAIN
+from ngpu.http.session import BY_ADDRESS
 
 API = "/api/v1"
 
@@ -98,6 +99,21 @@ def test_a_wrong_cookie_opens_nothing_and_a_wrong_token_beside_a_right_cookie_ne
         refused(Tab(rig).nodes(headers={"Cookie": f"ngpu_admin={cookie}".encode("latin-1")}), 401)
     refused(tab.nodes(headers={"Authorization": "Bearer wrong"}), 401)
     assert right(Tab(rig).ask("GET", f"{API}/session"))["session"] is None
+
+
+def test_wrong_bearer_tokens_are_limited_and_the_right_one_is_let_in_all_the_same(rig: Rig) -> None:
+    def ask(token: str, path: str = f"{API}/nodes") -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(rig.gateway.admin + path, headers=headers, timeout=20)
+
+    assert ask(rig.token).status_code == 200
+    told = [ask(f"guess {number}", "/metrics" if number % 2 else f"{API}/nodes") for number in range(30)]
+    assert [reply.status_code for reply in told[: BY_ADDRESS.burst // 2]] == [401] * (BY_ADDRESS.burst // 2)
+    assert "try again" in refused(told[-1], 429)
+    assert 0 < int(told[-1].headers["Retry-After"]) <= BY_ADDRESS.seconds
+    for path in (f"{API}/nodes", "/metrics"):
+        assert ask(rig.token, path).status_code == 200
+    assert Tab(rig).log_in().status_code == 200, "guesses there do not keep anybody from logging in"
 
 
 def test_a_cookie_that_another_page_of_the_host_puts_before_it_locks_nobody_out(rig: Rig, tab: Tab) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from ngpu.fleet.station import Post
 from ngpu.model import Node
 from ngpu.settings import load
 from ngpu.stores.folder import examine_folder, file_system
+
+OTHERS = "CREATE TABLE a (b)"
+NEWER = "PRAGMA application_id = 0x6E677075; PRAGMA user_version = 99; CREATE TABLE a (b)"
 
 
 def examined(folder: Path, code: int, **config: Any) -> Mapping[str, Any]:
@@ -142,6 +147,41 @@ def test_memory_and_open_files() -> None:
     assert list(machine.memory(settings, "", None)) == []
     assert [each.level for each in machine.open_files(settings, 1024)] == [Level.WARNING]
     assert [each.level for each in machine.open_files(settings, 65536)] == [Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no database", "file is not a database"),
+        (OTHERS, "is the SQLite database of another program"),
+        (NEWER, "was written by a newer ngpu (schema 99"),
+        (b"", None),
+    ],
+)
+def test_a_store_that_no_start_could_use(tmp_path: Path, content: bytes | str, words: str | None) -> None:
+    file = tmp_path / "tasks.sqlite"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        with closing(sqlite3.connect(file)) as db:
+            db.executescript(content)
+    before = file.read_bytes()
+    found = examined(tmp_path, int(words is not None), store={"kind": "sqlite", "path": str(file)})
+    assert ("store" in found) is (words is not None)
+    if words is not None:
+        assert found["store"]["level"] == "problem" and words in found["store"]["words"], found["store"]
+    assert file.read_bytes() == before and not list(tmp_path.glob("tasks.sqlite-*"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"one\ntwo", "clé".encode(), b"a\x00b"])
+def test_an_admin_token_that_no_request_could_show(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    (tmp_path / "token").chmod(0o600)
+    found = examined(tmp_path, 1, admin={"listen": [free()], "token_file": "token"})
+    assert found["admin token"]["level"] == "problem" and "one line of visible ASCII" in found["admin token"]["words"]
+    start = command("run", "-c", str(tmp_path / "ngpu.yaml"))
+    done = subprocess.run(start, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2 and "token_file" in done.stderr, done
 
 
 def test_the_kind_of_a_file_system() -> None:

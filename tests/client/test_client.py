@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,23 @@ def test_what_does_not_finish(gateway: Gateway) -> None:
         Client(f"http://127.0.0.1:{find_free_port()}", retries=0).query("x")
     with pytest.raises(ClientError):
         Client("localhost:8080")
+
+
+def test_waiting_for_a_gateway_that_hangs_ends_in_time() -> None:
+    """It took a minute and a half."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        began = time.monotonic()
+        with Client(url) as client, pytest.raises(Unreachable, match="no reply in time"):
+            client.wait("20200101_nothing", timeout=1.5)
+
+        async def waiting() -> None:
+            async with AsyncClient(url) as other:
+                await other.wait("20200101_nothing", timeout=1.5)
+
+        with pytest.raises(Unreachable, match="no reply in time"):
+            asyncio.run(waiting())
+        assert time.monotonic() - began < 8
 
 
 def test_the_same_for_asyncio(gateway: Gateway, tmp_path: Path) -> None:

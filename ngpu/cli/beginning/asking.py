@@ -28,7 +28,7 @@ def ask(given: Mapping[str, Any]) -> Answers:
     question(
         "store", "Where are tasks kept? sqlite, or the URL of a Redis that several gateways share", value_proc=store
     )
-    question("name", "What is the first workspace called?", value_proc=_name)
+    question("name", "What is the first workspace called?", value_proc=name)
     if not known.get("workers") and not known.get("image"):
         runs = click.confirm("Do its workers run already? (no: ngpu deploys a Docker image)", default=True, err=True)
         if runs:
@@ -81,7 +81,8 @@ def path(text: str) -> str:
     return text
 
 
-def _name(text: str) -> str:
+def name(text: str) -> str:
+    """What a workspace is called."""
     if not text.strip() or not text.isprintable():
         raise click.BadParameter("it is of letters that can be printed")
     return text.strip()

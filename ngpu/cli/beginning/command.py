@@ -41,7 +41,7 @@ def _checked(read: Any) -> Any:
 @click.option("--listen", type=WHERE, help="Where customers call.  [127.0.0.1:8080]")
 @click.option("--admin", type=WHERE, help="Where the admin listener is.  [127.0.0.1:8081]")
 @click.option("--store", callback=_checked(asking.store), help="sqlite, or the URL of a Redis.  [sqlite]")
-@click.option("--name", help="What the first workspace is called.  [first]")
+@click.option("--name", callback=_checked(asking.name), help="What the first workspace is called.  [first]")
 @click.option(
     "--worker", "workers", type=WHERE, multiple=True, help="HOST:PORT of a worker that runs; several are possible."
 )
@@ -97,6 +97,8 @@ def _answers(given: Mapping[str, Any]) -> Answers:
 def _may_write(file: Path, yes: bool, force: bool) -> None:
     if not file.parent.is_dir():
         raise Failed(f"there is no folder {file.parent}")
+    if file.exists() and not file.is_file():
+        raise Failed(f"{file} is not a regular file, and was left as it is")
     if not file.exists() or force:
         return
     if yes:
@@ -106,7 +108,11 @@ def _may_write(file: Path, yes: bool, force: bool) -> None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Whole or not at all, with the owner and the rights that were there; else those of the folder's group may read."""
+    """Whole or not at all, with the owner and the rights that were there; else those of the folder's group may read.
+
+    Where it is a link, what it leads to is written.
+    """
+    file = Path(os.path.realpath(file))
     before = file.stat() if file.exists() else None
     mode = 0o640 if before is None else stat.S_IMODE(before.st_mode)  # a Redis' URL may hold a password
     owner = (-1, file.absolute().parent.stat().st_gid) if before is None else (before.st_uid, before.st_gid)
@@ -121,6 +127,8 @@ def _replace(file: Path, text: str) -> None:
 
 
 def _new_file(file: Path, text: str, mode: int, force: bool) -> None:
+    if force and (file.is_symlink() or (file.exists() and not file.is_file())):
+        raise Failed(f"{file} is not a regular file, and was left as it is; nothing was written")
     if force:
         file.unlink(missing_ok=True)
     try:

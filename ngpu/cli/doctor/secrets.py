@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ngpu.examining import Finding, Level
 from ngpu.settings import Settings
+from ngpu.tap import can_be_shown
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -33,6 +34,9 @@ def _file(about: str, file: Path, made: bool = False) -> Finding:
         return Finding(Level.PROBLEM, about, f"{file}: {error.strerror}", "correct the path, or its rights")
     if not content:
         return Finding(Level.PROBLEM, about, f"{file} is empty", "remove it: a start makes one" if made else "write it")
+    if made and readable and not can_be_shown(content.decode("utf-8", "replace")):
+        words = f"{file} holds no token that a request could show: one line of visible ASCII characters"
+        return Finding(Level.PROBLEM, about, words, "remove it: a start makes one")
     if mode & 0o077:
         advice = f"chmod 600 {file}" + (", and make a new token: remove the file and restart" if made else "")
         return Finding(Level.WARNING, about, f"{file} can be read by others (mode {mode:o})", advice)

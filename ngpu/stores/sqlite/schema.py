@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from ngpu.errors import ConfigError, StoreUnavailable
+from ngpu.examining import Finding, Level
 
 APPLICATION = 0x6E677075
 """SQLite's ``application_id`` of our files: "ngpu" in ASCII."""
@@ -209,6 +211,21 @@ def prepare(path: Path) -> None:
             f"{path} cannot be used as a task store: {error}; "
             "it was left as it is: move it away, restore a copy, or name another file"
         ) from error
+
+
+def examine_file(path: Path) -> Iterator[Finding]:
+    """What would keep a start from using the file that is there; it is neither locked nor changed."""
+    try:
+        if path.exists():
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as db:
+                _is_new(db, path)
+    except (sqlite3.DatabaseError, ConfigError, OSError) as error:
+        words = (
+            str(error).partition("; ")[0]
+            if isinstance(error, ConfigError)
+            else f"{path} cannot be used as a task store: {error}"
+        )
+        yield Finding(Level.PROBLEM, "store", words, "move it away, restore a copy, or name another file")
 
 
 def unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:

@@ -21,7 +21,7 @@ from ngpu.stores.bodies import StoredBody, pieces_of
 from ngpu.stores.folder import examine_folder
 from ngpu.stores.sqlite import reads, writes
 from ngpu.stores.sqlite.customers import Customers
-from ngpu.stores.sqlite.schema import REQUEST
+from ngpu.stores.sqlite.schema import REQUEST, examine_file
 from ngpu.stores.sqlite.together import End, New, add_ended
 from ngpu.storing import IStore
 
@@ -42,7 +42,7 @@ class SqliteTaskStore(Customers, Alone):
 
     async def examine(self) -> Sequence[Finding]:
         """See ``IExaminable.examine``."""
-        return list(examine_folder(self._path.parent))
+        return [*examine_folder(self._path.parent), *examine_file(self._path)]
 
     def add(
         self,

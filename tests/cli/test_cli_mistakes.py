@@ -1,0 +1,139 @@
+"""What people type by mistake: files that are none, variables that are empty, places where no file can be."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from command_rig import JOB, CommandRig, typed
+
+from ngpu.client import Client, ClientError
+
+BOMB = "id: x\na: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (BOMB, "more than 100000 values"),
+        ("id: " + "[" * 5000, "deep"),
+        ("id: x\nid: y\n", "id: is here twice; line 1 has it"),
+        ("id: x\n---\nid: y\n", "a second document begins here"),
+        ("id: x\nslots: .nan\n", ".inf and .nan"),
+        ("id: x\na: &a [*a]\n", "stands inside of what it repeats"),
+        ("id: x\n? [1]\n: 2\n", "a key must be a plain name"),
+        ('id: "\\ud800"\n', "not valid YAML"),
+        ("- id: x\n", "must hold one block"),
+        ("", "the file is empty"),
+        (b"id: \xff\n", "is not UTF-8 text"),
+    ],
+)
+@pytest.mark.parametrize("command", ["create", "replace"])
+def test_a_file_that_holds_no_workspace(
+    rig: CommandRig, tmp_path: Path, command: str, text: str | bytes, told: str
+) -> None:
+    file = tmp_path / "block.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    done = rig.admin("workspaces", command, str(file))
+    assert done.code == 2 and told in done.err, done
+
+
+def test_a_date_is_a_text_as_it_is_in_the_configuration(rig: CommandRig, tmp_path: Path) -> None:
+    file = tmp_path / "block.yaml"
+    file.write_text("id: x\nname: 2026-01-01\n")
+    done = rig.admin("workspaces", "create", str(file))
+    assert done.code == 4 and "ports: is missing" in done.err and "name:" not in done.err, done
+
+
+def test_a_whole_configuration_names_no_workspace_to_replace(rig: CommandRig) -> None:
+    done = rig.admin("workspaces", "replace", rig.config)
+    assert done.code == 2 and "does not say which workspace it is" in done.err, done
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "show"),
+        ("cancel",),
+        ("retry",),
+        ("workspaces", "show"),
+        ("workspaces", "delete", "-y"),
+        ("deploy",),
+        ("undeploy",),
+        ("drain",),
+        ("undrain",),
+    ],
+)
+def test_a_variable_that_is_not_set_names_nothing(rig: CommandRig, words: tuple[str, ...]) -> None:
+    done = rig.admin(*words, "")
+    assert done.code == 2 and "empty" in done.err, done
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("submit", "-d", "@"), "@ names no file"),
+        (("submit", "--idempotency-key", ""), "empty"),
+        (("submit", "--idempotency-key", "a\nb"), "Idempotency-Key is of visible ASCII"),
+        (("submit", "--idempotency-key", "clé"), "Idempotency-Key is of visible ASCII"),
+        (("submit", "--url", "http://somebody:secret@localhost:8080"), "the gateway's URL must be such as"),
+        (("wait", ""), "empty"),
+        (("bench", "http://localhost:8080", "-t", "0"), "--duration"),
+    ],
+)
+def test_what_was_not_understood_is_asked_of_no_gateway(rig: CommandRig, words: tuple[str, ...], told: str) -> None:
+    done = rig.customer(*words)
+    assert done.code == 2 and told in done.err, done
+
+
+def test_bytes_with_an_address_that_no_header_can_hold() -> None:
+    with Client("http://127.0.0.1:9", "key") as client, pytest.raises(ClientError, match="BtcAddress is of visible"):
+        client.submit(b"\x00", btc_address="é")
+
+
+def test_where_no_result_can_be_written_no_work_begins(rig: CommandRig, tmp_path: Path) -> None:
+    before = len(rig.json("tasks"))
+    nowhere = tmp_path / "none" / "x.png"
+    for words in (("submit", "--sync", "-d", json.dumps(JOB)), ("wait", "20200101_nothing")):
+        done = rig.customer(*words, "-o", str(nowhere))
+        assert done.code == 1 and f"{nowhere} cannot be written: No such file" in done.err, done
+    assert len(rig.json("tasks")) == before
+
+
+def test_a_result_goes_through_pipes_and_links_and_takes_no_place_of_theirs(rig: CommandRig, tmp_path: Path) -> None:
+    """As root a device such as /dev/null was replaced by a file."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link.json", tmp_path / "file.json"
+    task = rig.submitted()
+    os.mkfifo(pipe)
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert rig.customer("wait", task, "-o", str(pipe)).code == 0
+    reader.join(10)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and json.loads(came[0])["images"]
+    link.symlink_to(file)
+    assert rig.customer("wait", task, "-o", str(link)).code == 0
+    assert link.is_symlink() and json.loads(file.read_text())["images"]
+
+
+def test_init_takes_no_place_of_a_pipe_or_a_link(tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link.yaml", tmp_path / "file.yaml"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    for words in ((str(pipe),), (str(file), "--key-file", str(pipe)), (str(file), "--key-file", str(link))):
+        done = typed("init", "-y", "--force", *words)
+        assert done.code == 1 and "is not a regular file, and was left as it is" in done.err, done
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and link.is_symlink() and not file.exists()
+    assert typed("init", "-y", "--force", str(link)).code == 0
+    assert link.is_symlink() and "workspaces:" in file.read_text()
+
+
+def test_a_workspace_has_a_name(tmp_path: Path) -> None:
+    done = typed("init", "-y", str(tmp_path / "a.yaml"), "--name", " ")
+    assert done.code == 2 and "--name" in done.err and not (tmp_path / "a.yaml").exists()
