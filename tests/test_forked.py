@@ -22,12 +22,13 @@ def _may_fork(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _file(descriptor: Path) -> str:
-    """What it is open for; "" for a socket, since connections come and go."""
+    """What it is open for, without a name by chance; "" for a socket, since connections come and go."""
     try:
         link = os.readlink(descriptor)
     except FileNotFoundError:
         return ""
-    return "" if link.startswith("socket:") else Path(link).name.partition(":[")[0]
+    name = re.sub(r"^[0-9a-f]{16}\.", "*.", Path(link).name.partition(":[")[0])
+    return "" if link.startswith("socket:") else name
 
 
 def life(folder: Path, forks: bool) -> tuple[list[str], dict[str, object]]:
