@@ -202,7 +202,10 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """
 
     async def add_ended(tasks: Sequence[Task]) -> None:
-        """Store tasks that have ended, without bodies; those whose id is there already are left as they are."""
+        """Store tasks that have ended, without bodies.
+
+        One whose id is there already ends so where it is RUNNING there in the same attempt, and else is left as it is.
+        """
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
         """Take the first of the workspace's unexpired QUEUED tasks, if any: RUNNING, ``attempt`` one higher, placed."""

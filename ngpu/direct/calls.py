@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -89,30 +89,28 @@ class DirectCalls:
         return lease, record
 
     def foretell(self, record: LateRecord, outcome: Outcome) -> None:
-        """Keep the end of a call before its client can know of it: then `end` has to follow, or `withdraw`."""
-        if record.untouched:
-            self._keep(record, ended(record.task, outcome, self._clock.seconds()))
+        """Keep the end of a call before its client can know of it: then `end` follows, `withdraw` or `leave`."""
+        self._keep(record, ended(record.task, outcome, self._clock.seconds()))
 
     def end(self, record: LateRecord, task: Task, outcome: Outcome) -> None:
         """Record the end of a call, and count it. Its client has the reply, and waits no more.
 
         :param task: as it is in its last attempt.
         """
+        over = record.foretold
+        if over is None or over.outcome is not outcome:
+            over = self._keep(record, ended(task, outcome, self._clock.seconds()))
         if record.untouched:
-            over = record.foretold
-            if over is None or over.outcome is not outcome:
-                over = self._keep(record, ended(task, outcome, self._clock.seconds()))
             self.writing(record)
             record.ends(self._ends.add(record, over))
             return
-        now = self._clock.seconds()
+        now = over.ended_at or 0.0
 
         async def finish() -> None:
             if await record.finish(task.id, task.attempt, outcome, now, None):
                 self._runs.count_end(task, outcome)
-            self._kept(record)
 
-        self.quietly(self._runs.insist(task.id, "end", finish))
+        self._last_write(record, "end", finish)
 
     def _keep(self, record: LateRecord, over: Task) -> Task:
         if record.sheet is not None:
@@ -155,11 +153,24 @@ class DirectCalls:
 
         async def cancel() -> None:
             status = await record.cancel(self._clock.seconds())
-            self._kept(record)
             if status is not None:
                 self._runs.ended(task.workspace, task.id, status)
 
-        self.quietly(self._runs.insist(task.id, "cancelling", cancel))
+        self._last_write(record, "cancelling", cancel)
+
+    def leave(self, record: LateRecord) -> None:
+        """Leave a record as it is: somebody else has ended the call, or taken it over."""
+        self._kept(record)
+
+    def _last_write(self, record: LateRecord, what: str, write: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Insist on it; whatever becomes of it, nothing is kept any more, unless the gateway stops before."""
+
+        def over(result: Any) -> Any:
+            if not isinstance(result, Failure) or not result.check(CancelledError):
+                self._kept(record)
+            return result
+
+        self.quietly(self._runs.insist(record.task.id, what, write).addBoth(over))
 
     def writing(self, record: LateRecord) -> None:
         """A record is being written, and is late no more."""

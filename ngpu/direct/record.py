@@ -34,7 +34,7 @@ class Keeper(Protocol):
 class LateRecord:
     """The record of one such call: what `ngpu.tasks.runs.Records` asks of a store, for this task alone.
 
-    :param task: as it begins.
+    :param task: as it begins; later as it is in its last attempt.
     :param quota: is counted with the first write.
     :ivar there: whether the store has it.
     :ivar foretold: its end, where that is sure before it is written; ``sheet`` keeps it until then.
@@ -66,7 +66,10 @@ class LateRecord:
         if not await self.settled():
             self.task = changed(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
-        return await self._store.reattempt(task_id, attempt, placement)
+        fence = await self._store.reattempt(task_id, attempt, placement)
+        if fence is not None:
+            self.task = changed(self.task, attempt=fence, placement=placement)
+        return fence
 
     async def write_result(self, task_id: str, attempt: int, index: int, data: bytes) -> None:
         """See `ITaskStore.write_result`."""

@@ -204,7 +204,7 @@ class PassedOn:
         return {STATUS: "gateway", **({} if self._task is None else {TASK: self._task.id})}
 
     def started(self, task: Task) -> None:
-        """See `ngpu.raw.calls.PassedReply`."""
+        """See `ngpu.raw.recorded.PassedReply`."""
         self._task = task
         annotate(self._request, task_id=task.id, node=task.placement.node_address)
 
@@ -235,7 +235,7 @@ class PassedOn:
         return self._pace.gate
 
     def relay(self, source: Any, count: int, over: Over) -> Relay | None:
-        """See `ngpu.raw.calls.PassedReply`."""
+        """See `ngpu.raw.recorded.PassedReply`."""
         return self._request.relay_reply(source, count, over)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from ngpu.allowance import quota_of
 from ngpu.calls import Caller
@@ -19,23 +18,19 @@ from ngpu.direct import DirectCalls, LateRecord
 from ngpu.errors import Conflict, NgpuError, Unauthorized, Unavailable, UpstreamError
 from ngpu.forward import Forwarder
 from ngpu.gates import Gate
-from ngpu.interfaces import IBodySink
 from ngpu.leases import Lease
 from ngpu.line import Line
 from ngpu.metrics import Metrics
 from ngpu.model import (
     BytesBody,
     DataForm,
-    Outcome,
-    ReplyHead,
     SelectionRequest,
     Task,
-    TaskStatus,
     UpstreamRequest,
 )
-from ngpu.passing import PassedHead, PassedRequest, Stream
+from ngpu.passing import PassedRequest, Stream
 from ngpu.raw.idle import IdleForwarder
-from ngpu.relay import Begin, Over, Relay
+from ngpu.raw.recorded import PassedReply, RecordedSink, outcome_of
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.lifecycle import failed
 from ngpu.tasks.runs import Runs
@@ -45,9 +40,6 @@ from ngpu.tracing import ITracing
 from ngpu.waiting import Handle
 from ngpu.wire.times import new_task_id
 
-NOT_KEPT = "passed through; the bodies were not kept"
-"""What the record of a raw call says, where another one has bodies."""
-
 
 class PassedBody(Stream, Protocol):
     """What a client sends, while it comes."""
@@ -55,26 +47,6 @@ class PassedBody(Stream, Protocol):
     @property
     def replayable(self) -> bool:
         """Whether it can be read from the start once more."""
-
-
-class PassedReply(Protocol):
-    """Where the reply goes: an `ngpu.interfaces.IBodySink` that cannot take back what it was given."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether the client has the head of a reply."""
-
-    def started(self, task: Task) -> None:
-        """The call has its record, and a replica; called again for each attempt."""
-
-    def start(self, head: ReplyHead) -> Any:
-        """See `ngpu.interfaces.IBodySink.start`."""
-
-    def write(self, data: bytes) -> Any:
-        """See `ngpu.interfaces.IBodySink.write`."""
-
-    def relay(self, source: Any, count: int, over: Over) -> Relay | None:
-        """Let the next bytes of the body pass by; see `ngpu.relay.relay_between`."""
 
 
 @thawed
@@ -181,6 +153,8 @@ class RawCalls:
             why = self._runs.let_go(task.id, work)
             if why is None or not record.there:  # others have taken it over, where the store has anything of it
                 self._direct.withdraw(record)
+            else:
+                self._direct.leave(record)
             if why is None:
                 raise
         finally:
@@ -217,7 +191,7 @@ class RawCalls:
                 reply.started(task)
             return again
 
-        sink = _RecordedSink(reply, record, self._direct)
+        sink = RecordedSink(reply, record, self._direct)
         try:
             head = await caller.call(lease, call.request, body, sink, workspace.timeout, workspace.retry, next_lease)
         except CancelledError:
@@ -231,49 +205,8 @@ class RawCalls:
             raise
         finally:
             sink.over = True
-        self._direct.end(record, task, sink.outcome or _outcome(head))
-
-
-@implementer(IBodySink)
-class _RecordedSink:
-    """Lets no part of a reply out whose call has no record yet: its head tells the client the record's id.
-
-    A reply that is there whole is an end, and has its record with that; what it is to be is kept before.
-
-    :ivar over: nobody waits for the reply any more.
-    :ivar outcome: of a reply that is there whole.
-    """
-
-    def __init__(self, reply: PassedReply, record: LateRecord, direct: DirectCalls) -> None:
-        self.over = False
-        self.outcome: Outcome | None = None
-        self._direct = direct
-        self.write = reply.write
-        self.relay: Begin = reply.relay
-        self._reply = reply
-        self._record = record
-
-    def start(self, head: ReplyHead) -> Any:
-        """See `IBodySink.start`."""
-        if isinstance(head, PassedHead) and head.whole:
-            self.outcome = _outcome(head)
-            self._direct.foretell(self._record, self.outcome)
-            return self._reply.start(head)
-        return Deferred.fromCoroutine(self._start(head))
-
-    async def _start(self, head: ReplyHead) -> None:
-        await self._record.begin()
-        if not self.over and (gate := self._reply.start(head)) is not None:
-            await gate
+        self._direct.end(record, task, sink.outcome or outcome_of(head))
 
 
 def _cancelled() -> Conflict:
     return Conflict("the call was cancelled while it ran")
-
-
-def _outcome(head: ReplyHead) -> Outcome:
-    content_type = (head.header(b"content-type") or b"").decode("latin-1")
-    if head.status >= 400:
-        reason = f"the worker answered HTTP {head.status} ({NOT_KEPT})"
-        return Outcome(TaskStatus.FAILED, head.status, reason, head.status, content_type)
-    return Outcome(TaskStatus.FINISHED, 200, NOT_KEPT, head.status, content_type)

@@ -64,6 +64,8 @@ class MemoryTaskStore(Shelved):
         for task in tasks:
             if task.id not in self._records():
                 await self.add(task, BytesBody())
+            elif task.outcome is not None:
+                await self.finish(task.id, task.attempt, task.outcome, task.ended_at or 0.0, None)
 
     async def _known(self, task: Task, queue_limit: int | None, quota: Quota | None) -> Task | None:
         known = await self.by_key(task.workspace, task.idempotency_key)

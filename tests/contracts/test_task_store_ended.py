@@ -81,3 +81,17 @@ async def test_what_is_there_already_is_left_as_it_is(store: Any) -> None:
     assert (await store.get("t1")).status is TaskStatus.QUEUED
     assert [(await store.get(name)).status for name in ("t0", "t2")] == [TaskStatus.FINISHED] * 2
     assert await store.queued(sample("t1").workspace) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_runs_in_the_same_attempt_ends_so(store: Any) -> None:
+    for n in range(3):
+        await store.add(sample(f"t{n}", status=TaskStatus.RUNNING, attempt=1, started_at=1000.5, direct=True), EMPTY)
+    assert await store.reattempt("t1", 1, HERE) == 2
+    await store.cancel("t2", 1000.7)
+    await store.add_ended([over(f"t{n}", DONE) for n in range(4)])
+    kept = [await store.get(f"t{n}") for n in range(4)]
+    statuses = [TaskStatus.FINISHED, TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.FINISHED]
+    assert [task.status for task in kept] == statuses
+    assert (kept[0].outcome, kept[0].ended_at) == (DONE, 1001.0)
+    assert [task.id for task in await store.orphans()] in ([], ["t1"])

@@ -13,7 +13,7 @@ from raw_ends import FINISHED, Calls
 from ngpu.direct import Spool
 from ngpu.direct.ends import GATHER_FOR
 from ngpu.direct.frames import tasks_of
-from ngpu.model import Outcome, Task, TaskStatus
+from ngpu.model import Outcome, Placement, Task, TaskStatus
 
 FAILED = Outcome(TaskStatus.FAILED, 502, "the replica's reply cannot be passed on")
 
@@ -103,10 +103,59 @@ def test_somebody_who_asks_in_between(calls: Calls, tmp_path: Path) -> None:
 def test_one_that_runs_in_the_store_ends_there(calls: Calls, tmp_path: Path) -> None:
     record = calls.begin("a")
     done(calls.direct.settle("a"))
+    calls.house.store.holding = {"finish"}
     calls.direct.foretell(record, FINISHED)
-    assert kept(tmp_path) == []
+    (foretold,) = kept(tmp_path)
     calls.direct.end(record, record.task, FINISHED)
+    assert kept(tmp_path) == [foretold]
+    calls.house.store.release()
     assert calls.house.task("a").outcome == FINISHED
+    assert calls.house.task("a").ended_at == foretold.ended_at
+    assert kept(tmp_path) == []
+
+
+def test_one_that_was_sent_again_ends_in_its_last_attempt(calls: Calls, tmp_path: Path) -> None:
+    for name, runs in (("a", False), ("b", True)):
+        record = calls.begin(name)
+        if runs:
+            done(calls.direct.settle(name))
+        assert done(record.reattempt(name, 1, Placement(node_host="other"))) == 2
+        calls.direct.foretell(record, FINISHED)
+        (foretold,) = kept(tmp_path)
+        assert (foretold.attempt, foretold.placement.node_host) == (2, "other")
+        calls.direct.end(record, record.task, FINISHED)
+        written(calls)
+        assert (calls.house.task(name).attempt, calls.house.task(name).outcome) == (2, FINISHED)
+
+
+def test_one_that_somebody_else_ends_is_not_held(calls: Calls, tmp_path: Path) -> None:
+    record = calls.begin("a")
+    done(calls.direct.settle("a"))
+    calls.direct.foretell(record, FINISHED)
+    done(calls.house.store.cancel("a", calls.house.clock.seconds()))
+    calls.direct.leave(record)
+    assert kept(tmp_path) == []
+    assert calls.house.task("a").status is TaskStatus.CANCELLED
+
+
+@pytest.mark.parametrize("operation", ["finish", "cancel"])
+def test_one_whose_last_write_fails_is_not_held(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_leaks: LeakWatch, operation: str
+) -> None:
+    no_leaks.expect(ZeroDivisionError)
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    record = calls.begin("a")
+    done(calls.direct.settle("a"))
+    calls.direct.foretell(record, FINISHED)
+    monkeypatch.setattr(calls.house.store, operation, broken, raising=False)
+    if operation == "finish":
+        calls.direct.end(record, record.task, FINISHED)
+    else:
+        calls.direct.withdraw(record)
+    assert kept(tmp_path) == []
 
 
 def test_one_that_the_store_cannot_take_is_not_held(

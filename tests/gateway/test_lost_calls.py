@@ -47,7 +47,7 @@ class NoReply:
     begun = False
 
     def started(self, task: Any) -> None:
-        """See `ngpu.raw.calls.PassedReply`."""
+        """See `ngpu.raw.recorded.PassedReply`."""
 
     def write(self, data: bytes) -> None:
         """Nothing comes."""

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from raw_rig import CHUNKED, ID, OK, OTHER, Rig, chunk, configuration, eventually, request, rig_of, workspace
 
+from ngpu.direct import START_AFTER
 from ngpu.direct.frames import HEADER
+from ngpu.relay import LEAST
 
 SMALL, LARGE = b"s" * (256 * 1024), b"l" * (256 * 1024 + 1)
 
@@ -248,15 +250,32 @@ def test_a_gateway_that_is_killed_leaves_no_call_that_runs_for_ever(tmp_path: Pa
         assert rig.worker.idle(), "it was sent again, and nobody waits for it"
 
 
-def test_a_gateway_that_is_killed_keeps_the_record_of_each_call_that_was_answered(tmp_path: Path) -> None:
+WAYS = {
+    "in pieces": (OK[:-1], OK[-1:]),
+    "in chunks": (CHUNKED, chunk(b"ok") + chunk(b"")),
+    "past us": (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (2 * LEAST, LARGE[:9]), bytes(2 * LEAST - 9)),
+}
+
+
+@pytest.mark.parametrize("way", ["at once", "slowly", "in pieces", "in chunks", "past us", "while somebody looked"])
+def test_a_gateway_that_is_killed_keeps_the_record_of_each_call_that_was_answered(tmp_path: Path, way: str) -> None:
     with rig_of(tmp_path, 1, lambda ports: configuration(workspace(ID, *ports))) as rig:
         answered = []
         for _ in range(5):
             client = rig.ask()
             worker, _ = rig.worker.take()
-            worker.send(OK)
+            if way == "while somebody looked":
+                rig.listed()
+            elif way == "slowly":
+                time.sleep(START_AFTER * 1.2)
+            first, rest = WAYS.get(way, (b"", OK))
+            worker.send(first)
+            head = client.head() if first else None
+            worker.send(rest)
             rig.worker.keep(worker)
-            answered.append(str(client.head().field("Ngpu-Task")))
+            head = head or client.head()
+            answered.append(str(head.field("Ngpu-Task")))
+            client.body(head)
             rig.gateway.kill9()
             client.close()
             rig.gateway.start()

@@ -180,7 +180,7 @@ class Replying(Request):
                 self.channel.write(piece)
 
     def relay_reply(self, source: Any, count: int, over: Over) -> Relay | None:
-        """Let the last bytes of a reply that was passed on come over another transport; see `ngpu.relay`."""
+        """Let some of what is left of a reply that was passed on come over another transport; see `ngpu.relay`."""
 
         def ended(relay: Relay) -> None:
             self.sentLength += relay.given
@@ -189,7 +189,7 @@ class Replying(Request):
 
         begin: Begin | None = getattr(self.channel, "relay_out", None)
         framing = self._framing
-        if begin is None or not framing.body or framing.length != self.sentLength + count:
+        if begin is None or not framing.body or (framing.length or 0) < self.sentLength + count:
             return None
         return begin(source, count, ended)
 

@@ -140,10 +140,17 @@ class RedisTaskStore(Customers):
 
     async def add_ended(self, tasks: Sequence[Task]) -> None:
         """See ``ITaskStore.add_ended``."""
-        adding = [Deferred.fromCoroutine(self._add(task, b"", Limits(None, None), "", b"")) for task in tasks]
+        adding: list[Deferred[Any]] = [Deferred.fromCoroutine(self._add_ended(task)) for task in tasks]
         for _, result in await DeferredList(adding, consumeErrors=True):
-            if isinstance(result, Failure) and not isinstance(result.value, Conflict):
+            if isinstance(result, Failure):
                 result.raiseException()
+
+    async def _add_ended(self, task: Task) -> None:
+        try:
+            await self._add(task, b"", Limits(None, None), "", b"")
+        except Conflict:
+            if task.outcome is not None:
+                await self.finish(task.id, task.attempt, task.outcome, task.ended_at or 0.0, None)
 
     async def _add(self, task: Task, data: bytes, limits: Limits, token: str, result: bytes) -> Task:
         def undo(answer: Any) -> Redo | None:

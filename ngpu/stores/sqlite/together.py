@@ -70,6 +70,8 @@ def add_ended(db: sqlite3.Connection, tasks: Sequence[Task]) -> None:
         for task in tasks:
             if db.execute("SELECT 1 FROM tasks WHERE id = ?", (task.id,)).fetchone() is None:
                 writes.add(db, task, b"")
+            elif task.outcome is not None:
+                writes.finish(db, task.id, task.attempt, task.outcome, task.ended_at or 0.0, None)
     db.execute("RELEASE together")
 
 
