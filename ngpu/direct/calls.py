@@ -75,7 +75,7 @@ class DirectCalls:
         started = placed(task, placement_of(lease.replica), self._clock.seconds())
         record = LateRecord(self, self._store, started, body, quota)
         # a job of an app keeps in its record how far it is, from its first answer on
-        if quota is None and not task.app and (self._store_works or not (waited or self._ends.full)):
+        if quota is None and not task.app and not self._ends.full and (self._store_works or not waited):
             self._late[started.id] = record
             self._set_alarm()
             return lease, record

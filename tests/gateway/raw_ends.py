@@ -26,14 +26,16 @@ class Calls:
             self.direct.end(record, record.task, FINISHED)
 
     def begin(self, name: str) -> LateRecord:
+        _, record = done(self.beginning(name))
+        return record
+
+    def beginning(self, name: str) -> Any:
         house = self.house
         task = house.submission().task(name, house.clock.seconds())
         selection = SelectionRequest(house.workspace.id, 8080, "/run", ())
-        begin: Any = self.direct.begin(
+        return self.direct.begin(
             house.line, house.workspace, selection, task, BytesBody(), None, task.timeout, waited=False
         )
-        _, record = done(begin)
-        return record
 
     @property
     def names(self) -> list[str]:

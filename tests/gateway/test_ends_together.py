@@ -147,6 +147,21 @@ def test_no_more_calls_are_made_than_may_wait_for_a_store_that_is_away(monkeypat
     calls.end("e")
 
 
+def test_the_same_goes_for_a_store_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ends, "MOST_WAITING", 3)
+    calls = Calls()
+    calls.house.store.holding = {"add", "add_ended"}
+    calls.end("a")
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    calls.end("b", "c")
+    fourth = begun(calls.beginning("d"))
+    assert not fourth.over, "it waits for its record"
+    calls.house.store.release()
+    calls.house.pass_time(1, 0.1)
+    assert fourth.over
+    assert sorted(calls.names) == ["a", "b", "c", "d"]
+
+
 def test_the_gateways_stop_waits_for_them() -> None:
     calls = Calls()
     calls.end("a")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway_rig import done
+from leaks import LeakWatch
 from task_stores import DONE, HERE, sample
 from twisted.logger import capturedLogs
 
@@ -188,13 +191,132 @@ def test_a_disk_without_room_is_told_once_and_stops_nobody(tmp_path: Path, monke
         patched.setattr(spool, "_write", full)
         patched.setattr(spool.os, "write", only_a_part)
         kept(spooled, "x", "part")
-        patched.setattr(spool, "MOST", 0)
+        patched.setattr(spool, "MOST", sheet.size - 1)
         kept(spooled, "y")
         assert opened(tmp_path).keep(over("z")) is None
-    assert ["cannot be written" in event["log_format"] for event in events] == [True, False]
+    assert ["cannot be written" in event["log_format"] for event in events] == [True, False, False]
     kept(spooled, "z")
     killed(spooled)
     taken = Taken()
     opened(tmp_path, taken).close()
     assert taken.records == [over("w"), over("z")]
     assert sheet.held == 5 and list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_takes_no_other_along(tmp_path: Path) -> None:
+    spooled = opened(tmp_path)
+    kept(spooled, "x")
+    killed(spooled)
+    (tmp_path / "0.ends").mkdir()
+    unreadable = tmp_path / "00.ends"
+    unreadable.write_bytes(b"")
+
+    def refuses(self: Path, mode: str) -> Any:
+        if self == unreadable:
+            raise PermissionError(13, "Permission denied")
+        return open(self, mode)
+
+    taken = Taken()
+    with capturedLogs() as events, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "open", refuses)
+        second = opened(tmp_path, taken)
+    assert taken.records == [over("x")]
+    assert [event["file"] for event in events if "cannot be read" in event["log_format"]] == [str(unreadable)]
+    assert second.keep(over("y")) is not None
+    second.close()
+
+
+def test_a_record_that_the_store_cannot_take_keeps_no_gateway_from_its_start(
+    tmp_path: Path, no_leaks: LeakWatch
+) -> None:
+    no_leaks.expect(ZeroDivisionError)
+    spooled = opened(tmp_path)
+    kept(spooled, "x", "wrong", "y")
+    killed(spooled)
+    taken = Taken()
+
+    async def choosy(tasks: Sequence[Task]) -> None:
+        if any(task.id == "wrong" for task in tasks):
+            raise ZeroDivisionError
+        await taken(tasks)
+
+    opened(tmp_path, choosy).close()
+    assert taken.records == [over("x"), over("y")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_killed_when_it_made_its_file_leaves_none_for_ever(tmp_path: Path) -> None:
+    old, new = tmp_path / "0.new", tmp_path / "1.new"
+    for path in (old, new):
+        path.write_bytes(HEADER)
+    os.utime(old, (0, 0))
+    opened(tmp_path).close()
+    assert list(tmp_path.iterdir()) == [new], "somebody may be making it"
+
+
+def test_a_folder_that_is_removed_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    spooled = opened(folder)
+    sheet = kept(spooled, "x")
+    shutil.rmtree(folder)
+    spooled.let_go([sheet])
+    kept(spooled, "y")
+    killed(spooled)
+    taken = Taken()
+    opened(folder, taken).close()
+    assert taken.records == [over("y")]
+
+
+def test_a_folder_that_becomes_a_file_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a"
+    spooled = opened(folder)
+    sheet = kept(spooled, "x")
+    monkeypatch.setattr(spool, "MOST", sheet.size - 1)
+    second = kept(spooled, "y")
+    shutil.rmtree(folder)
+    folder.write_text("")
+    with capturedLogs() as events:
+        spooled.let_go([sheet])
+        spooled.let_go([second])
+        last = spooled.keep(over("z"))
+        spooled.let_go([last])
+    assert ["nothing can be written" in event["log_format"] for event in events] == [True], "it is told once"
+    spooled.close()
+
+
+def test_a_file_does_not_grow_for_ever_where_no_other_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled = opened(tmp_path / "a")
+    sheet = kept(spooled, "x")
+    monkeypatch.setattr(spool, "MOST", sheet.size - 1)
+    shutil.rmtree(tmp_path / "a")
+    (tmp_path / "a").write_text("")
+    held = [spooled.keep(over(f"{n}")) for n in range(9)]
+    assert [each is sheet for each in held[:1]] == [True]
+    assert held[-1] is None
+    assert sheet.size < spool.MOST * 3
+    spooled.close()
+
+
+def test_a_disk_that_becomes_read_only_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ext4 makes itself after an error: neither can anything be written, nor cut."""
+    spooled = opened(tmp_path)
+    sheet = kept(spooled, "x")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "_write", lambda fd, data, size: write(fd, data[:10]))
+        for name in ("ftruncate", "open"):
+            patched.setattr(spool.os, name, broken)
+        kept(spooled, "y")
+        assert spooled.keep(over("z")) is None
+        spooled.let_go([sheet, sheet])
+    kept(spooled, "later")
+    killed(spooled)
+    taken = Taken()
+    opened(tmp_path, taken).close()
+    assert over("later") in taken.records, "it goes into another file: nothing behind a part of a record can be read"
