@@ -1,11 +1,12 @@
-"""Waiting for a Deferred without owning it."""
+"""Waiting for Deferreds without owning them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -55,3 +56,17 @@ def echo(source: Deferred[Any]) -> Deferred[None]:
 def _pass_on(result: T | Failure, shield: Deferred[T]) -> None:
     if not shield.called:
         shield.callback(result)
+
+
+async def all_over(works: Callable[[], Iterable[Deferred[Any] | Handle]], seconds: float, clock: IReactorTime) -> None:
+    """Wait until all of them are over, those that come meanwhile too, or for so many seconds.
+
+    :param works: gives those that there are.
+    """
+    until = clock.seconds() + seconds
+    known: set[Deferred[Any] | Handle] = set()
+    while (begun := set(works()) - known) and clock.seconds() < until:
+        known |= begun
+        echoes = [echo(each.work if isinstance(each, Handle) else each) for each in begun]
+        over = DeferredList(echoes, consumeErrors=True)
+        await over.addTimeout(until - clock.seconds(), clock, lambda result, _: None)

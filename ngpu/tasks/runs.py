@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -31,7 +31,7 @@ from ngpu.tasks.records import Ended, NotThere, Records
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.watches import Watches
 from ngpu.tracing import tell_of_end
-from ngpu.waiting import Handle, echo
+from ngpu.waiting import Handle, all_over
 
 _WRITE = "/"
 LOST = "this gateway was away, and others have taken over what it ran"
@@ -176,9 +176,7 @@ class Runs:
         self.retire()
         for task_id in self.conversations.stop() if self.conversations else ():
             self._running[task_id].cancel()
-        works = [run.work if isinstance(run, Handle) else run for run in self._running.values()]
-        over = DeferredList([echo(work) for work in works], consumeErrors=True)
-        await over.addTimeout(grace, self._clock, lambda result, _: None)
+        await all_over(self._running.values, grace, self._clock)  # a run's end is written after it
         for running in tuple(self._running.values()):
             running.cancel()
 

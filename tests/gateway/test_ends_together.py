@@ -8,12 +8,14 @@ import pytest
 from gateway_rig import begun, done
 from leaks import LeakWatch
 from raw_ends import FINISHED, Calls
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from ngpu.direct import ends
 from ngpu.direct.ends import GATHER_FOR, MOST_AT_ONCE
 from ngpu.errors import StoreUnavailable
-from ngpu.model import Task
+from ngpu.model import Task, TaskStatus
+from ngpu.waiting import Handle
 
 
 def test_those_of_a_moment_are_one_write() -> None:
@@ -170,6 +172,27 @@ def test_the_gateways_stop_waits_for_them() -> None:
     calls.house.clock.advance(GATHER_FOR * 1.1)
     assert stopping.over
     assert calls.names == ["a"]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_it_waits_for_one_that_comes_meanwhile(runs: bool) -> None:
+    calls = Calls()
+    record = calls.begin("a")
+    work = Handle()
+    work.work = Deferred()
+    calls.house.runs.hold("a", work)
+    if runs:
+        done(calls.direct.settle("a"))
+        calls.house.store.holding = {"finish"}
+    stopping = begun(calls.house.runs.stop(5.0))
+    calls.direct.end(record, record.task, FINISHED)
+    calls.house.runs.let_go("a", work)
+    work.work.callback(None)
+    assert not stopping.over
+    calls.house.store.release()
+    calls.house.clock.advance(GATHER_FOR * 1.1)
+    assert stopping.over
+    assert [task.status for task in calls.house.tasks] == [TaskStatus.FINISHED]
 
 
 def test_it_waits_for_a_store_that_hangs_no_longer_than_it_may() -> None:
