@@ -52,7 +52,8 @@ class Crew:
         self._pending: dict[int, IDelayedCall] = {}
         self._all: set[Child] = set()
         self._stopping = False
-        self._vigil = Vigil(lambda: [child for child in self._places.values() if child.is_ready], reactor)
+        # those that retire, too: one that hangs would keep its connections for ever
+        self._vigil = Vigil(lambda: [child for child in self._all if child.is_ready], reactor)
         self._registry = CollectorRegistry()
         self._ready = Gauge("ngpu_workers", "Worker processes that serve", registry=self._registry)
         self._ready.set_function(lambda: sum(child.is_ready for child in self._places.values()))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import signal
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from ngpu.processes.crew import Crew
 from ngpu.processes.vigil import ALIVE, EVERY, LAST_WORDS, LOOKS, Vigil
 
 
@@ -103,3 +106,17 @@ def test_a_parent_that_was_stopped_itself_blames_nobody() -> None:
     slow.asked[-1].callback("")
     watch.looks(LOOKS)
     assert slow.signals == []
+
+
+def test_one_that_retires_is_watched_too() -> None:
+    hangs = FakeWorker(1, answers=False)
+    clock = Clock()
+    nothing: Any = None
+    crew = Crew(Path("ngpu.yaml"), nothing, clock, (io.BytesIO(), io.BytesIO()))
+    retiring: Any = {hangs}
+    crew._all = retiring  # as after a reload: others have their places
+    crew._vigil.begin()
+    for _ in range(LOOKS + 1):
+        clock.advance(EVERY)
+    assert hangs.signals == [signal.SIGABRT]
+    crew._vigil.stop()
