@@ -72,11 +72,18 @@ async def test_what_is_no_request_ends_its_stream_and_nothing_else(served: Serve
         client.frames.send_data(number, b"short")
         client.frames.send_headers(number, [(b"a", b"b")], end_stream=True)
         assert client.reply(number).reset == PROTOCOL_ERROR
+        for length, data in ((b"9", b"short"), (b"3", b"too long")):
+            number = client.ask(head(b"POST", b"/", (b"content-length", length)), ended=False)
+            client.frame(DataFrame(number, data, flags=["END_STREAM"]))
+            assert client.reply(number).reset == PROTOCOL_ERROR
+        number = client.ask(head(b"POST", b"/early"), ended=False)
+        assert client.reply(number).status == 200
+        client.frames.send_headers(number, [(b":path", b"/")], end_stream=True)  # nobody reads them any more
         assert bytes(client.reply(client.ask(head(b"POST"), body=b"fine")).body) == b"ok fine"
 
     await served.talk(run, checked=False)
     assert served.app.bodies == [b"fine"]
-    assert served.site.refused == [400] * (len(MALFORMED) + 3)
+    assert served.site.refused == [400] * (len(MALFORMED) + 6)
 
 
 REFUSED: list[tuple[Fields, int]] = [
@@ -96,6 +103,8 @@ REFUSED: list[tuple[Fields, int]] = [
     (head(b"GET", b"/", *((b"a", b"b"),) * 101), 431),
     (head(b"GET", b"/", (b"a", b"b" * 70_000)), 431),
     (head(b"GET", b"/", (b"expect", b"tea")), 417),
+    (head(b"POST", b"/", (b"content-length", b"x")), 400),
+    (head(b"POST", b"/", (b"content-length", b"1"), (b"content-length", b"2")), 400),
 ]
 
 
@@ -105,7 +114,7 @@ async def test_what_is_not_served_is_told_so(served: ServedTLS) -> None:
 
     def run(client: H2Client) -> None:
         for fields, status in REFUSED:
-            reply = client.reply(client.ask(fields))
+            reply = client.reply(client.ask(fields, ended=dict(fields)[b":method"] != b"POST"))
             assert reply.status == status, fields
             assert b'"result_code": %d' % status in reply.body
             assert (b"allow" in reply.fields) == (status == 405)
@@ -113,6 +122,36 @@ async def test_what_is_not_served_is_told_so(served: ServedTLS) -> None:
     await served.talk(run, checked=False)
     assert served.app.calls == []
     assert served.site.refused == [status for _, status in REFUSED]
+
+
+@pytest.mark.parametrize("path", [b"/", b"/early"])
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("more", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_what_comes_in_one_go_with_a_reset_or_an_end_hurts_no_other_stream(
+    served: ServedTLS, path: bytes, ended: bool, more: bool
+) -> None:
+    """Nor does it end in an error of ours: h2 has closed the stream by then, and forgotten it where one more came."""
+
+    def run(client: H2Client) -> None:
+        other = client.ask(head(b"POST"), ended=False)
+        number = client.ask(head(b"POST", path), ended=False)
+        if path == b"/early":
+            assert client.reply(number).status == 200
+        else:
+            client.reply(client.ask(head(b"GET", b"/early")))  # so that the other one is being read
+        client.frames.send_data(number, b"x" * 4000)
+        client.frames.send_data(number, b"x" * 4000, end_stream=ended)
+        if path == b"/" or not ended:
+            client.frames.reset_stream(number)
+        if more:
+            client.ask(head())
+        client.send(other, b"fine", ended=True)
+        assert bytes(client.reply(other).body) == b"ok fine"
+
+    await served.talk(run)
+    assert served.site.refused == []
+    assert [aborted for _, aborted in served.site.ended].count(True) == (path == b"/" and not ended)
 
 
 def _headers(number: int, *flags: str) -> HeadersFrame:

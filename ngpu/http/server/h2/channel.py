@@ -72,7 +72,7 @@ class H2Channel(Connection):
         if self.phase is Phase.CLOSED:
             return
         try:
-            for event in self.frames.receive_data(data):
+            for event in self.frames.received(data):
                 self._in.take(event)
         except ProtocolError as error:  # h2 has written the GOAWAY
             self._end(str(error))

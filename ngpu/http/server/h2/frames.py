@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream
+from hyperframe.exceptions import InvalidPaddingError
 
 from ngpu.http.server.limits import Limits
 
@@ -37,7 +41,8 @@ _TABLE = 4096
 class Frames(H2Connection):
     """One connection's states and windows.
 
-    Fields are not checked here, see `head_of`, which also says which mistakes end only a stream.
+    Fields are not checked here, see `head_of`, which also says which mistakes end only a stream; nor are bodies against
+    the length that was told, see `Stream.take_body`.
     """
 
     MAX_CLOSED_STREAMS = 1000
@@ -68,10 +73,39 @@ class Frames(H2Connection):
         self.initiate_connection()
         self.increment_flow_control_window(CONNECTION - UNREAD)
 
+    def received(self, data: bytes) -> Iterator[Event]:
+        """In place of ``receive_data``: the events of each frame before the next one is looked at.
+
+        Whoever acts on an event finds its stream as it was then, and not as a RST_STREAM has left it that came along.
+
+        :raises ProtocolError: the client has broken the protocol; the GOAWAY is written.
+        """
+        self.incoming_buffer.add_data(data)
+        self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
+        while True:
+            try:
+                frame = next(self.incoming_buffer, None)
+                events = () if frame is None else self._receive_frame(frame)
+            except InvalidPaddingError as error:
+                self._terminate_connection(ErrorCodes.PROTOCOL_ERROR)
+                raise ProtocolError("Received frame with invalid padding.") from error
+            except ProtocolError as error:
+                self._terminate_connection(error.error_code)
+                raise
+            if frame is None:
+                return
+            yield from events
+
     def keep_table_small(self) -> None:
         """To be called after each change of the client's settings."""
         if self.encoder.header_table_size > _TABLE:
             self.encoder.header_table_size = _TABLE
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: Any) -> H2Stream:
+        """h2 itself ends the connection over a Content-Length that is wrong, with all that others do on it."""
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _nothing_expected  # type: ignore[method-assign]
+        return stream
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """The client opens no more streams; it still waits for the replies on those that there are (RFC 9113 §6.8).
@@ -79,6 +113,10 @@ class Frames(H2Connection):
         h2 itself takes it for the end of the connection.
         """
         return [], [ConnectionTerminated()]
+
+
+def _nothing_expected(headers: Iterable[Any]) -> None:
+    """In place of remembering how long the body is to be."""
 
 
 def goaway(last: int, code: ErrorCodes) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from h2 import events
 from h2.errors import ErrorCodes
+from h2.exceptions import StreamClosedError
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 
@@ -101,7 +103,8 @@ class Inbox:
             self._count(Kind.EMPTY)
         stream = self.streams.get(event.stream_id)
         if stream is not None:
-            stream.take_body(event.data, size)
+            if not stream.take_body(event.data, size):
+                self._break_off(event.stream_id, "the body is longer than content-length says")
         elif size and event.stream_ended is None:
             self._drop_data(event.stream_id, size)
 
@@ -127,7 +130,8 @@ class Inbox:
         """What came on a stream is no request."""
         self._count(Kind.RESET)
         self._channel.site.log_refused(self._channel.peer_ip, 400, why)
-        self._frames.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
+        with suppress(StreamClosedError):  # its reply is sent, and this was the client's end of it
+            self._frames.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
         self.drop(number, Failure(ConnectionAborted(why)))
 
     def _window(self, event: events.WindowUpdated) -> None:

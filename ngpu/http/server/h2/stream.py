@@ -60,14 +60,18 @@ class Stream:
         """It is none that is served; `start` says so."""
         self._refused = refused
 
-    def take_body(self, data: bytes, size: int) -> None:
-        """Bytes of the body, which took ``size`` of the window."""
+    def take_body(self, data: bytes, size: int) -> bool:
+        """Bytes of the body, which took ``size`` of the window; false when they are more than was said to come."""
+        body = self._body
+        if body is not None and body.length is not None and body.received + len(data) > body.length:
+            return False
         self._unread += size
         asked, self._asked = self._asked, False
-        if self._body is not None and data:
-            self._body.feed(data, False)
+        if body is not None and data:
+            body.feed(data, False)
         if asked:
             self._open_window()
+        return True
 
     def take_end(self) -> bool:
         """The client has sent all; false when that is not what it said it would send."""
