@@ -35,6 +35,7 @@ class Scene:
     store: RedisTaskStore
     proxy: CuttingProxy
     reactor: Any
+    prefix: str
 
     async def pause(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
@@ -46,10 +47,11 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
 
     proxy = CuttingProxy(reactor, redis_server.shared().port)
     await proxy.start()
-    options = RedisOptions(prefix=secrets.token_hex(4), timeout=getattr(request, "param", 5.0))
+    prefix = secrets.token_hex(4)
+    options = RedisOptions(prefix=prefix, timeout=getattr(request, "param", 5.0))
     store = RedisTaskStore(address_of(f"redis://127.0.0.1:{proxy.port}"), reactor, options)
     await store.open()
-    yield Scene(store, proxy, reactor)
+    yield Scene(store, proxy, reactor, prefix)
     proxy.plan.clear()
     await store.close()
     await proxy.stop()
@@ -208,6 +210,11 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     assert await store.finish("b", 1, DONE, 1002.0, None), "also before it is known what became of the first"
     await lost(store.cancel("b", 1002.0))
     assert store._finished == set()
+    large = BytesBody(pattern(CHUNK + 1))
+    await store.add(sample("c", request_size=large.length), large)  # from then on Redis knows the scripts
+    await lost(store.add(sample("d", request_size=large.length), large))
+    await store.expire(0.0)
+    assert redis_server.shared().ask("EXISTS", f"{scene.prefix}:uploads") == ":0\r\n"
 
 
 @pytest.mark.parametrize("scene", [0.5], indirect=True, ids=["timeout"])

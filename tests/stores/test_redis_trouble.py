@@ -16,7 +16,7 @@ import pytest_twisted
 from redis_server import KEPT, Start
 from redis_store import eventually, keys, opened, pause
 from store_lives import CHILD, check, work_and_be_killed
-from task_stores import DONE, HERE, sample
+from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from ngpu.errors import StoreUnavailable
@@ -104,6 +104,39 @@ async def test_nobody_waits_for_ever_and_what_was_refused_is_not_done(start: Sta
     await store.expire(0.0)
     assert await store.get("b") is None
     assert (await store.claim("w", HERE, 1001.0)).id == "a"
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_that_broke_off_while_redis_hung_can_be_made_again(start: Start) -> None:
+    """As a call's record is, whose end comes after that; the first try had no way to clear up behind itself."""
+    server = start()
+    store = await opened(server.url, timeout=0.6)
+    size = 3 * CHUNK
+
+    async def hang(index: int) -> None:
+        if index == 2:
+            server.signal(signal.SIGSTOP)
+
+    with pytest.raises(StoreUnavailable):
+        await store.add(sample(request_size=size), SlowBody([bytes(CHUNK)] * 3, size, hang))
+    await pause(0.8)
+    server.signal(signal.SIGCONT)
+    task = await store.add(sample(request_size=size), BytesBody(pattern(size)))
+    assert await whole(store.request_body(task)) == pattern(size)
+    assert keys(server, "ngpu:uploads") == []
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_that_is_cancelled_as_it_begins_leaves_nothing(start: Start) -> None:
+    server = start()
+    store = await opened(server.url)
+    adding = ensureDeferred(store.add(sample(request_size=CHUNK + 1), BytesBody(pattern(CHUNK + 1))))
+    adding.addErrback(lambda failure: None)
+    adding.cancel()
+    await store.add(sample("other"), EMPTY)
+    assert keys(server, "ngpu:uploads") == []
     await store.close()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.steps import changing
 
 ADD = changing("""
@@ -54,12 +57,15 @@ local known = same_key(w, key)
 if known then return answer(known) end
 local refusal = refused(w, limit, quota, window)
 if refusal then return answer(refusal) end
-if redis.call('EXISTS', task(id), P .. ':request:' .. id) > 0 or redis.call('HEXISTS', P .. ':uploads', id) == 1 then
-    return answer('taken')
-end
+local there = redis.call('HGET', P .. ':uploads', id)
+local broken_off = there and string.sub(there, 1, #I + 1) == I .. '/'
+if redis.call('EXISTS', task(id)) == 1 or there and not broken_off then return answer('taken') end
+if not there and redis.call('EXISTS', P .. ':request:' .. id) == 1 then return answer('taken') end
+redis.call('UNLINK', P .. ':request:' .. id)
 redis.call('HSET', P .. ':uploads', id, token)
 return answer(true)
 """)
+"""Takes the place of an upload by the same gateway: one that was broken off, and not dropped while Redis was away."""
 
 UPLOAD = changing("""
 local id, token, index, data = unpack(ARGV, 4)
@@ -95,3 +101,8 @@ redis.call('UNLINK', task(id), P .. ':request:' .. id)
 return answer(true)
 """)
 """Takes back an ``add`` whose caller was told that it failed, unless somebody has done something with the task."""
+
+
+def dropping(task_id: str, token: str, begun: Any) -> tuple[Script, tuple[Any, ...]] | None:
+    """What takes back a `BEGIN_UPLOAD` that has answered so; ``None``: it has begun nothing."""
+    return (DROP_UPLOAD, (task_id, token)) if begun is True else None

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -125,7 +125,12 @@ class RedisTaskStore(Customers):
             return await self._add(task, data, limits, "", result)
         token = f"{self._sharing.membership.identity.decode()}/{secrets.token_hex(8)}"
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
-        answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin), task)
+        undo = partial(adding.dropping, task.id, token)
+        try:
+            answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin, undo=undo), task)
+        except CancelledError:  # it is begun nevertheless
+            self._drop_upload(task.id, token)
+            raise
         if isinstance(answer, Task):
             return answer
         try:
