@@ -66,7 +66,12 @@ async def answer(request: NgpuRequest, route: Awaitable[Reply]) -> bytes | None:
     except Exception:
         log.failure("a request failed", path=request.path)
         reply = Reply(failure(500, "the gateway failed at this request; its log says why"), 500)
-    return await send(request, reply)
+    try:
+        return await send(request, reply)
+    except NgpuError as error:  # what it tells of cannot be read, and nothing is sent yet
+        if client_gone(request):
+            raise CancelledError from None
+        return await send(request, refusal(error))
 
 
 def refusal(error: NgpuError) -> Reply:
@@ -99,7 +104,10 @@ def limit_fields(standing: Sequence[Allowance]) -> dict[str, str]:
 
 
 async def send(request: NgpuRequest, reply: Reply) -> bytes | None:
-    """Begin the reply; a small one is returned whole, a large one is written at the client's pace."""
+    """Begin the reply; a small one is returned whole, a large one is written at the client's pace.
+
+    :raises NgpuError: its document cannot be had, and nothing is sent.
+    """
     fields = _JSON if not reply.headers else _fields_of(reply.headers)
     document = reply.document
     if not isinstance(document, bytes | dict) and isinstance(document, AsyncGenerator):

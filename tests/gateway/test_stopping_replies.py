@@ -1,29 +1,44 @@
-"""What clients hear whose calls are cut because the gateway stops."""
+"""What clients hear whose calls are cut because the gateway stops, or the store is away."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from ngpu.errors import StoreUnavailable
 from ngpu.http.reply import Reply, answer
 from ngpu.http.server import NgpuRequest
+from ngpu.model import Body
+from ngpu.wire.stream import Embedded, Spelling
 
 
-def cut(gone: bool) -> tuple[SimpleNamespace, Deferred[bytes | None]]:
-    """A request whose route is cancelled, and what `answer` makes of it."""
+async def cancelled() -> Reply:
+    raise CancelledError
+
+
+async def unreadable() -> Reply:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"begun"
+        raise StoreUnavailable("the store is away")
+
+    body = cast(Body, SimpleNamespace(length=10, chunks=chunks))
+    return Reply({"data": Embedded(body, Spelling.TEXT)})
+
+
+def cut(
+    gone: bool, route: Callable[[], Coroutine[Any, Any, Reply]] = cancelled
+) -> tuple[SimpleNamespace, Deferred[bytes | None]]:
+    """A request whose route ends so, and what `answer` makes of it."""
     request = SimpleNamespace(_disconnected=gone, code=0, fields={}, path=b"/")
 
     def pass_on(status: int, fields: Sequence[tuple[bytes, bytes]], length: int | None, whole: bool = False) -> None:
         request.code, request.fields = status, dict(fields)
 
     request.pass_on = pass_on
-
-    async def route() -> Reply:
-        raise CancelledError
 
     return request, Deferred.fromCoroutine(answer(cast(NgpuRequest, request), route()))
 
@@ -42,3 +57,10 @@ def test_a_client_that_has_gone_is_told_nothing() -> None:
     answered.addErrback(failures.append)
     assert failures[0].check(CancelledError)
     assert request.code == 0
+
+
+def test_a_result_that_the_store_does_not_give_is_a_503() -> None:
+    request, answered = cut(False, unreadable)
+    body: Any = answered.result
+    assert request.code == 503
+    assert json.loads(body)["msg"] == "the store is away"
