@@ -70,7 +70,7 @@ class Channel(Int32StringReceiver):
         self.there = False
         asked, self._asked = self._asked, {}
         for one in asked.values():
-            one.errback(reason)
+            one.errback(ConnectionDone("the process has gone"))  # one of its own: raised, it keeps frames
         self._lost()
 
     async def _reply(self, number: int, which: str) -> None:
