@@ -157,8 +157,7 @@ async def _stream(request: NgpuRequest, beginning: bytes, rest: AsyncIterator[by
             request.write(piece)
     except NgpuError as error:
         log.error("a reply broke off: {error}", error=str(error))
-        request.loseConnection()  # type: ignore[no-untyped-call]
-        raise CancelledError from None
+        request.cut()
     finally:
         if not client_gone(request):
             request.unregisterProducer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -39,6 +39,9 @@ def cut(
         request.code, request.fields = status, dict(fields)
 
     request.pass_on = pass_on
+    request.written = []
+    request.write, request.cut = request.written.append, lambda: request.written.append("cut")
+    request.registerProducer = request.unregisterProducer = lambda *_: None
 
     return request, Deferred.fromCoroutine(answer(cast(NgpuRequest, request), route()))
 
@@ -64,3 +67,15 @@ def test_a_result_that_the_store_does_not_give_is_a_503() -> None:
     body: Any = answered.result
     assert request.code == 503
     assert json.loads(body)["msg"] == "the store is away"
+
+
+def test_a_reply_that_breaks_off_after_it_has_begun_is_cut_and_no_error_of_ours() -> None:
+    async def events() -> AsyncGenerator[bytes, None]:
+        yield b"first"
+        raise StoreUnavailable("the store is away")
+
+    async def streamed() -> Reply:
+        return Reply(events())
+
+    request, answered = cut(False, streamed)
+    assert (request.code, request.written, answered.result) == (200, [b"first", "cut"], None)
