@@ -38,7 +38,7 @@ setup(
         "zope.interface>=7",
         "pydantic>=2.9",
         "httptools>=0.6.4",
-        "h2>=4.2",
+        "h2>=4.2,<5",  # http.server.h2.frames looks inside
         "httpx>=0.27",
         "click>=8.1",
         "rich>=13.9",
