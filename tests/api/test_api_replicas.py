@@ -234,8 +234,7 @@ def test_killing_and_restarting_one_of_two_workers_fails_no_call(rig: Rig) -> No
     with ThreadPoolExecutor(4) as pool:
         callers = [pool.submit(keep_calling, str(number)) for number in range(4)]
         for _ in range(3):
-            take_away(worker)
-            eventually(lambda: not all_up(rig.client(CONNECT)), "it is down")
+            take_away(worker, rig.client(CONNECT))
             worker.listen()
             eventually(lambda: all_up(rig.client(CONNECT)), "it is up")
         stop.set()
@@ -245,8 +244,9 @@ def test_killing_and_restarting_one_of_two_workers_fails_no_call(rig: Rig) -> No
     assert answers[200] > 20
 
 
-def take_away(worker: ScriptedWorker) -> None:
-    """Stop taking connections, let what runs end, then close what is left."""
+def take_away(worker: ScriptedWorker, client: Client) -> None:
+    """Stop taking connections, and close what is left once nobody calls it any more."""
     worker.stop_listening()
+    eventually(lambda: not all_up(client), "it is down")
     eventually(lambda: worker.at_once == 0, "its calls have ended")
     worker.refuse()
