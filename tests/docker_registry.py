@@ -7,10 +7,13 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,26 @@ class Registry:
             process, self._process = self._process, None
             process.kill()
             process.wait(10)
+
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """It works for a twentieth of the time, so that what takes images in is seen at it."""
+        assert self._process is not None
+        process, ended = self._process, threading.Event()
+
+        def slow() -> None:
+            while not ended.wait(0.01):
+                process.send_signal(signal.SIGSTOP)
+                ended.wait(0.19)
+                process.send_signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def push(self, name: str, layers: list[bytes], config: dict[str, Any] | None = None) -> str:
         """Put an image in.

@@ -21,16 +21,19 @@ export function Create() {
   const [values, setValues] = useState(FIRST);
   const [problems, setProblems] = useState({});
   const [failure, setFailure] = useState('');
+  const [refused, setRefused] = useState(0);
   const [busy, setBusy] = useState(false);
   const form = useRef();
   const image = values.kind === 'image';
   useEffect(() => {
-    if (failure) form.current.querySelector('[aria-invalid="true"]')?.focus();
-  }, [problems, failure]);
+    // once for each time, not as soon as one field is mended: the focus would leave it under the hands of who types
+    if (refused) form.current.querySelector('[aria-invalid="true"]')?.focus();
+  }, [refused]);
 
   const change = (name) => (event) => {
-    setValues({ ...values, [name]: event.target.value });
-    if (problems[name]) setProblems({ ...problems, [name]: undefined });
+    const { value } = event.target;
+    setValues((before) => ({ ...before, [name]: value }));
+    setProblems((before) => (before[name] ? { ...before, [name]: undefined } : before));
   };
   const submit = async (event) => {
     event.preventDefault();
@@ -47,10 +50,11 @@ export function Create() {
       else if (error.status === 409) setProblems({ id: what(error) });
       else setProblems(byField(error.problems ?? [], values.kind));
       setFailure(error.problems?.length || error instanceof Mistake ? t('see_fields') : what(error));
+      setRefused((times) => times + 1);
     }
   };
 
-  const of = (name, hint) => ({ ...described(`new-${name}`, hint, problems[name]), name, value: values[name], onInput: change(name), spellcheck: 'false', autocomplete: 'off' });
+  const of = (name, hint) => ({ ...described(`new-${name}`, hint, problems[name]), name, value: values[name], onInput: change(name), spellcheck: false, autocomplete: 'off' });
   const field = (name, control, hint = t(`hint.${name}`)) => html`<${Field} id=${`new-${name}`} label=${t(`new.${name}`)} hint=${hint} problem=${problems[name]}>${control}<//>`;
   const text = (name, more = {}) => field(name, html`<input ...${of(name, true)} ...${more} />`);
   const area = (name, rows) => field(name, html`<textarea rows=${rows} ...${of(name, true)}></textarea>`);

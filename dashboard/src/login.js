@@ -30,7 +30,7 @@ export function Login() {
       ${ending.unasked && html`<p role="status">${t('session_over')}</p>`}
       <input type="text" name="username" value="admin" autocomplete="username" hidden readonly />
       <${Field} id="token" label=${t('token')} hint=${t('token_hint')}>
-        <input ref=${field} type="password" autocomplete="current-password" required spellcheck="false"
+        <input ref=${field} type="password" autocomplete="current-password" required spellcheck=${false}
           ...${described('token', true, problem)} />
       <//>
       <p role="alert" id="token-problem" class="problem">${problem}</p>

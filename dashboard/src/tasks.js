@@ -1,5 +1,5 @@
 // Looking for tasks: by id, or by what is known of them.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { get, query as asked } from './api.js';
 import { named, seconds, short, time, what } from './format.js';
 import { html } from './html.js';
@@ -11,7 +11,8 @@ import { useStore } from './store.js';
 import { useReply } from './use.js';
 
 const STATUSES = ['queued', 'running', 'finished', 'failed', 'cancelled', 'expired'];
-const NAMES = ['workspace', 'status', 'node', 'address', 'start', 'end'];
+const TYPED = ['node', 'address', 'start', 'end'];
+const NAMES = ['workspace', 'status', ...TYPED];
 const PAGE = 50;
 const wide = matchMedia('(min-width: 761px)'); // where there is room for the filters and what they find
 
@@ -37,13 +38,18 @@ function ById() {
     if (id) go('tasks', id);
   };
   return html`<form class="row" role="search" aria-label=${t('by_id')} onSubmit=${show}>
-    <${Field} id="task" label=${t('task_id')}><input id="task" name="task" required spellcheck="false" autocomplete="off" /><//>
+    <${Field} id="task" label=${t('task_id')}><input id="task" name="task" required spellcheck=${false} autocomplete="off" /><//>
     <button type="submit">${t('show')}</button>
   </form>`;
 }
 
 function Search({ wanted, error }) {
   const { workspaces, nodes } = useStore(live);
+  const form = useRef();
+  useLayoutEffect(() => {
+    // not as their value: this is drawn anew whenever the fleet moves, and somebody may be typing
+    for (const name of TYPED) form.current.elements[name].value = wanted[name] ?? '';
+  }, TYPED.map((name) => wanted[name]));
   const search = (event) => {
     event.preventDefault();
     go('tasks', '', Object.fromEntries(new FormData(event.target)));
@@ -51,7 +57,7 @@ function Search({ wanted, error }) {
   const wrong = error?.status === 400 ? what(error) : '';
   const problem = (name) => (wrong.startsWith(`${name} `) ? wrong : '');
   const text = (name, hint) => html`<${Field} id=${`of-${name}`} label=${t(`of.${name}`)} hint=${hint} problem=${problem(name)}>
-    <input ...${described(`of-${name}`, hint, problem(name))} name=${name} value=${wanted[name] ?? ''} spellcheck="false" autocomplete="off" list=${name === 'node' ? 'nodes' : undefined} />
+    <input ...${described(`of-${name}`, hint, problem(name))} name=${name} spellcheck=${false} autocomplete="off" list=${name === 'node' ? 'nodes' : undefined} />
   <//>`;
   const choice = (name, options) => html`<${Field} id=${`of-${name}`} label=${t(`of.${name}`)}>
     <select id=${`of-${name}`} name=${name}>
@@ -62,7 +68,7 @@ function Search({ wanted, error }) {
   const known = (workspaces ?? []).map((each) => [each.id, named(each)]);
   const removed = wanted.workspace && !known.some(([id]) => id === wanted.workspace) ? [[wanted.workspace, wanted.workspace]] : [];
   const open = wide.matches || NAMES.some((name) => wanted[name]);
-  return html`<details class="filters" open=${open}><summary>${t('filters')}</summary><form class="search" role="search" aria-label=${t('search')} onSubmit=${search}>
+  return html`<details class="filters" open=${open}><summary>${t('filters')}</summary><form ref=${form} class="search" role="search" aria-label=${t('search')} onSubmit=${search}>
     ${choice('workspace', [...known, ...removed])}
     ${choice('status', STATUSES.map((each) => [each, word('state', each)]))}
     ${text('node')}

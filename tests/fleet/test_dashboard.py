@@ -157,16 +157,26 @@ def test_a_workspace_is_made_in_the_form_and_its_deployment_watched(rig: FleetRi
     expect(page.get_by_label("Image", exact=True)).to_have_accessible_description(re.compile("must be an image's name"))
     visitor.forgive("400")
     picture(visitor, "form")
+    wrong.press_sequentially("x", delay=50)
+    page.wait_for_timeout(200)  # what follows a key follows within a frame or two
+    expect(wrong).to_be_focused()
     wrong.fill(MADE)
     page.get_by_label("Name").fill("img2img")
     page.get_by_label("Image", exact=True).fill(reference)
     page.get_by_label("Command").fill("/bin/busybox httpd -f -p 8080 -h '/www'")
     page.get_by_label("GPUs").fill("0")
     page.get_by_label("More settings").fill('{"health": {"interval": "200ms"}, "container": {"stop_grace": "1s"}}')
-    page.get_by_role("button", name="Create workspace").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("img2img")
-    expect(page.get_by_role("status").filter(has_text="was created")).to_be_visible()
-    page.get_by_role("link", name="Fleet").click()
+    with rig.bed.registry.slowed():
+        page.get_by_role("button", name="Create workspace").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("img2img")
+        expect(page.get_by_role("status").filter(has_text="was created")).to_be_visible()
+        page.get_by_role("link", name="Fleet").click()
+        seen_to_be_deployed(visitor)
+    assert rig.serving(2, MADE)["settings"]["command"][-1] == "/www"
+
+
+def seen_to_be_deployed(visitor: Visitor) -> None:
+    page = visitor.page
     seen: set[int] = set()
 
     def deployed() -> bool:
@@ -179,7 +189,6 @@ def test_a_workspace_is_made_in_the_form_and_its_deployment_watched(rig: FleetRi
 
     eventually(deployed, "two replicas are shown to serve", 40)
     assert any(0 < value < 100 for value in seen), f"no progress was shown: {seen}"
-    assert rig.serving(2, MADE)["settings"]["command"][-1] == "/www"
 
 
 def test_a_task_is_found_and_cancelled_and_tried_again(rig: FleetRig, visit: Visit) -> None:
@@ -217,6 +226,29 @@ def test_a_task_is_found_and_cancelled_and_tried_again(rig: FleetRig, visit: Vis
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert").filter(has_text="no such task")).to_be_visible()
     visitor.forgive("404")
+
+
+def test_what_is_typed_stays_while_the_fleet_moves(rig: FleetRig, visit: Visit) -> None:
+    visitor = visit("tasks")
+    page = visitor.page
+    typed = {"Task id": "18", "Submitted since": "1", "Node": "0x", "Bitcoin address": "bc1"}
+    for label, text in typed.items():
+        page.get_by_label(label, exact=True).press_sequentially(text)
+    for _ in range(3):
+        submit(rig, "cgi-bin/slow")
+        page.wait_for_timeout(1200)  # the stream tells of nodes and workspaces each second
+    for label, text in typed.items():
+        expect(page.get_by_label(label, exact=True)).to_have_value(text)
+        expect(page.get_by_label(label, exact=True)).to_have_attribute("spellcheck", "false")
+    page.get_by_label("Node", exact=True).fill(NODES[0])
+    page.get_by_role("button", name="Search").click()
+    expect(page).to_have_url(re.compile("node=0x"))
+    visitor.forgive("400")
+    page.go_back()
+    for label in ("Submitted since", "Node", "Bitcoin address"):
+        expect(page.get_by_label(label, exact=True)).to_have_value("")
+    page.go_forward()
+    expect(page.get_by_label("Node", exact=True)).to_have_value(NODES[0])
 
 
 def test_a_node_is_drained_with_nothing_but_a_keyboard(rig: FleetRig, visit: Visit) -> None:
