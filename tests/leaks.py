@@ -59,11 +59,15 @@ class LeakWatch:
 
     def _observe(self, event: LogEvent) -> None:
         # a Deferred's end is told in two events, of which the second has the failure
-        if event["log_level"] >= LogLevel.critical and "log_failure" in event:
+        if event["log_level"] >= LogLevel.critical and _failure_of(event) is not None:
             self._logged.append(event)
 
     def _is_expected(self, event: LogEvent) -> bool:
-        return event["log_failure"].check(*self._expected) is not None
+        return _failure_of(event).check(*self._expected) is not None
+
+
+def _failure_of(event: LogEvent) -> Any:
+    return event.get("log_failure") or event.get("failure")  # that of twisted.python.log.err
 
 
 def _on_reactor(reactor: Any) -> list[Any]:
@@ -77,7 +81,7 @@ def _described(thing: Any) -> str:
 
 
 def _told(event: LogEvent) -> str:
-    failure = event["log_failure"]
+    failure = _failure_of(event)
     where = formatEvent(event) or "unhandled in a Deferred"
     return f"a logged failure: {where}: {failure.type.__name__}: {failure.getErrorMessage()}"
 

@@ -15,6 +15,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import defer, protocol, reactor, task, threads
 from twisted.logger import Logger
+from twisted.python import log
 
 
 class Sleeper(protocol.Protocol):
@@ -47,6 +48,10 @@ async def test_log_leaks():
         1 / 0
     except ZeroDivisionError:
         Logger().failure("went wrong")
+
+
+def test_old_log_leaks():
+    log.err(ZeroDivisionError("nobody looks"), "went wrong")
 
 
 @pytest_twisted.ensureDeferred
@@ -107,6 +112,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("test_port_leaks", "still open: <<class 'twisted.internet.tcp.Port'>"),
         ("test_deferred_leaks", "a logged failure: unhandled in a Deferred: ZeroDivisionError: nobody looks"),
         ("test_log_leaks", "a logged failure: went wrong: ZeroDivisionError: division by zero"),
+        ("test_old_log_leaks", "ZeroDivisionError: nobody looks"),
     ],
 )
 def test_a_leak_is_an_error_that_names_it(outcome: str, sample: str, said: str) -> None:
