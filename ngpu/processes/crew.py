@@ -52,8 +52,8 @@ class Crew:
         self._pending: dict[int, IDelayedCall] = {}
         self._all: set[Child] = set()
         self._stopping = False
-        # those that retire, too: one that hangs would keep its connections for ever
-        self._vigil = Vigil(lambda: [child for child in self._all if child.is_ready], reactor)
+        # those that start, too: one that hangs would keep its place; and those that retire: it would keep connections
+        self._vigil = Vigil(lambda: self._all, reactor)
         self._registry = CollectorRegistry()
         self._ready = Gauge("ngpu_workers", "Worker processes that serve", registry=self._registry)
         self._ready.set_function(lambda: sum(child.is_ready for child in self._places.values()))
@@ -69,6 +69,7 @@ class Crew:
 
         :returns: 0; or the status of one that has ended before it was ready: then all is as before.
         """
+        self._vigil.begin()
         fresh: dict[int, Child] = {}
         generation = self.generation + 1 if self._places else self.generation
         for numbers in (range(1, 2), range(2, plan.outline.processes + 1)):
@@ -82,7 +83,6 @@ class Crew:
                     child.signal(signal.SIGTERM)
                 return await failed[0].ended or 1 if failed else 1
         before, self._places, self._plan = self._places, fresh, plan
-        self._vigil.begin()
         self.generation = generation
         self._backoffs = {number: Backoff() for number in fresh}
         for pending in self._pending.values():

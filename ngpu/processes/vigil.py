@@ -18,6 +18,9 @@ EVERY = 5.0
 LOOKS = 6
 """Looks that a worker may leave unanswered, one after the other: half a minute, as systemd gives a single process."""
 
+STARTING = 60
+"""The same for one that has not been ready yet, and may have much to read: five minutes, as systemd gives a start."""
+
 LAST_WORDS = 2.0
 """Seconds that it has to say where it stands, before it is killed."""
 
@@ -31,6 +34,7 @@ class Watched(Protocol):
     number: int
     pid: int
     is_ready: bool
+    ready: Deferred[None]
     channel: Channel
     ended: Deferred[int]
 
@@ -70,8 +74,8 @@ class Vigil:
             missed = self._unanswered[child] = before.get(child, -1) + 1
             if missed == 0:
                 self._ask(child)
-            elif missed == LOOKS:
-                self._end(child)
+            elif missed == (LOOKS if child.ready.called else STARTING):
+                self._end(child, missed)
 
     def _ask(self, child: Watched) -> None:
         def answered(_: Any) -> None:
@@ -79,7 +83,7 @@ class Vigil:
 
         child.channel.ask(ALIVE).addBoth(answered)
 
-    def _end(self, child: Watched) -> None:
+    def _end(self, child: Watched, missed: int) -> None:
         child.is_ready = False  # it is asked, and told, nothing any more
         self.log.error(
             "worker {number} (process {pid}) has given no sign of life for {seconds:g} s, and is killed; "
@@ -87,7 +91,7 @@ class Vigil:
             journal="worker_hangs",
             number=child.number,
             pid=child.pid,
-            seconds=EVERY * LOOKS,
+            seconds=EVERY * missed,
         )
         child.signal(signal.SIGABRT)  # of which faulthandler makes a report
         killing = self._reactor.callLater(LAST_WORDS, child.signal, signal.SIGKILL)

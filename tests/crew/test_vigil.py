@@ -12,15 +12,18 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from ngpu.processes.crew import Crew
-from ngpu.processes.vigil import ALIVE, EVERY, LAST_WORDS, LOOKS, Vigil
+from ngpu.processes.vigil import ALIVE, EVERY, LAST_WORDS, LOOKS, STARTING, Vigil
 
 
 class FakeWorker:
     """Both a worker and its channel."""
 
-    def __init__(self, number: int, answers: bool = True) -> None:
+    def __init__(self, number: int, answers: bool = True, is_ready: bool = True) -> None:
         self.number, self.pid = number, 100 + number
-        self.answers, self.is_ready = answers, True
+        self.answers, self.is_ready = answers, is_ready
+        self.ready: Deferred[None] = Deferred()
+        if is_ready:
+            self.ready.callback(None)
         self.asked: list[Deferred[str]] = []
         self.ended: Deferred[int] = Deferred()
         self.signals: list[signal.Signals] = []
@@ -43,7 +46,7 @@ class FakeWorker:
 class Watch:
     def __init__(self, *workers: FakeWorker) -> None:
         self.clock = Clock()
-        self.vigil = Vigil(lambda: [each for each in workers if each.is_ready], self.clock)
+        self.vigil = Vigil(lambda: workers, self.clock)
         self.vigil.begin()
         self.vigil.begin()
 
@@ -106,6 +109,16 @@ def test_a_parent_that_was_stopped_itself_blames_nobody() -> None:
     slow.asked[-1].callback("")
     watch.looks(LOOKS)
     assert slow.signals == []
+
+
+def test_one_that_starts_has_as_long_as_a_start_may_take() -> None:
+    starts, hangs = FakeWorker(1, is_ready=False), FakeWorker(2, answers=False, is_ready=False)
+    watch = Watch(starts, hangs)
+    watch.looks(STARTING)
+    assert hangs.signals == []
+    watch.looks(1)
+    watch.clock.advance(LAST_WORDS)
+    assert hangs.signals == [signal.SIGABRT, signal.SIGKILL] and starts.signals == []
 
 
 def test_one_that_retires_is_watched_too() -> None:
