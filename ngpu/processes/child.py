@@ -72,7 +72,7 @@ class Child(ProcessProtocol):
 
     :param out: where what it prints goes, on standard output and on standard error.
     :param asked: gives what it asks for over the channel.
-    :ivar ready: fires when it serves, which ``is_ready`` says, or has ended before.
+    :ivar ready: fires when it serves, which ``is_ready`` says until it ends, or has ended before.
     :ivar ended: fires with its exit status when it has ended; a negative one is a signal.
     """
 
@@ -130,6 +130,7 @@ class Child(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         """It has ended; what it said last may be on its way."""
         self._reason = reason
+        self.is_ready = False
         self._reactor.callLater(LAST_WORDS, self._end)
 
     def processEnded(self, reason: Failure) -> None:
@@ -140,7 +141,7 @@ class Child(ProcessProtocol):
 
     def told(self, word: str) -> None:
         """It has said a word."""
-        if word == "ready" and not self.ready.called:
+        if word == "ready" and not self.ready.called and self._reason is None:
             self.is_ready = True
             self.ready.callback(None)
 

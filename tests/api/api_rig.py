@@ -148,9 +148,9 @@ class Rig:
         return host, int(port)
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """The access log so far."""
-        lines = self.gateway.log.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """The access log so far; a line that is being written is not there yet."""
+        lines = self.gateway.log.read_text("utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
 
 @contextmanager

@@ -197,8 +197,8 @@ def overlap(found: list[tuple[float, float]]) -> bool:
 def test_stopped_in_the_middle_of_work(rig: Rig) -> None:
     """TERM: running calls come to their end, what waits is kept, and the next start goes on with it."""
     with Customers(rig, 8) as customers, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(sync, rig.client(ONCE), script(delay=1.5, body=b"done"))
-        time.sleep(0.7)
+        waiting = pool.submit(sync, rig.client(ONCE), script(marker="waited for", delay=1.5, body=b"done"))
+        eventually(lambda: any("waited for" in worker.markers() for worker in rig.workers), "it runs")
         rig.gateway.stop()
         assert right(waiting.result(20))["data"] == "done", "a client that waited got its result"
         rig.gateway.start()

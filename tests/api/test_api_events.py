@@ -68,16 +68,6 @@ def test_the_series_of_a_gateway_are_those_of_its_processes(rigs: tuple[RedisSer
     eventually(counted, "all calls, whichever process made them", 25)
 
 
-def test_a_store_that_is_away_and_comes_back(rigs: tuple[RedisServer, Rig, Rig]) -> None:
-    server, a, _ = rigs
-    before = len(events(a, kind="store_back"))
-    server.kill9()
-    away = eventually(lambda: events(a, kind="store_unavailable"), "it is told without the store")
-    assert away[-1]["severity"] == "error" and "Redis" in away[-1]["message"]
-    server.start()
-    eventually(lambda: len(events(a, kind="store_back")) > before, "and back")
-
-
 @pytest.mark.parametrize("which", [1, 2])
 def test_a_reload_that_is_refused(rigs: tuple[RedisServer, Rig, Rig], which: int) -> None:
     """The parent of several processes has no journal that anybody reads: a worker tells of it."""
@@ -91,3 +81,13 @@ def test_a_reload_that_is_refused(rigs: tuple[RedisServer, Rig, Rig], which: int
     assert eventually(lambda: events(a, kind="reload_refused"), "here, too")
     a.gateway.config_file.write_text(right)
     assert refused["severity"] == "error" and "cannot be used" in refused["message"]
+
+
+def test_a_store_that_is_away_and_comes_back(rigs: tuple[RedisServer, Rig, Rig]) -> None:
+    server, a, _ = rigs
+    before = len(events(a, kind="store_back"))
+    server.kill9()
+    away = eventually(lambda: events(a, kind="store_unavailable"), "it is told without the store")
+    assert away[-1]["severity"] == "error" and "Redis" in away[-1]["message"]
+    server.start()
+    eventually(lambda: len(events(a, kind="store_back")) > before, "and back")

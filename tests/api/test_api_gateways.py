@@ -128,7 +128,7 @@ def test_a_cancel_reaches_the_one_that_runs_it(house: House) -> None:
 def test_one_workspaces_backlog_is_not_anothers_wait(house: House) -> None:
     """And tasks of one run in their order, whichever gateway took them in; a higher priority goes before."""
     with ThreadPoolExecutor(12) as pool:
-        waiting = list(pool.map(lambda n: house.client(n % 3).submit(script(delay=0.03)), range(120)))
+        waiting = list(pool.map(lambda n: house.client(n % 3).submit(script(delay=0.1)), range(120)))
     for number in range(3):
         began = time.monotonic()
         other = house.client(number, WIDE).submit(script(body=b"quick"))
@@ -159,7 +159,7 @@ def submitted_to_run_on(house: House, number: int, credential: str, marker: str,
 @pytest.mark.parametrize(("credential", "runs"), [(ONCE, 1), (AGAIN, 2)])
 def test_what_a_killed_one_ran_is_taken_over(house: House, credential: str, runs: int) -> None:
     marker = f"killed {credential}"
-    task_id = submitted_to_run_on(house, 0, credential, marker, 1.0)
+    task_id = submitted_to_run_on(house, 0, credential, marker, 2.0)
     house.gateways[0].kill9()
     began = time.monotonic()
     reply = house.client(1, credential).ended(task_id, 30.0)
@@ -175,7 +175,7 @@ def test_what_a_killed_one_ran_is_taken_over(house: House, credential: str, runs
 
 def test_one_that_was_paused_overwrites_nothing(house: House) -> None:
     """Others have taken over what it ran, and it finds out by itself, and goes on."""
-    task_id = submitted_to_run_on(house, 2, AGAIN, "paused", 0.5)
+    task_id = submitted_to_run_on(house, 2, AGAIN, "paused", 1.5)
     house.gateways[2].signal(signal.SIGSTOP)
     try:
         reply = house.client(0, AGAIN).ended(task_id, 30.0)

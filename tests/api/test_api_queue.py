@@ -137,11 +137,13 @@ def stamp(task_id: str) -> float:
 
 
 def test_a_queued_task_can_be_cancelled_and_never_runs(rig: Rig, narrow: Client) -> None:
-    blocker = narrow.submit(script(delay=1))
+    blocker = narrow.submit(script(delay=30))
+    eventually(lambda: narrow.status(blocker) == "running", "the slot is taken")
     queued = narrow.submit(script(marker="cancelled while queued"))
     reply = right(narrow.ask("POST", f"/user/cancelTask?taskID={queued}"))
     assert reply["result_code"] == 200 and reply["status"] == "cancelled" and reply["taskID"] == queued
-    narrow.ended(blocker)
+    right(narrow.ask("POST", f"/user/cancelTask?taskID={blocker}"))
+    assert narrow.ended(narrow.submit(script()))["status"] == "finished", "the slot is free again"
     told = narrow.ended(queued)
     assert told["status"] == "cancelled" and told["result_code"] != 200
     inside = json.loads(told["data"])

@@ -9,14 +9,15 @@ from collections import deque
 import pytest
 from prometheus_client import parser
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ProcessTerminated
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from ngpu.metrics import Metrics
 from ngpu.processes.backoff import Backoff
 from ngpu.processes.channel import Channel
-from ngpu.processes.child import Lines, how
+from ngpu.processes.child import LAST_WORDS, Child, Lines, how
 from ngpu.processes.figures import together
 from ngpu.processes.handed import VARIABLE, Handed, Role
 
@@ -69,6 +70,23 @@ def test_what_is_handed_over_is_seen_by_nobody_else() -> None:
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_one_that_has_ended_serves_no_more_whatever_it_said_last() -> None:
+    """Its place may be empty for half a minute, and what it printed may still come."""
+    out = io.BytesIO()
+    for words in (["ready"], ["ready", "ready"], []):
+        clock = Clock()
+        child = Child(1, clock, (out, out), lambda which: "")
+        for word in words:
+            child.told(word)
+        assert child.is_ready == bool(words)
+        child.processExited(Failure(ProcessTerminated(None, 9)))
+        assert not child.is_ready and not child.ended.called
+        child.told("ready")
+        assert not child.is_ready
+        clock.advance(LAST_WORDS)
+        assert child.ended.called and child.ready.called and not child.is_ready
 
 
 @pytest.mark.parametrize(("status", "words"), [(2, "ended with 2"), (-9, "was ended by SIGKILL")])

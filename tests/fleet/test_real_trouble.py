@@ -24,7 +24,7 @@ def test_an_engine_that_is_killed_costs_no_call_and_its_copy_is_placed_elsewhere
         time.sleep(0.5)
         rig.bed.engines[victim].kill()
         killed = time.monotonic()
-        eventually(lambda: rig.shown()["serving"] == 1, "the dead one is taken out", 5)
+        eventually(lambda: rig.shown()["serving"] == 1, "the dead one is taken out")
         out = time.monotonic() - killed
         rig.serving(2)
         time.sleep(0.5)

@@ -286,9 +286,9 @@ class Rig:
         return self.metric("ngpu_replica_in_flight")
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """The access log so far."""
-        lines = self.gateway.log.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """The access log so far; a line that is being written is not there yet."""
+        lines = self.gateway.log.read_text("utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
     def memory(self, name: str) -> int:
         """VmRSS or VmHWM of the gateway, in bytes."""

@@ -144,7 +144,7 @@ def test_httpx(gateway: Gateway, worker: ToyWorker) -> None:
         assert session.get("/proxy/moved", follow_redirects=True).json()["object"] == "list"
         with session.stream("GET", "/proxy/endless") as reply:
             assert next(reply.iter_raw()).startswith(b"tick")
-    assert worker.left.wait(1.5), "the worker goes on for nobody"
+    assert worker.left.wait(10), "the worker goes on for nobody"
 
 
 def test_requests(gateway: Gateway) -> None:
@@ -216,7 +216,7 @@ def test_websockets(gateway: Gateway, worker: ToyWorker) -> None:
     with connect(url, proxy=None, additional_headers=AUTH) as socket:  # its Authorization comes first
         socket.send("hello")
         assert socket.recv(10) == "hello"
-    assert worker.left.wait(2), "the worker still holds a WebSocket that was closed"
+    assert worker.left.wait(10), "the worker still holds a WebSocket that was closed"
 
 
 def test_websockets_are_told_why_not(gateway: Gateway) -> None:

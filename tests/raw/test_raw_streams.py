@@ -33,18 +33,19 @@ def test_the_client_has_each_event_before_the_worker_sends_the_next(rig: Rig) ->
         worker.body(head)
         worker.send(CHUNKED)
         assert client.head().status == 200  # before the first event
-        slowest = 0.0
+        took = []
         for number in range(100):
             event = b"data: %d\n\n" % number
             began = time.perf_counter()
             worker.send(chunk(event))
             assert client.chunk() == event
-            slowest = max(slowest, time.perf_counter() - began)
+            took.append(time.perf_counter() - began)
         worker.send(chunk(b""))
         assert client.chunk() == b""
         rig.worker.keep(worker)
-    print(f"\nthe slowest of 100 events took {slowest * 1000:.1f} ms from worker to client")
-    assert slowest < 0.5
+    took.sort()
+    print(f"\n100 events from worker to client: half within {took[50] * 1e3:.1f} ms, all in {took[-1] * 1e3:.1f} ms")
+    assert took[50] < 0.1, "each of them is held back"
 
 
 def test_lines_of_a_body_without_a_length_come_one_by_one_too(rig: Rig) -> None:
@@ -301,8 +302,8 @@ def test_a_call_on_which_nothing_moves_is_cut(rig: Rig) -> None:
         worker, _ = rig.worker.take()
         worker.send(CHUNKED)
         client.head()
-        for _ in range(4):  # longer than idle_timeout, and never idle for as long
-            assert client.is_silent(0.4)
+        for _ in range(14):  # longer than idle_timeout, and never idle for nearly as long
+            assert client.is_silent(0.1)
             worker.send(chunk(b"tick"))
             assert client.chunk() == b"tick"
         assert client.rest() == b""

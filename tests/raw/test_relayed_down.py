@@ -188,7 +188,7 @@ def test_a_client_that_stands_still_is_cut_and_is_not_the_replicas_fault(rig: Re
     fill(worker)
     began = time.monotonic()
     assert worker.gone()
-    assert time.monotonic() - began < IDLE + 0.7
+    assert time.monotonic() - began < IDLE + 1.5
     rig.passed()
     assert "The client sent, and took, nothing" in rig.ended(str(head.field("Ngpu-Task")))["reason"]
     assert rig.metric('ngpu_upstream_calls_total{result="broke"') == broke
@@ -197,10 +197,11 @@ def test_a_client_that_stands_still_is_cut_and_is_not_the_replicas_fault(rig: Re
 
 def test_a_client_that_takes_nothing_for_write_timeout_is_cut(rig: RelayRig) -> None:
     client, worker, head = begun(rig)
+    taken = time.monotonic()
     fill(worker)
     began = time.monotonic()
     assert worker.gone()
-    assert 0.5 < time.monotonic() - began < WRITE_TIMEOUT + 1.5
+    assert taken + WRITE_TIMEOUT * 0.9 < time.monotonic() < began + WRITE_TIMEOUT + 1.5
     rig.passed()
     assert rig.ended(str(head.field("Ngpu-Task")))["status"] == "cancelled"
     client.close()
@@ -208,13 +209,14 @@ def test_a_client_that_takes_nothing_for_write_timeout_is_cut(rig: RelayRig) -> 
 
 def test_a_worker_that_stands_still_is_cut_and_one_that_is_slow_is_not(rig: RelayRig) -> None:
     client, worker, head = begun(rig, OTHER)
-    for _ in range(4):  # longer than IDLE, and never idle for as long
-        time.sleep(IDLE * 0.4)
+    began = 0.0
+    for _ in range(16):  # longer than IDLE, and never idle for nearly as long
+        time.sleep(IDLE * 0.1)
+        began = time.monotonic()
         worker.send(b"x" * 1000)
         assert client.exactly(1000) == b"x" * 1000
-    began = time.monotonic()
     assert client.rest() == b""
-    assert IDLE - 0.2 < time.monotonic() - began < IDLE + 0.7
+    assert IDLE * 0.9 < time.monotonic() - began < IDLE + 1.5
     assert worker.gone()
     rig.passed()
     assert "stood still in its reply" in rig.ended(str(head.field("Ngpu-Task")))["reason"]

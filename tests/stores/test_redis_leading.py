@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from ngpu.errors import StoreUnavailable
 from ngpu.sharing import DOCUMENTS, ILeadership
 
-Gateways = Callable[[int], Any]
+Gateways = Callable[..., Any]
 
 
 @pytest_twisted.async_yield_fixture
@@ -28,9 +28,9 @@ async def gateways() -> AsyncIterator[Gateways]:
     stores: list[SharedStore] = []
     prefix = secrets.token_hex(4)
 
-    async def opened(count: int) -> list[SharedStore]:
+    async def opened(count: int, lease: float = 1.0) -> list[SharedStore]:
         for _ in range(count):
-            store = await SharedStore(redis_server.shared().url, prefix, timeout=0.5).open()
+            store = await SharedStore(redis_server.shared().url, prefix, timeout=0.5, lease=lease).open()
             stores.append(store)
             store.leadership.start()
         return stores
@@ -53,12 +53,12 @@ async def leader(stores: list[SharedStore]) -> SharedStore:
 
 @pytest_twisted.ensureDeferred
 async def test_one_leads_and_the_next_one_at_once_when_it_stops(gateways: Gateways) -> None:
-    stores = await gateways(3)
+    stores = await gateways(3, lease=3.0)  # of which a slow machine lets none run out
     assert verifyObject(ILeadership, stores[0].leadership)
     first = await leader(stores)
     told: list[bool] = []
     first.leadership.watch(lambda: told.append(first.leadership.leads()))
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 3.5
     while time.monotonic() < until:
         assert await leader(stores) is first, "it is renewed"
         await pause(0.02)
@@ -68,7 +68,7 @@ async def test_one_leads_and_the_next_one_at_once_when_it_stops(gateways: Gatewa
     second = await leader(stores)
     assert second is not first
     print(f"\nthe next one led {(time.monotonic() - began) * 1000:.0f} ms after the first let go")
-    assert time.monotonic() - began < 0.3, "far less than the lease of 1 s"
+    assert time.monotonic() - began < 0.6, "far less than the lease of 3 s, and than the time between two looks"
 
 
 @pytest_twisted.ensureDeferred
@@ -113,7 +113,7 @@ async def test_one_that_was_counted_as_gone_begins_anew(gateways: Gateways) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_only_the_leader_writes_what_is_led(gateways: Gateways) -> None:
-    stores = await gateways(2)
+    stores = await gateways(2, lease=10.0)
     first = await leader(stores)
     (second,) = (store for store in stores if store is not first)
     heard: dict[str, list[str | None]] = {"a": [], "b": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
 import signal
@@ -22,8 +23,9 @@ from zope.interface.verify import verifyObject
 
 from ngpu.errors import StoreUnavailable
 from ngpu.sharing import ISlots
-from ngpu.stores.redis.script import writing
-from ngpu.stores.redis.turns import SLOTS
+from ngpu.stores.redis import slots
+from ngpu.stores.redis.script import Script, writing
+from ngpu.stores.redis.turns import RESERVED, SLOTS
 
 FREE_ALL = writing(SLOTS + "free_all(ARGV[4]) return answer(true)")
 
@@ -43,6 +45,16 @@ async def gateways() -> AsyncIterator[Gateways]:
     yield opened
     for store in stores:
         await store.close()
+
+
+@pytest.fixture
+def long_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns are kept for a minute: of a test that goes by who is next, a slow machine lets none run out."""
+    for name in ("TAKE", "FREE", "PASS", "MEND"):
+        text = getattr(slots, name).text.replace(f"'PX', {RESERVED})", "'PX', 60000)")
+        assert "'PX', 60000)" in text
+        monkeypatch.setattr(slots, name, Script(text, hashlib.sha1(text.encode()).hexdigest(), True))
+    monkeypatch.setattr(slots, "RESERVED", 60_000)
 
 
 def held(store: SharedStore) -> list[str]:
@@ -131,7 +143,10 @@ async def test_several_slots_and_several_lines(gateways: Gateways) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_was_refused_comes_before_the_one_that_frees(gateways: Gateways) -> None:
+async def test_who_was_refused_comes_before_the_one_that_frees(
+    gateways: Gateways, long_turns: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "PASS_AFTER", 60.0)
     a, b, c = await gateways(3)
     told: list[str] = []
     b.slots.watch(told.append)
@@ -154,7 +169,7 @@ async def test_who_was_refused_comes_before_the_one_that_frees(gateways: Gateway
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_turn_that_nobody_uses_is_passed_on(gateways: Gateways) -> None:
+async def test_a_turn_that_nobody_uses_is_passed_on(gateways: Gateways, long_turns: None) -> None:
     a, b, c = await gateways(3)
     assert await a.slots.take("r", 1)
     for each in (b, c):
@@ -167,7 +182,7 @@ async def test_a_turn_that_nobody_uses_is_passed_on(gateways: Gateways) -> None:
     a.slots.free("r")
     await eventually(lambda: len(told) > 1, "c is told that it is free, and that it is its turn")
     assert await c.slots.take("r", 1)
-    assert time.monotonic() - began < 0.24, "long before the time was over that was kept for b"
+    assert time.monotonic() - began < 5, "long before the time was over that was kept for b"
     c.slots.free("r")
 
 
@@ -183,7 +198,7 @@ async def test_a_gateway_that_is_gone_keeps_the_others_waiting_for_a_moment_only
     while not await c.slots.take("r", 1):
         await pause(0.05)
     print(f"\nthe turn of one that is gone took {time.monotonic() - began:.2f} s")
-    assert time.monotonic() - began < 1
+    assert RESERVED / 1000 * 0.9 < time.monotonic() - began < 3
     c.slots.free("r")
 
 
