@@ -62,8 +62,14 @@ class Lines:
                 out.append(self._prefix + line + b"\n")
                 self._last.append(line.decode("utf-8", "replace"))
         if out:
-            self._out.write(b"".join(out))
-            self._out.flush()
+            say(self._out, b"".join(out))
+
+
+def say(out: IO[bytes], words: bytes) -> None:
+    """Print something, or let it go where the disk is full or nobody reads: what comes later may find room again."""
+    with suppress(OSError):
+        out.write(words)
+        out.flush()
 
 
 class Child(ProcessProtocol):
