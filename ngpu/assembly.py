@@ -194,7 +194,7 @@ def assemble(
         *AdminReload(reloads).routes,
         *AdminTasks(gateway, backlog, roster.workspaces, reactor).routes,
     ]
-    figures: Exposing = Figures(metrics, roster.lines, store)
+    figures: Exposing = Figures(metrics, roster.lines, store, reactor)
     if worker is not None:
         figures = worker.share(figures, journal)
     open_metrics = settings.admin.open_metrics

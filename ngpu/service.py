@@ -134,7 +134,7 @@ class GatewayService(Service):
         await self._retire(DRAIN)
         await self._sockets.close(*listen)
         self._succeeded = True
-        self._ending.become_successor(self._sockets.descriptors(), self._generation + 1)
+        self._ending.become_successor(self._sockets.descriptors(), plan.text, self._generation + 1)
         return ""
 
     def _give_way(self) -> None:

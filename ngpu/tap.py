@@ -78,7 +78,9 @@ def service_of(
     :raises ConfigError: with the whole report.
     """
     handed = handed or Handed()
-    text = handed.text() or read_file(path)
+    text = handed.text()
+    if text is None:
+        text = read_file(path)
     loaded = check(path, reactor, text)
     outline = Outline.of(loaded.settings)
     if handed.role is Role.CHECK:

@@ -140,7 +140,7 @@ class Hall:
         return task
 
     def scrape(self) -> Any:
-        return Figures(self.metrics, self.roster.lines, self.store).exposition()
+        return Figures(self.metrics, self.roster.lines, self.store, self.clock).exposition()
 
     def figures(self) -> str:
         """What a scrape shows of workspaces."""

@@ -189,6 +189,7 @@ class Fleet(Orders):
         now = self._now()
         for sight in now.nodes.values():
             self._metrics.engine_up.labels(sight.node.address).set(int(sight.up))
+            self._metrics.steps_failed.labels(sight.node.address)  # from 0 on, or nobody sees the first ones
         for digest, deployment in now.deployments.items():
             suspended = now.standing(digest).suspended
             serving = sum(copy.workspace == digest and copy.id in now.up for copy in now.copies.values())

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from ngpu.journal.kinds import SEVERITIES
+from ngpu.journal.kinds import KINDS, SEVERITIES
 from ngpu.sharing import INews
 
 KEPT = 2000
@@ -90,7 +90,8 @@ class Journal:
     fills the journal no faster than with an entry for each thing that it is about every `WINDOW` seconds.
 
     :param gateway: what to call this one.
-    :param counted: told of each event that happens here, repeats too: its kind, its severity, how many.
+    :param counted: told of each event that happens here, repeats too: its kind, its severity, how many; and at
+        first of 0 of each kind of trouble, so that one is seen as one more.
     """
 
     def __init__(
@@ -113,6 +114,9 @@ class Journal:
         self._watchers: list[Callable[[], None]] = []
         self._deaf: Callable[[], None] = lambda: None
         self.last = 0
+        for kind in KINDS:
+            for severity in SEVERITIES[1:]:
+                counted(kind, severity, 0)
 
     def start(self) -> None:
         """Begin to read the log, and to hear the others."""

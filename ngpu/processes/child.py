@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
-import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from ngpu.processes.channel import Channel, open_channel
-from ngpu.processes.handed import Handed, Role
+from ngpu.processes.handed import Handed, Role, kept
 
 SHOWN = 10
 """Lines of what it printed last that are repeated when it dies."""
@@ -63,8 +62,14 @@ class Lines:
                 out.append(self._prefix + line + b"\n")
                 self._last.append(line.decode("utf-8", "replace"))
         if out:
-            self._out.write(b"".join(out))
-            self._out.flush()
+            say(self._out, b"".join(out))
+
+
+def say(out: IO[bytes], words: bytes) -> None:
+    """Print something, or let it go where the disk is full or nobody reads: what comes later may find room again."""
+    with suppress(OSError):
+        out.write(words)
+        out.flush()
 
 
 class Child(ProcessProtocol):
@@ -96,11 +101,22 @@ class Child(ProcessProtocol):
     def start(
         self, command: Sequence[str], role: Role, sockets: Mapping[str, int], text: str, generation: int = 0
     ) -> None:
-        """Start it, with listening sockets and a configuration's text; see `Handed` for the generation."""
+        """Start it, with listening sockets and a configuration's text; see `Handed` for the generation.
+
+        Where the machine has no process, memory or descriptor left for one, it has ended with 1.
+        """
+        try:
+            self.pid = self._spawned(command, role, sockets, text, generation)
+        except OSError as error:
+            self.last.append(f"it could not be started: {error.strerror}")
+            self._reason = Failure(ProcessTerminated(exitCode=1))
+            self._end()
+
+    def _spawned(
+        self, command: Sequence[str], role: Role, sockets: Mapping[str, int], text: str, generation: int
+    ) -> int:
         mine, its = socket.socketpair()
-        with its, tempfile.TemporaryFile() as configuration, open("/dev/null", "rb") as nothing:
-            configuration.write(text.encode())
-            configuration.flush()
+        with its, open(kept(text), "rb") as configuration, open("/dev/null", "rb") as nothing:
             handed = Handed(
                 role,
                 {description: _SOCKETS + index for index, description in enumerate(sockets)},
@@ -116,12 +132,14 @@ class Child(ProcessProtocol):
             process = self._reactor.spawnProcess(
                 self, command[0], list(command), handed.environment(), childFDs=descriptors
             )
-        self.pid = process.pid
+        pid: int = process.pid
+        return pid
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended gets none."""
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess(number)  # type: ignore[union-attr]
+        if self.transport is not None:
+            with suppress(ProcessExitedAlready):
+                self.transport.signalProcess(number)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """It has printed something."""

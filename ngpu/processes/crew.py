@@ -144,7 +144,8 @@ class Crew:
         child.start(command(self._path), Role.WORKER, descriptors, plan.text, generation)
         self._all.add(child)
         child.ended.addCallback(self._over, child)
-        self.log.info("worker {number} is process {pid}", number=number, pid=child.pid)
+        if child.pid:
+            self.log.info("worker {number} is process {pid}", number=number, pid=child.pid)
         return child
 
     def _over(self, status: int, child: Child) -> int:

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.errors import NgpuError
-from ngpu.processes.handed import Handed, Role
+from ngpu.processes.handed import Handed, Role, kept
 from ngpu.systemd import Systemd
 
 
@@ -47,14 +47,15 @@ class Ending:
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, status)
         self._reactor.stop()
 
-    def become_successor(self, sockets: Mapping[str, int], generation: int) -> None:
+    def become_successor(self, sockets: Mapping[str, int], text: str, generation: int) -> None:
         """Once everything is stopped, run the same command anew, in this very process, with these listening sockets.
 
+        :param text: of its configuration, as it was checked: what stands in the file by then is for the next reload.
         :param generation: which one it is.
         """
         self._systemd.handed_over()
-        kept = {description: os.dup(each) for description, each in sockets.items()}
-        handed = Handed(Role.SUCCESSOR, kept, generation=generation)
+        its = {description: os.dup(each) for description, each in sockets.items()}
+        handed = Handed(Role.SUCCESSOR, its, configuration=kept(text), generation=generation)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed)
         self._reactor.stop()
 
@@ -64,7 +65,7 @@ class Ending:
         os._exit(status)
 
     def _execute(self, handed: Handed) -> None:
-        for descriptor in handed.sockets.values():
+        for descriptor in (*handed.sockets.values(), handed.configuration):
             os.set_inheritable(descriptor, True)
         if self._pid_file:
             with suppress(OSError):
@@ -72,4 +73,8 @@ class Ending:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody again who takes it
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], handed.environment())
+        try:
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], handed.environment())
+        except OSError as error:
+            print(f"ngpu: {sys.executable} cannot be started anew: {error.strerror}", file=sys.stderr)
+            self._exit(1)

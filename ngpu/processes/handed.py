@@ -32,7 +32,8 @@ class Handed:
     :ivar sockets: file descriptors of listening sockets, by endpoint description.
     :ivar number: which of the workers it is, from 1.
     :ivar channel: file descriptor that leads to the parent; -1: none.
-    :ivar configuration: file descriptor of a file with the configuration's text; -1: it reads the file itself.
+    :ivar configuration: file descriptor of a file with the configuration's text, as `kept` makes it; -1: it reads the
+        file itself.
     :ivar generation: how many reloads have taken effect before.
     """
 
@@ -78,6 +79,17 @@ class Handed:
             offset += len(piece)
         os.close(self.configuration)
         return b"".join(pieces).decode()
+
+
+def kept(text: str) -> int:
+    """A file in memory with a configuration's text; its descriptor is the caller's to close.
+
+    No disk has to have room for it: the process that gets it may be the one that goes on with the work.
+    """
+    descriptor = os.memfd_create("ngpu-configuration")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(text.encode())
+    return descriptor
 
 
 def command(path: Path) -> list[str]:

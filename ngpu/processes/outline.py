@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from twisted.internet.error import ConnectionDone
 
-from ngpu.processes.child import Child, how
+from ngpu.processes.child import Child, how, say
 from ngpu.processes.handed import Handed, Role, command
 from ngpu.settings import Settings, SettingsError, read_file
 
@@ -62,8 +62,7 @@ class Checker:
         try:
             text = read_file(self._path)
         except SettingsError as error:
-            self._out[1].write(f"{error}\n".encode())
-            self._out[1].flush()
+            say(self._out[1], f"{error}\n".encode())
             return None, str(error)
         told: list[str] = []
         child = _Check(0, self._reactor, self._out, told)

@@ -110,7 +110,7 @@ class Parent(Service):
             await self._crew.retire(RETIRED_WITHIN)
             await self._sockets.close(*plan.outline.listen)
             self._succeeded = True
-            self._ending.become_successor(self._sockets.descriptors(), self._crew.generation + 1)
+            self._ending.become_successor(self._sockets.descriptors(), plan.text, self._crew.generation + 1)
             return ""
         status = await self._crew.put(plan)
         if status:

@@ -55,6 +55,18 @@ def test_a_configuration_that_cannot_be_used_changes_nothing(rig: Rig) -> None:
     assert rig.admin("/readyz").status_code == 200 and lives(rig) == 1
 
 
+def test_what_becomes_of_the_file_after_its_check_is_for_the_next_reload(rig: Rig) -> None:
+    """Calls may take 20 s to end: an editor that saves meanwhile must not leave a gateway that cannot start again."""
+    with Customers(rig.gateway.url, 1.5):
+        change(rig, workspaces=[workspace(each, rig.worker.port, slots=8) for each in (WORKSPACE, OTHER)])
+        eventually(lambda: rig.worker.at_once, "a call is on its way")
+        hang_up(rig.gateway.pid)
+        eventually(lambda: "the configuration is read anew" in rig.gateway.log.read_text(), "calls end")
+        rig.gateway.config_file.write_text("listen: [")
+        eventually(lambda: lives(rig) == 2 and rig.admin("/readyz").ok, "it was started anew")
+    assert rig.client(OTHER).ended(rig.client(OTHER).submit(script(body=b"ok")))["data"] == "ok"
+
+
 def test_listeners_come_and_go(rig: Rig) -> None:
     """What cannot be listened on is found out before anything is given up."""
     config = yaml.safe_load(rig.gateway.config_file.read_text())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections import deque
+from typing import Any
 
 import pytest
 from prometheus_client import parser
@@ -38,6 +40,28 @@ def test_lines_are_whole_and_say_whose_they_are() -> None:
     lines.end()
     assert out.getvalue().endswith(b"[3] three\n[3] no end\n")
     assert list(last) == ["three", "no end"]
+
+
+class Full(io.BytesIO):
+    """A log on a disk that is full."""
+
+    full = True
+
+    def write(self, data: Any) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+def test_lines_go_on_once_there_is_room_again() -> None:
+    """An error would have Twisted close the pipe: the worker would be silent for good."""
+    out, last = Full(), deque[str](maxlen=2)
+    lines = Lines(b"[3] ", out, last)
+    lines.add(b"lost\n")
+    out.full = False
+    lines.add(b"told\n")
+    assert out.getvalue() == b"[3] told\n"
+    assert list(last) == ["lost", "told"]
 
 
 def test_the_figures_of_several_are_one_exposition_that_prometheus_can_read() -> None:

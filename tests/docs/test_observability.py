@@ -98,6 +98,8 @@ def test_what_is_measured_has_values(exposed: tuple[set[str], str]) -> None:
         r'ngpu_connections\{listener="admin",process="\d"\} [1-9]',
         r'ngpu_connections_limit\{listener="public",process="\d"\} 10000.0',
         r'ngpu_events_total\{kind="gateway_joined",process="\d",severity="info"\} 1.0',
+        r'ngpu_events_total\{kind="gateway_lost",process="\d",severity="error"\} 0.0',
+        r'ngpu_tasks_ended_total\{process="\d",status="expired",workspace="[\w-]+"\} 0.0',
         r'ngpu_slots\{process="\d",workspace="[\w-]+"\} 0.0',
         r'ngpu_info\{process="\d",version="[\d.]+"\} 1.0',
     ):
