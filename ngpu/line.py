@@ -26,7 +26,7 @@ from ngpu.sharing import ISlots
 class Line:
     """Waiting calls of one workspace.
 
-    :param grace: seconds that callers wait at most while not one replica is up, before they are told so.
+    :param grace: seconds that callers wait at most while each replica is known to be down, before they are told so.
     :param slots: those that gateways share; ``None`` where there is but this one.
     :param rested: told of each rest that calls of this gateway begin.
     """
@@ -279,7 +279,7 @@ class Line:
         self.serve()
 
     def _refuse_if_down(self, waiter: Waiter) -> None:
-        if self.pool.any_up:
+        if self.pool.any_may_be_up:
             waiter.timers.append(self.clock.callLater(self.grace, self._refuse_if_down, waiter))
         else:
             self._refuse(waiter, partial(none_up, self.pool))

@@ -57,6 +57,14 @@ class Pool:
         return any(self.serves(member) for member in self.members.values())
 
     @property
+    def any_may_be_up(self) -> bool:
+        """Whether that is so, or not known yet of one that was not checked so far."""
+        return any(
+            member.health is not Health.DOWN and not member.draining and self._takes(member)
+            for member in self.members.values()
+        )
+
+    @property
     def slots(self) -> int:
         """How many calls the replicas that are up, and can be chosen, work on at once."""
         return sum(member.replica.slots for member in self.members.values() if self.serves(member))

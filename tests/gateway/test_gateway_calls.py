@@ -95,6 +95,7 @@ def test_dialling_in_vain_ends_with_the_workspaces_timeout() -> None:
 
 def test_a_client_is_told_when_nothing_is_up_after_the_grace() -> None:
     house = House({18080: FakeReply()}, up=False)
+    house.health("r0", False)
     call = house.call()
     house.pass_time(9.5)
     assert not call.over

@@ -79,6 +79,7 @@ def test_patience_ends() -> None:
 
 def test_while_nothing_is_up_the_grace_holds_for_those_whose_patience_is_longer() -> None:
     queue = Queue(up=False)
+    queue.check("r0", False)
     long, short, endless = queue.slot(60), queue.slot(3), queue.slot()
     queue.clock.advance(3)
     assert "no replica" in str(short.error) and not long.over
@@ -86,6 +87,24 @@ def test_while_nothing_is_up_the_grace_holds_for_those_whose_patience_is_longer(
     assert isinstance(long.error, NoReplica) and not endless.over
     queue.check("r0", True)
     assert endless.over
+
+
+def test_what_was_not_checked_yet_is_waited_for() -> None:
+    """A gateway that has just started does not call a replica down whose first check takes its time."""
+    queue = Queue(up=False)
+    soon, late = queue.slot(60), queue.slot(60)
+    queue.clock.advance(25)
+    queue.check("r0", True)
+    soon.value.release(CallResult.ANSWERED)
+    late.value.release(CallResult.ANSWERED)
+    queue = Queue(up=False)
+    waiting = queue.slot(300)
+    queue.clock.advance(25)
+    queue.check("r0", False)
+    assert not waiting.over
+    queue.clock.advance(10)
+    assert "no replica" in str(waiting.error)
+    assert queue.clock.getDelayedCalls() == []
 
 
 def test_the_grace_is_looked_at_again() -> None:
