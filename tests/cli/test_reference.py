@@ -24,7 +24,7 @@ def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[
     """Every command, as it is typed."""
     yield path
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = click.Context(command, **main.context_settings)
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             assert below is not None

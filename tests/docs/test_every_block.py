@@ -71,7 +71,7 @@ def test_commands_in_sentences_are_there_with_their_options() -> None:
             assert words[1] in targets, f"{page}: {span}"
             continue
         command: click.Command = main
-        context = click.Context(command)
+        context = click.Context(command, **main.context_settings)  # click keeps what it makes of them with a command
         for word in takewhile(lambda word: not word.startswith("-"), words[1:]):
             if isinstance(command, click.Group) and word.islower():
                 found = command.get_command(context, word)

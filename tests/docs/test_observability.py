@@ -135,7 +135,7 @@ def test_every_message_is_said_somewhere() -> None:
 def test_every_command_of_ours_is_one() -> None:
     told: list[str] = re.findall(r"(?:`|^|\| )ngpu ([a-z][^`\n#|]*)", PAGE, re.MULTILINE)
     assert len(told) > 15
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)
     for words in (line.split() for line in told):
         command = main.get_command(context, words[0])
         assert command is not None, f"ngpu {words[0]}"
