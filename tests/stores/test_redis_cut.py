@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 import redis_server
 from cutting_proxy import AFTER, BEFORE, LATE, CuttingProxy
+from redis_store import eventually
 from task_stores import DONE, HERE, THERE, pattern, sample, whole
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
@@ -39,6 +40,10 @@ class Scene:
 
     async def pause(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
+
+    async def known(self) -> None:
+        """Until it is known what became of the writes whose callers were told that they failed."""
+        await eventually(lambda: not self.store._desk._unsettled, "all is settled")
 
 
 @pytest_twisted.async_yield_fixture
@@ -181,13 +186,14 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     """A call that nobody heard the answer of in time: its caller is told that it failed, and so it did."""
     store, proxy = scene.store, scene.proxy
 
-    async def lost(call: Any, pause: float = 0.2) -> None:
+    async def lost(call: Any, known: bool = True) -> None:
         """Every copy goes astray, until the caller is told so."""
         proxy.plan = [how] * 1000
         await failed(call)
         proxy.plan.clear()
         proxy.deliver()
-        await scene.pause(pause)
+        if known:
+            await scene.known()
 
     await lost(store.add(sample("never", request_size=3), BytesBody(b"abc")))
     assert await store.get("never") is None
@@ -206,7 +212,7 @@ async def test_what_was_refused_is_undone(scene: Scene, how: str) -> None:
     assert (await store.get("a")).status is TaskStatus.FINISHED
     assert await store.finish("a", task.attempt, DONE, 1002.0, (0, b"")) is False
     await store.add(sample("b", status=TaskStatus.RUNNING, attempt=1), EMPTY)
-    await lost(store.finish("b", 1, DONE, 1002.0, None), pause=0.0)
+    await lost(store.finish("b", 1, DONE, 1002.0, None), known=False)
     assert await store.finish("b", 1, DONE, 1002.0, None), "also before it is known what became of the first"
     await lost(store.cancel("b", 1002.0))
     assert store._finished == set()
@@ -238,6 +244,7 @@ async def test_a_retry_that_was_refused_is_undone_without_a_trace(scene: Scene, 
     await failed(store.retry("t", 1003.0, 2500.0, 1003.0, None, DAY))
     proxy.plan.clear()
     proxy.deliver()
+    await scene.known()
     await store.expire(0.0)  # a write waits until it is known what became of those before it
     assert await store.get("t") == before
     assert await store.queued("w") == 0
@@ -268,6 +275,7 @@ async def test_a_refused_task_leaves_neither_its_key_nor_a_webhook_nor_a_count(s
         proxy.plan = [AFTER] * 1000
         await failed(store.add(task, EMPTY, None, DAY))
         proxy.plan.clear()
+        await scene.known()
         await store.expire(0.0)
     assert await store.webhooks() == {}
     assert await store.used("w", DAY.window) == 0
