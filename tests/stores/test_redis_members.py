@@ -66,7 +66,7 @@ async def test_what_one_that_stopped_was_running_is_taken_over_at_once(start: St
     await first.add(sample("t"), EMPTY)
     await first.claim("w", HERE, 1001.0)
     await first.close()
-    assert await taken_over(second, 0.5) == ["t"]
+    assert await taken_over(second) == ["t"]
     await second.close()
 
 
@@ -74,7 +74,7 @@ async def test_what_one_that_stopped_was_running_is_taken_over_at_once(start: St
 async def test_one_that_is_not_heard_of_is_gone_and_comes_back_as_another_one(start: Start) -> None:
     """Nobody told it: what it ran is not its own any more, and what it begins from now on is."""
     server = start()
-    paused, other = await opened(server.url, lease=0.5), await opened(server.url, lease=0.5)
+    paused, other = await opened(server.url, lease=1.5), await opened(server.url, lease=1.5)
     lost: list[str] = []
     paused.watch_loss(lambda: lost.append(identity(paused)))
     await paused.add(sample("t"), EMPTY)

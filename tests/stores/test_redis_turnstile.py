@@ -105,12 +105,12 @@ async def test_what_it_raises_is_raised_and_a_cancelled_one_leaves_nothing(
 async def test_it_is_renewed_while_the_work_lasts(
     pair: tuple[SharedStore, SharedStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turnstile, "LENGTH", 0.3)
+    monkeypatch.setattr(turnstile, "LENGTH", 0.6)
     a, b = pair
     seen: list[str] = []
 
     async def work(name: str) -> None:
-        await pause(0.9)
+        await pause(1.5)
         seen.append(name)
 
     first = ensureDeferred(a.exclusively("x", lambda: work("a")))
