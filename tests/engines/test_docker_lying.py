@@ -98,7 +98,7 @@ class TestLying:
             began = time.monotonic()
             with pytest.raises(EngineUnreachable, match="no answer within 1 s"):
                 await engine.info()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4
             await engine.close()
 
     @pytest_twisted.ensureDeferred

@@ -42,24 +42,36 @@ async def settled(*calls: Any) -> list[Any]:
     return [result for _, result in results]
 
 
+async def answers(engine: Any) -> None:
+    """See that one that goes on is heard of again: its first words may take longer than its callers wait."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            assert (await engine.info()).version
+            return
+        except EngineUnreachable:
+            assert time.monotonic() < until, "it was not heard of again"
+
+
 class TestHanging:
     @pytest_twisted.ensureDeferred
     async def test_calls_end_at_their_deadline_and_other_engines_answer_meanwhile(self, bed: Bed) -> None:
-        hung = docker_engine(bed.engines[1], reactor, timeout="1s")
+        hung = docker_engine(bed.engines[1], reactor, timeout="3s")
         well = docker_engine(bed.engines[2], reactor, timeout="5s")
         await well.info()
         with hanging(bed.engines[1]):
             began = time.monotonic()
             calls = [Deferred.fromCoroutine(hung.containers("f")) for _ in range(30)]
             await well.info()
-            assert time.monotonic() - began < 0.9
+            assert time.monotonic() - began < 2.9
+            assert not any(call.called for call in calls)
             for call in calls:
-                with pytest.raises(EngineUnreachable, match="no answer within 1 s"):
+                with pytest.raises(EngineUnreachable, match="no answer within 3 s"):
                     await call
-            assert 0.9 < time.monotonic() - began < 3
+            assert 2.9 < time.monotonic() - began < 6
             names = [thread.name for thread in threading.enumerate()]
             assert len([name for name in names if str(bed.engines[1].socket) in name]) <= 4
-        assert (await hung.info()).version
+        await answers(hung)
         await hung.close()
         await well.close()
 
@@ -82,7 +94,7 @@ class TestHanging:
         with hanging(bed.engines[0]):
             asked = [impatient.create(lab.spec(image, copy=f"c{number}")) for number in range(12)]
             assert all(result.check(EngineUnreachable) for result in await settled(*asked))
-        await impatient.info()
+        await answers(impatient)
         # the four that had reached the daemon may have been carried out, those that waited for a thread may not
         assert len(await lab.engine.containers(lab.fleet)) <= 4
         await impatient.close()
