@@ -196,7 +196,7 @@ def test_a_task_is_found_and_cancelled_and_tried_again(rig: FleetRig, visit: Vis
     visitor = visit("tasks")
     page = visitor.page
     page.get_by_label("Task id").fill(tasks[-1])
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Show", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(tasks[-1])
     state = page.locator("main .state").first
     expect(state).to_contain_text("queued")
@@ -356,6 +356,8 @@ def test_every_view_is_within_reach_of_everybody(
             expect(page).not_to_have_title(before)
         expect(page.locator("h1")).to_be_visible()
         expect(page.get_by_text("Loading …").or_(page.get_by_text("加载中…"))).to_have_count(0)
+        # which is set a frame after the heading is there
+        eventually(lambda: page.title() == f"{page.locator('h1').text_content()} · ngpu", "the title of what is shown")
         titles.add(page.title())
         assert visitor.too_wide() == [], view
         if name == "light" or (name == "dark" and view in COLOURFUL):
