@@ -235,9 +235,11 @@ def test_what_is_copied_works(visit: Visit, gateway: Gateway, tmp_path: Path) ->
     def copied(call: str, kind: str) -> str:
         page.locator("#call").select_option(call)
         page.locator(f"[value={kind}]").check()
+        page.evaluate("navigator.clipboard.writeText('')")  # the word of the copy before may still be there
         page.locator("#copy").click()
+        while not (text := str(page.evaluate("navigator.clipboard.readText()"))):
+            page.wait_for_timeout(20)
         expect(page.locator("#copied")).to_have_text("Copied.")
-        text: str = page.evaluate("navigator.clipboard.readText()")
         shown = page.locator("#sample-code").inner_text()
         assert text.strip() == shown.strip().replace(MASKED, ID)
         return text
