@@ -83,8 +83,8 @@ async def test_resting_connections_are_closed_in_time(rig: Rig) -> None:
     rig.pool = Pool(rig.reactor, idle=0.4)
     rig.forwarder = make_forwarder(rig.reactor, rig.pool)
     worker = rig.worker(answers)
-    await gatherResults([rig.send(worker) for _ in range(3)])
     began = rig.reactor.seconds()
+    await gatherResults([rig.send(worker) for _ in range(3)])
     for peer in worker.peers:
         await peer.until_gone()
     assert 0.2 < rig.reactor.seconds() - began < 3
