@@ -75,8 +75,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def write(folder: Path, chain: bytes, key: bytes) -> None:
-    (folder / "fullchain.pem").write_bytes(chain)
-    (folder / "privkey.pem").write_bytes(key)
+    for name, data in (("fullchain.pem", chain), ("privkey.pem", key)):
+        (folder / f"{name}.new").write_bytes(data)
+        (folder / f"{name}.new").replace(folder / name)  # nobody reads an empty one
 
 
 def eventually(true: Callable[[], bool], what: str) -> None:

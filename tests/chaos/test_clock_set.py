@@ -27,6 +27,6 @@ def test_a_gateway_whose_clock_is_set(tmp_path: Path) -> None:
             clock.jump(jump)
             long = down.submit(script(), params={"taskTtl": "10m"})
             brief = down.submit(script(), params={"taskTtl": "1s"})
-            eventually(lambda brief=brief: down.status(brief) == "expired", "it expires", 10)
+            eventually(lambda brief=brief: down.status(brief) == "expired", "it expires")
             assert down.status(long) == "queued"
             assert up.ended(up.submit(script(body=b"1", delay=0.1)))["data"] == "1"
