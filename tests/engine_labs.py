@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from docker_bed import Bed
 from docker_engine import Engine
 from docker_images import SERVES, SHELL, Image, archive, busybox_layer, tar_of
@@ -34,6 +36,17 @@ async def pieces(data: bytes, size: int = PIECE) -> AsyncIterator[bytes]:
     """An archive as its reader hands it over."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+def first_page(url: str) -> str:
+    """What a container serves there, once it has come so far as to listen: it runs before that."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            return requests.get(url, timeout=5).text
+        except requests.ConnectionError:
+            assert time.monotonic() < until, f"nobody listens at {url}"
+            time.sleep(0.05)
 
 
 def ticking(clock: Any, seconds: float) -> Deferred[None]:

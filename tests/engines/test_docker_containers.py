@@ -12,7 +12,7 @@ import pytest_twisted
 import requests
 from docker_bed import Bed
 from docker_images import SERVES, SHELL, busybox_layer
-from engine_labs import DockerLab, Lab
+from engine_labs import DockerLab, Lab, first_page
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
@@ -52,8 +52,7 @@ async def test_it_serves_where_it_says(lab: Lab) -> None:
     await lab.engine.create(lab.spec(await lab.image(), SERVES, ports={8080: 0}))
     await lab.engine.start(lab.name())
     port = (await lab.only()).ports[8080]
-    page = await deferToThread(requests.get, f"http://127.0.0.1:{port}/", timeout=5)
-    assert page.text == "hello"
+    assert await deferToThread(first_page, f"http://127.0.0.1:{port}/") == "hello"
     echo = await deferToThread(requests.post, f"http://127.0.0.1:{port}/cgi-bin/echo", data=b"x" * 5000, timeout=5)
     assert echo.content == b"x" * 5000
 

@@ -46,7 +46,8 @@ class TestPull:
         layers = [busybox_layer(), *(random_layer(size * MIB, size) for size in (20, 12, 7))]
         pinned = bed.registry.push(f"{lab.fleet}big:1", layers)
         shares: list[float] = []
-        assert await lab.engine.pull(pinned, None, shares.append) == pinned
+        with bed.registry.slowed():  # else a quiet machine has it between two of Docker's words
+            assert await lab.engine.pull(pinned, None, shares.append) == pinned
         assert shares == sorted(set(shares))
         assert shares[-1] == 1.0
         assert len([share for share in shares if 0.05 < share < 0.95]) >= 5
@@ -72,7 +73,8 @@ class TestPull:
         second = bed.registry.push(f"{lab.fleet}b:1", [base, random_layer(4 * MIB, 2)])
         await lab.engine.pull(first, None, lambda share: None)
         shares: list[float] = []
-        await lab.engine.pull(second, None, shares.append)
+        with bed.registry.slowed():
+            await lab.engine.pull(second, None, shares.append)
         assert shares[0] < 0.5
         assert shares == sorted(set(shares))
 

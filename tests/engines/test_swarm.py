@@ -6,8 +6,8 @@ import re
 
 import pytest
 import pytest_twisted
-import requests
 from docker_bed import Bed
+from engine_labs import first_page
 from swarm_bed import GPUS, SwarmLab, machine_id, running, swarm_engine, wait_for_machines
 
 from ngpu.containers import ContainerState
@@ -45,7 +45,7 @@ async def test_no_gpu_is_given_twice_and_one_that_waits_for_one_says_so(machines
 async def test_what_a_machine_publishes_is_reached_there(machines: SwarmLab) -> None:
     await machines.started("a", ("/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"), ports={8080: 0})
     (one,) = running(await machines.all_until(running))
-    assert requests.get(f"http://{one.host}:{one.ports[8080]}/", timeout=5).text == "hello"
+    assert first_page(f"http://{one.host}:{one.ports[8080]}/") == "hello"
 
 
 @pytest_twisted.ensureDeferred
