@@ -184,11 +184,13 @@ async def test_a_document_and_the_tasks_beside_it_share_commits(tmp_path: Path) 
 
 @pytest_twisted.ensureDeferred
 async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """Six lives of one file: each document is as its last acknowledged write has it, or one that was under way."""
+    """Six lives of one file, or more: each document is as its last acknowledged write has it, or one under way."""
     path = tmp_path / "ngpu.sqlite"
     rng = random.Random()
     said: dict[str, int] = {}
-    for _ in range(6):
+    for life in range(60):
+        if life >= 6 and len(said) > 5 and min(said.values()) > 6:
+            break
         with subprocess.Popen([sys.executable, CHILD, "documents", path], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline()]
