@@ -41,7 +41,7 @@ FUZZ = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list
 
 
 def survives(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     try:
         loaded = loads(text, "f", Path("/etc/ngpu"))
     except SettingsError as error:
@@ -53,7 +53,7 @@ def survives(text: str) -> None:
     else:
         repr(loaded)
         loaded.located(("workspaces", 0, "x"), "is wrong")
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @FUZZ

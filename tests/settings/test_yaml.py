@@ -141,9 +141,9 @@ def _chain() -> str:
     ids=["laughs", "merges", "values", "aliases", "lists", "items", "maps", "size", "digits"],
 )
 def test_bombs_end_soon(text: str, message: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert message in report(text)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_an_alias_may_repeat_much_that_is_small() -> None:
@@ -166,6 +166,6 @@ def test_a_thousand_nodes_load_quickly() -> None:
         f'  gpus: {{type: "RTX 3090", count: 2, memory: 24GiB}}\n  labels: {{area: eu}}\n  weight: 1\n'
         for number in range(1000)
     )
-    began = time.monotonic()
+    began = time.process_time()
     assert len(loads(text, "f", Path("/")).settings.nodes) == 1000
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5

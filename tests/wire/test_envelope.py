@@ -190,10 +190,10 @@ def test_nothing_is_read_that_is_not_json(middle: bytes) -> None:
     ids=["deep", "deep objects", "brackets", "string", "quotes", "empty strings", "text", "number", "space"],
 )
 def test_large_bodies_take_time_in_proportion(body: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(BadRequest):
         parse_envelope(body)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize("value", ["1", "{}", '{"a":1}', '""', "[]", '"\\","'])
@@ -203,10 +203,10 @@ def test_as_many_values_as_may_be_are_read_and_one_more_is_refused(value: str) -
     fits = (MOST_VALUES - 4) // each
     body = with_data('{"list": [' + ",".join([value] * fits) + "]}")
     assert parse_envelope(body).form is DataForm.OBJECT
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(BadRequest, match="more than 1000000 JSON values"):
         parse_envelope(with_data('{"list": [' + ",".join([value] * (4 * MOST_VALUES)) + "]}"))
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_marks_in_a_string_are_no_values() -> None:

@@ -152,8 +152,8 @@ def test_a_long_reply_of_one_kind_is_checked_as_it_comes(filling: bytes) -> None
     piece = filling * (64 * 1024 // len(filling))
     check = TextCheck(True)
     check.feed(b'["' if filling == b"\\u0000" else b"[")
-    began = time.monotonic()
+    began = time.process_time()
     for _ in range(64):
         check.feed(piece)
     check.finish()
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 15

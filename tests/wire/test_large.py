@@ -120,12 +120,12 @@ def test_as_many_values_as_may_be_are_read_and_one_more_is_refused(value: str) -
     each = 2 if value[0] in "[{" else 1
     fits = (MOST_VALUES - 4) // each
     body = with_data('{"list": [' + ",".join([value] * fits) + "]}")
-    began = time.monotonic()
+    began = time.process_time()
     span = find_envelope(reading(body))
     assert body[span.offset : span.offset + span.length] == body[8:-1]
     with pytest.raises(BadRequest, match="more than 1000000 JSON values"):
         find_envelope(reading(with_data('{"list": [' + ",".join([value] * (fits + 5)) + "]}")))
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_an_address_is_a_short_text() -> None:
@@ -154,9 +154,9 @@ LARGE = 8 * MIB
 def test_it_is_not_held(body: bytes) -> None:
     tracemalloc.start()
     try:
-        began = time.monotonic()
+        began = time.process_time()
         span = find_envelope(reading(body))
-        took = time.monotonic() - began
+        took = time.process_time() - began
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
