@@ -134,7 +134,9 @@ class GatewayService(Service):
         await self._retire(DRAIN)
         await self._sockets.close(*listen)
         self._succeeded = True
-        self._ending.become_successor(self._sockets.descriptors(), plan.text, self._generation + 1)
+        self._hangups.retire()
+        descriptors = self._sockets.descriptors()
+        self._ending.become_successor(descriptors, plan.text, self._generation + 1, lambda: self._hangups.due)
         return ""
 
     def _give_way(self) -> None:

@@ -110,7 +110,9 @@ class Parent(Service):
             await self._crew.retire(RETIRED_WITHIN)
             await self._sockets.close(*plan.outline.listen)
             self._succeeded = True
-            self._ending.become_successor(self._sockets.descriptors(), plan.text, self._crew.generation + 1)
+            self._hangups.retire()
+            descriptors = self._sockets.descriptors()
+            self._ending.become_successor(descriptors, plan.text, self._crew.generation + 1, lambda: self._hangups.due)
             return ""
         status = await self._crew.put(plan)
         if status:
