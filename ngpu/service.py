@@ -120,6 +120,8 @@ class GatewayService(Service):
         plan, why = await self._checker.plan()
         listen: tuple[str, ...] = ()
         try:
+            if plan is not None:  # another process could not begin, and what this one holds for the store would be lost
+                await self._parts.store.get("")
             for description in plan.outline.listen if plan is not None else ():
                 if description not in self._sockets:
                     await self._sockets.hold(description)
