@@ -117,7 +117,8 @@ class Parent(Service):
         status = await self._crew.put(plan)
         if status:
             await self._sockets.close(*kept)
-            return "a worker could not start with the new configuration"
+            said = "".join(f"\n{line}" for line in self._crew.said)
+            return f"a worker could not start with the new configuration{said}"
         self._plan = plan
         await self._sockets.close(*plan.outline.listen)
         self.log.info("reloaded: {count} workers serve", journal="reload_done", count=plan.outline.processes)
