@@ -21,12 +21,11 @@ class Hangups:
 
     A terminal that was closed sends the same signal; then the process is to end.
 
-    :ivar due: one was asked for and has not begun yet.
-
     :param reactor: the one that runs.
     :param reload: gives why nothing was changed, "" where it was.
     :param systemd: is told of it.
     :param refused: is told why nothing was changed.
+    :ivar due: one was asked for and has not begun yet.
     """
 
     log = Logger("ngpu")
