@@ -14,14 +14,7 @@ from ngpu.allowance import quota_of
 from ngpu.calls import placement_of
 from ngpu.changing import changed
 from ngpu.direct import DirectCalls
-from ngpu.errors import (
-    Conflict,
-    NotFound,
-    StoreUnavailable,
-    Unauthorized,
-    Unavailable,
-    UpstreamError,
-)
+from ngpu.errors import Conflict, NotFound, StoreUnavailable, Unauthorized, Unavailable, UpstreamError
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.replicas import nodes_serving
 from ngpu.gates import Gate
@@ -37,6 +30,7 @@ from ngpu.settings import Workspace
 from ngpu.submission import Submission
 from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.foresight import Guess
+from ngpu.tasks.insisting import Refusals
 from ngpu.tasks.lifecycle import begun, patience, wait_estimate
 from ngpu.tasks.records import Ended
 from ngpu.tasks.runs import Runs
@@ -75,6 +69,7 @@ class Gateway:
         self._clock = clock
         self._metrics = metrics
         self._fleet = fleet
+        self._refused = Refusals(clock, metrics).note
 
     async def submit(self, submission: Submission) -> Task:
         """Take a task into the queue; it is durable when this returns.
@@ -219,15 +214,15 @@ class Gateway:
         if body.length <= CHUNK:  # a slot would stand idle while a larger one is written
             lease = self._dispatcher.slot_now(workspace.id, _selection(new, affinity))
         if lease is None:
-            return deferred(self._store.add(new, body, workspace.queue.limit, quota)).addCallback(
-                self._queued, new, affinity
+            return deferred(self._store.add(new, body, workspace.queue.limit, quota)).addCallbacks(
+                self._queued, self._refused, (new, affinity)
             )
         # it finds a slot free, and is taken in as a running one, which saves the store its way through the queue
         running = begun(new, placement_of(lease.replica), new.submitted_at)
         given_back = lease.release
         return deferred(self._store.add(running, body, None, quota)).addCallbacks(
             self._started,
-            lambda failure: given_back(CallResult.ABANDONED) or failure,
+            lambda failure: given_back(CallResult.ABANDONED) or self._refused(failure),
             (new, workspace, body, lease, affinity),
         )
 

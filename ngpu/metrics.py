@@ -73,7 +73,7 @@ class Metrics:
         )
         self.accepted = Counter("ngpu_tasks_accepted", "Tasks taken in", ["workspace"], registry=self.registry)
         self.store_errors = Counter(
-            "ngpu_store_errors", "Ends of tasks that the store refused at first", registry=self.registry
+            "ngpu_store_errors", "New tasks, and ends of tasks at first, that the store refused", registry=self.registry
         )
         self.webhooks = Counter(
             "ngpu_webhook_deliveries", "Webhooks by what a try came to", ["workspace", "result"], registry=self.registry

@@ -7,6 +7,7 @@ The standard variables of the environment hold: ``OTEL_SERVICE_NAME``, ``OTEL_RE
 from __future__ import annotations
 
 import os
+from threading import Thread
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -16,8 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span as OtelSpan
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred
 
 from ngpu import __version__
 from ngpu.model import UpstreamRequest
@@ -81,11 +81,15 @@ class Tracing:
 
     async def close(self) -> None:
         """See `ngpu.tracing.ITracing`."""
-        closing = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._provider.shutdown)
-        try:
-            await closing.addTimeout(CLOSE_WITHIN, self._reactor)
-        except DeferredTimeout:
-            return
+        over: Deferred[None] = Deferred()
+
+        def shut_down() -> None:
+            self._provider.shutdown()
+            self._reactor.callFromThread(over.callback, None)
+
+        # not one of the reactor's threads, for which a process waits before it ends
+        Thread(target=shut_down, name="last spans", daemon=True).start()
+        await over.addTimeout(CLOSE_WITHIN, self._reactor, lambda result, _: None)
 
 
 def _dotted(attributes: dict[str, Any]) -> dict[str, Any]:

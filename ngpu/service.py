@@ -120,6 +120,8 @@ class GatewayService(Service):
         plan, why = await self._checker.plan()
         listen: tuple[str, ...] = ()
         try:
+            if plan is not None:  # another process could not begin, and what this one holds for the store would be lost
+                await self._parts.store.get("")
             for description in plan.outline.listen if plan is not None else ():
                 if description not in self._sockets:
                     await self._sockets.hold(description)
@@ -134,7 +136,9 @@ class GatewayService(Service):
         await self._retire(DRAIN)
         await self._sockets.close(*listen)
         self._succeeded = True
-        self._ending.become_successor(self._sockets.descriptors(), plan.text, self._generation + 1)
+        self._hangups.retire()
+        descriptors = self._sockets.descriptors()
+        self._ending.become_successor(descriptors, plan.text, self._generation + 1, lambda: self._hangups.due)
         return ""
 
     def _give_way(self) -> None:

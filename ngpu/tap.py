@@ -147,8 +147,12 @@ def admin_token(loaded: Loaded) -> str:
             token = file.read_text().strip()
         else:
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            with os.fdopen(descriptor, "w") as out:
-                out.write(token + "\n")
+            try:
+                with os.fdopen(descriptor, "w") as out:
+                    out.write(token + "\n")
+            except OSError:  # no room: an empty file would stop the next start, too
+                file.unlink()
+                raise
     except (OSError, UnicodeDecodeError) as error:
         raise loaded.located(("admin", "token_file"), f"cannot be used: {error}") from None
     if not token:

@@ -25,7 +25,11 @@ FIELDS = frozenset({b"traceparent", b"tracestate"})
 LONGEST_STATE = 512
 """Bytes of ``tracestate`` that are passed on; more of it is dropped, as §3.3.1.5 allows."""
 
-_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,64})?")
+_PARENT = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{1,64})?"
+)
+"""Only versions to come may have more than the four parts."""
+
 _STATE = re.compile(rb"[\x20-\x7e\t]*")
 
 

@@ -134,7 +134,8 @@ if ! [ -e "$config" ]; then
 fi
 
 # made by the user that reads it, since the folder is that user's
-if ! [ -e "$state/admin.token" ]; then
+if ! [ -s "$state/admin.token" ]; then
+    rm -f "$state/admin.token"  # an empty one, of a disk that was full
     setpriv --reuid=ngpu --regid=ngpu --clear-groups python3 -c '
 import os, secrets, sys
 with os.fdopen(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -139,6 +141,23 @@ def test_the_admin_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> 
     file.write_text("\n")
     with pytest.raises(tap.ConfigError, match="is empty"):
         tap.admin_token(loaded)
+
+
+def test_a_token_that_finds_no_room_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would stop each start that follows, long after there is room again."""
+    path = tmp_path / "ngpu.yaml"
+    path.write_text("{}\n")
+    loaded = tap.check(path, None)
+
+    def full(descriptor: int, mode: str) -> None:
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", full)
+        with pytest.raises(tap.ConfigError, match="No space left"):
+            tap.admin_token(loaded)
+    assert len(tap.admin_token(loaded)) >= 32
 
 
 def test_a_full_disk_at_the_output_ends_with_a_sentence_and_1() -> None:

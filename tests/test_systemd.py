@@ -58,6 +58,13 @@ def test_exposure_is_low(analyze: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-600:] + done.stderr
 
 
+def test_starts_that_fail_are_tried_again_for_ever() -> None:
+    """By default systemd gives up after five in ten seconds, closes the socket with it, and nobody comes back."""
+    unit, service = UNIT.read_text().split("[Service]")
+    assert "\nStartLimitIntervalSec=0\n" in unit
+    assert "\nRestart=on-failure\n" in service
+
+
 def test_the_configuration_takes_the_socket_by_the_name_that_it_has() -> None:
     """The comment in the unit is what an operator copies; tests/api/test_api_systemd.py runs it."""
     text = SOCKET.read_text()

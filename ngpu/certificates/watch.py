@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
@@ -104,10 +105,15 @@ def _stat(file: Any) -> tuple[int, ...] | None:
 
 
 class Certificates:
-    """Those of a process's listeners, by their files."""
+    """Those of a process's listeners, by their files.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    :param wall: seconds since the epoch as clients have them. The clock that timers go by may be hours behind, of a
+        machine that was paused, and would take what was renewed meanwhile for one whose time has not come.
+    """
+
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._wall = wall
         self._all: dict[Files, Certificate] = {}
         self._looking: IDelayedCall | None = None
 
@@ -118,7 +124,7 @@ class Certificates:
         """
         found = self._all.get(files)
         if found is None:
-            found = self._all[files] = Certificate(files, self._clock.seconds())
+            found = self._all[files] = Certificate(files, self._wall())
         if self._looking is None:
             self._looking = self._clock.callLater(LOOK_EVERY, self._look)
         return found
@@ -135,6 +141,6 @@ class Certificates:
 
     def _look(self) -> None:
         self._looking = self._clock.callLater(LOOK_EVERY, self._look)
-        now = self._clock.seconds()
+        now = self._wall()
         for each in self._all.values():
             each.look(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,7 @@ class Crew:
 
     :param out: where what they print goes: standard output and standard error.
     :ivar generation: of the workers that serve: how many reloads have taken effect.
+    :ivar said: the last lines of the worker that could not start.
     """
 
     log = Logger("ngpu")
@@ -42,6 +44,7 @@ class Crew:
         self, path: Path, sockets: Sockets, reactor: Any, out: tuple[IO[bytes], IO[bytes]], generation: int = 0
     ) -> None:
         self.generation = generation
+        self.said: Sequence[str] = ()
         self._path = path
         self._sockets = sockets
         self._reactor = reactor
@@ -81,6 +84,7 @@ class Crew:
             if failed or self._stopping:
                 for child in fresh.values():
                     child.signal(signal.SIGTERM)
+                self.said = tuple(failed[0].last) if failed else ()
                 return await failed[0].ended or 1 if failed else 1
         before, self._places, self._plan = self._places, fresh, plan
         self.generation = generation

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -47,16 +48,17 @@ class Ending:
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, status)
         self._reactor.stop()
 
-    def become_successor(self, sockets: Mapping[str, int], text: str, generation: int) -> None:
+    def become_successor(self, sockets: Mapping[str, int], text: str, generation: int, due: Callable[[], bool]) -> None:
         """Once everything is stopped, run the same command anew, in this very process, with these listening sockets.
 
         :param text: of its configuration, as it was checked: what stands in the file by then is for the next reload.
         :param generation: which one it is.
+        :param due: whether one more reload was asked for meanwhile, which is then its work.
         """
         self._systemd.handed_over()
         its = {description: os.dup(each) for description, each in sockets.items()}
         handed = Handed(Role.SUCCESSOR, its, configuration=kept(text), generation=generation)
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed)
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed, due)
         self._reactor.stop()
 
     def _exit(self, status: int) -> None:
@@ -64,13 +66,15 @@ class Ending:
         sys.stderr.flush()
         os._exit(status)
 
-    def _execute(self, handed: Handed) -> None:
+    def _execute(self, handed: Handed, due: Callable[[], bool]) -> None:
         for descriptor in (*handed.sockets.values(), handed.configuration):
             os.set_inheritable(descriptor, True)
         if self._pid_file:
             with suppress(OSError):
                 os.unlink(self._pid_file)  # else twistd finds that it runs already
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody again who takes it
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))  # waits until somebody is there again to take it
+        if due():
+            signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
         sys.stdout.flush()
         sys.stderr.flush()
         try:

@@ -25,6 +25,7 @@ class Hangups:
     :param reload: gives why nothing was changed, "" where it was.
     :param systemd: is told of it.
     :param refused: is told why nothing was changed.
+    :ivar due: one was asked for and has not begun yet.
     """
 
     log = Logger("ngpu")
@@ -40,19 +41,24 @@ class Hangups:
         self._systemd = systemd
         self._reload = reload
         self._refused = refused
-        self._due = False
+        self.due = False
         self._ready = False
         self._reloading: Deferred[str | None] | None = None
         self._terminal = os.isatty(_STDIN)
 
     def install(self) -> None:
-        """Take the signal from now on; reloads begin once the process is `ready`."""
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
+        """Take the signal from now on, and one that came before; reloads begin once the process is `ready`."""
+        signal.signal(signal.SIGHUP, self._signalled)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
 
     def ready(self) -> None:
         """A reload may begin."""
         self._ready = True
         self._next()
+
+    def retire(self) -> None:
+        """Begin no more; whoever takes this process's place may have to."""
+        self._ready = False
 
     def stop(self) -> None:
         """No more reloads; one that has begun is cancelled."""
@@ -60,16 +66,19 @@ class Hangups:
         if self._reloading is not None:
             self._reloading.cancel()
 
+    def _signalled(self, *_: object) -> None:
+        self.due = True
+        self._reactor.callFromThread(self._hung_up)
+
     def _hung_up(self) -> None:
         if self._terminal and not os.isatty(_STDIN):
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        self._due = True
         self._next()
 
     def _next(self) -> None:
-        if self._due and self._ready and self._reloading is None:
-            self._due = False
+        if self.due and self._ready and self._reloading is None:
+            self.due = False
             self._systemd.reloading()
             reloading: Deferred[Any] = Deferred.fromCoroutine(self._reload())
             self._reloading = reloading

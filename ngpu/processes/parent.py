@@ -110,12 +110,15 @@ class Parent(Service):
             await self._crew.retire(RETIRED_WITHIN)
             await self._sockets.close(*plan.outline.listen)
             self._succeeded = True
-            self._ending.become_successor(self._sockets.descriptors(), plan.text, self._crew.generation + 1)
+            self._hangups.retire()
+            descriptors = self._sockets.descriptors()
+            self._ending.become_successor(descriptors, plan.text, self._crew.generation + 1, lambda: self._hangups.due)
             return ""
         status = await self._crew.put(plan)
         if status:
             await self._sockets.close(*kept)
-            return "a worker could not start with the new configuration"
+            said = "".join(f"\n{line}" for line in self._crew.said)
+            return f"a worker could not start with the new configuration{said}"
         self._plan = plan
         await self._sockets.close(*plan.outline.listen)
         self.log.info("reloaded: {count} workers serve", journal="reload_done", count=plan.outline.processes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ class Webhooks:
 
     :param fetcher: one that connects to nothing that ``egress`` closes (see `ngpu.webhooks.endpoint`).
     :param workspaces: by id; read anew for each delivery.
+    :param wall: seconds since the epoch as receivers have them: they refuse what is five minutes off. The clock that
+        timers go by may be hours behind, of a machine that was paused.
     """
 
     log = Logger("ngpu.webhooks")
@@ -51,11 +54,13 @@ class Webhooks:
         clock: IReactorTime,
         rng: Random,
         metrics: Metrics,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._fetcher = fetcher
         self._workspaces = workspaces
         self._clock = clock
+        self._wall = wall
         self._rng = rng
         self._metrics = metrics
         self._under_way: dict[Webhook, Deferred[None]] = {}
@@ -133,7 +138,7 @@ class Webhooks:
             await self._failed(webhook, task, None, "its workspace was removed")
             return
         result = self._store.result_body(task) if task.outcome is not None and task.outcome.worker_status else None
-        request = await message(webhook, task, result, workspace.webhook_secret, self._clock.seconds())
+        request = await message(webhook, task, result, workspace.webhook_secret, self._wall())
         status: int | None = None
         retry_after: float | None = None
         try:

@@ -13,6 +13,7 @@ import yaml
 from api_rig import Rig, configuration, eventually, refused, rig_of, workspace
 from redis_server import RedisServer, block
 from scripted_worker import script
+from several_rig import hang_up
 
 WORKSPACE = "0123"
 
@@ -73,6 +74,8 @@ def test_a_redis_that_hangs_costs_a_bounded_wait(rig: Rig, server: RedisServer) 
         assert "no answer" in refused(client.ask("GET", f"/user/queryTask?taskID={done}"), 503)
         assert "127.0.0.1" in refused(client.send(script()), 503)
         assert time.monotonic() - began < 8
+        hang_up(rig.gateway.pid)  # a process that took this one's place would find no store, and end
+        eventually(lambda: "nothing was changed: Redis at" in rig.gateway.log.read_text(), "a reload is refused")
     finally:
         server.signal(signal.SIGCONT)
     eventually(lambda: client.ask("GET", f"/user/queryTask?taskID={done}").status_code == 200, "it is there again")

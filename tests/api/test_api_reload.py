@@ -56,15 +56,21 @@ def test_a_configuration_that_cannot_be_used_changes_nothing(rig: Rig) -> None:
 
 
 def test_what_becomes_of_the_file_after_its_check_is_for_the_next_reload(rig: Rig) -> None:
-    """Calls may take 20 s to end: an editor that saves meanwhile must not leave a gateway that cannot start again."""
+    """Calls may take 20 s to end: an editor that saves meanwhile must not leave a gateway that cannot start again.
+
+    Who asks for a reload meanwhile gets it from the process that is there then.
+    """
     with Customers(rig.gateway.url, 1.5):
         change(rig, workspaces=[workspace(each, rig.worker.port, slots=8) for each in (WORKSPACE, OTHER)])
         eventually(lambda: rig.worker.at_once, "a call is on its way")
         hang_up(rig.gateway.pid)
         eventually(lambda: "the configuration is read anew" in rig.gateway.log.read_text(), "calls end")
         rig.gateway.config_file.write_text("listen: [")
+        hang_up(rig.gateway.pid)
+        assert lives(rig) == 1
         eventually(lambda: lives(rig) == 2 and rig.admin("/readyz").ok, "it was started anew")
     assert rig.client(OTHER).ended(rig.client(OTHER).submit(script(body=b"ok")))["data"] == "ok"
+    eventually(lambda: "nothing was changed" in rig.gateway.log.read_text(), "it has read what is there now")
 
 
 def test_listeners_come_and_go(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
 import requests
 from api_rig import Rig, configuration, eventually, rig_of, workspace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from processes import ROOT
 from scripted_worker import script
 
+from ngpu.otel import Tracing
 from ngpu.settings import SettingsError, loads
 from ngpu.tracing import trace_fields
 
@@ -170,10 +173,22 @@ def test_a_request_without_a_trace_begins_one(rig: Rig, collector: Collector) ->
 
 @pytest.mark.parametrize(
     "parent",
-    [b"", b"x", b"ff-" + PARENT.encode()[3:], PARENT.encode().upper(), b"00-" + b"0" * 32 + PARENT.encode()[35:]],
+    [
+        b"",
+        b"x",
+        b"ff-" + PARENT.encode()[3:],
+        PARENT.encode().upper(),
+        b"00-" + b"0" * 32 + PARENT.encode()[35:],
+        PARENT.encode() + b"-what",  # version 00 has four parts
+    ],
 )
 def test_a_malformed_trace_is_ignored(parent: bytes) -> None:
     assert trace_fields({b"traceparent": [parent], b"tracestate": [b"a=b"]}) == ()
+
+
+def test_a_later_version_may_say_more() -> None:
+    parent = b"01" + PARENT.encode()[2:] + b"-what"
+    assert trace_fields({b"traceparent": [parent]}) == ((b"traceparent", parent),)
 
 
 def test_state_is_joined_or_dropped() -> None:
@@ -197,3 +212,15 @@ def test_a_gateway_without_a_collector_that_answers_serves_and_ends(tmp_path: Pa
         began = time.monotonic()
         rig.gateway.stop()
         assert time.monotonic() - began < 15, "whoever stops it does not wait for the collector"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_collector_that_hangs_keeps_no_thread_of_the_reactor() -> None:
+    """A process waits for those before it ends, or before another one takes its place."""
+    from twisted.internet import reactor
+
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        tracing = Tracing(f"http://127.0.0.1:{hangs.getsockname()[1]}", "here", reactor)
+        tracing.begin("call", (), 0.0).end()
+        await tracing.close()
+        assert reactor.getThreadPool().working == []  # type: ignore[attr-defined]

@@ -24,9 +24,13 @@ class Watched:
         self.write(self.chain, self.key)
         self.clock = Clock()
         self.clock.advance(expiry(self.chain) - 10 * DAY.total_seconds())
-        self.certificates = Certificates(self.clock)
+        self.away = 0.0
+        self.certificates = Certificates(self.clock, self.wall)
         self.certificates.of(self.files)
         self.told: list[str] = []
+
+    def wall(self) -> float:
+        return self.clock.seconds() + self.away
 
     def write(self, chain: bytes | None = None, key: bytes | None = None) -> None:
         for file, content in ((self.files.certificate, chain), (self.files.key, key)):
@@ -93,10 +97,18 @@ def test_links_that_are_moved_and_files_that_go(watched: Watched, tmp_path: Path
     assert watched.look() == Standing(str(watched.files.certificate), expiry(chain), True)
 
 
+def test_what_was_renewed_while_the_machine_was_paused_is_taken(watched: Watched) -> None:
+    """The clock of timers goes on from where it was; what is valid is a matter of everybody's."""
+    watched.away = DAY.total_seconds()
+    chain, key = watched.authority.issue(DAY * 60, begins=DAY * 20.5)  # half a day after the clock of timers
+    watched.write(chain, key)
+    assert watched.look() == Standing(str(watched.files.certificate), expiry(chain), False)
+
+
 def test_an_expired_one_is_used_while_there_is_no_better(watched: Watched) -> None:
     """A restart must not end what still serves; but files that hold nothing are an error."""
     watched.clock.advance(DAY.total_seconds() * 20)
-    certificates = Certificates(watched.clock)
+    certificates = Certificates(watched.clock, watched.wall)
     assert certificates.of(watched.files).standing.expires < watched.clock.seconds()
     assert certificates.of(watched.files) is certificates.of(watched.files)
     certificates.stop()

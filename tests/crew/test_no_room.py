@@ -92,6 +92,7 @@ def test_a_reload_without_room_for_all_workers_changes_nothing() -> None:
     new = machine.children[2]
     new.told("ready")
     assert putting.result == 1
+    assert crew.said == ("it could not be started: Resource temporarily unavailable",)
     assert new.transport.signals == [signal.SIGTERM]  # type: ignore[union-attr]
     assert machine.children[0].transport.signals == []  # type: ignore[union-attr]
     assert crew.generation == 0

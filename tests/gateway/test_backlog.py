@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from gateway_rig import House, begun, done, once
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from ngpu.errors import CallCut, Conflict, Forbidden, QueueFull, StoreUnavailable
 from ngpu.model import Outcome, TaskStatus
@@ -63,6 +64,19 @@ class TestKeys:
         assert isinstance(begun(house.backlog.submit(keyed(house))).error, StoreUnavailable)
         house.store.refusing.clear()
         assert done(house.backlog.submit(keyed(house))).status is TaskStatus.QUEUED
+
+    @pytest.mark.parametrize("up", [True, False])  # a task that begins at once, one for the queue
+    def test_tasks_that_the_store_refuses_are_counted_and_told_of_once_a_second(self, up: bool) -> None:
+        """A store that answers and does not write would be seen by nobody, where nothing runs that comes to its end."""
+        house = House({18080: FakeReply()}, up=up)
+        house.store.refusing.add("add")
+        with capturedLogs() as events:
+            for seconds in (0, 0, 1):
+                house.pass_time(seconds)
+                assert isinstance(begun(house.gateway.submit(house.submission())).error, StoreUnavailable)
+        told = [each["times"] for each in events if each.get("journal") == "store_unavailable"]
+        assert told == [1, 2]
+        assert b"ngpu_store_errors_total 3.0" in house.metrics.exposition()
 
 
 class TestFollow:

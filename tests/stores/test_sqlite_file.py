@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from ngpu.errors import ConfigError, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Priority, TaskStatus
 from ngpu.stores.sqlite import schema
+from ngpu.stores.sqlite.lock import FileLock
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ class TestFile:
         await store.add(sample(), BytesBody(b"x"))
         await store.close()
         await (await opened(path)).close()
+
+    def test_the_lock_needs_no_room_on_the_disk(self, path: Path) -> None:
+        path.parent.mkdir()
+        with file_size_limit(0):
+            lock = FileLock(path)
+        with pytest.raises(ConfigError, match="in use by the gateway with pid unknown;"):
+            FileLock(path)
+        lock.release()
 
     @pytest.mark.parametrize("spoilt", ["text", "garbage head", "cut", "foreign"])
     @pytest_twisted.ensureDeferred

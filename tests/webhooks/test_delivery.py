@@ -43,7 +43,9 @@ class Rig:
         workspaces = {name: Workspace.model_validate({"id": name, "ports": {80: 80}}) for name in "wv"}
         self.egress = Egress([ip_network("127.0.0.1/32")], self._resolve)
         self.fetcher = make_fetcher(reactor, connect=vetted(reactor, self.egress))
-        self.webhooks = Webhooks(self.store, self.fetcher, workspaces, reactor, Random(1), self.metrics)
+        self.webhooks = Webhooks(
+            self.store, self.fetcher, workspaces, reactor, Random(1), self.metrics, lambda: 12345.6
+        )
 
     async def _resolve(self, host: str) -> Sequence[str]:
         found = self.addresses[host]
@@ -100,6 +102,16 @@ async def test_a_name_that_leads_elsewhere_after_it_was_looked_at_gets_nothing(r
     await rig.webhooks.look()
     await rig.until(lambda: rig.count("failed") == 1)
     assert rig.workers[0].peers == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_its_time_is_that_of_the_wall_clock(rig: Rig) -> None:
+    """Receivers compare it with theirs; the reactor's, which nobody sets, may be hours behind after a pause."""
+    rig.addresses["hook.example"] = [["127.0.0.1"]]
+    await rig.ended("t", f"http://hook.example:{rig.takes()}/")
+    await rig.webhooks.look()
+    await rig.until(lambda: rig.count("delivered") == 1)
+    assert b"\r\nwebhook-timestamp: 12345\r\n" in rig.heads[0].lower()
 
 
 @pytest_twisted.ensureDeferred

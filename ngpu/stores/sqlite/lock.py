@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ngpu.errors import ConfigError
@@ -33,8 +34,9 @@ class FileLock:
                 f"{path} is in use by the gateway with pid {holder}; "
                 "stop that one, give this one a file of its own, or let both share a Redis store"
             ) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a disk that is full; it only tells others who has the file
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go; once more does nothing."""
