@@ -18,6 +18,7 @@ from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
 from ngpu.fleet.situation import by_copy
 from ngpu.fleet.steps import Launch, NotOurs, Remove, Restart, Start, Step, check_may, name_of
 from ngpu.model import Node
+from ngpu.waiting import confined
 
 LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
 """Seconds after which an engine that keeps no deadline of its own is given up."""
@@ -232,7 +233,7 @@ class Station:
             self._changed()
 
     async def _within(self, call: Any, seconds: float) -> Any:
-        return await Deferred.fromCoroutine(call).addTimeout(seconds, self._clock)
+        return await confined(lambda: call).addTimeout(seconds, self._clock)
 
 
 def _sentence(error: Exception, seconds: float) -> Exception:
