@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ngpu.adapter import IAppAdapter, WorkerReply
 from ngpu.errors import AdapterFailed, JobFailed, NgpuError
+from ngpu.families import Broken
 from ngpu.model import Task
 
 
@@ -71,7 +72,7 @@ class Adapting:
             yield
         except NgpuError:
             raise
-        except (Exception, SystemExit) as error:
+        except Broken as error:
             if isinstance(error, CancelledError) and what != "status":
                 raise
             self.log.failure(

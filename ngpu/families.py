@@ -57,6 +57,19 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+Broken = (Exception, SystemExit)
+"""What a plugin's own code may raise without taking the process with it."""
+
+
+def described(error: BaseException | None) -> str:
+    """An error of a plugin's, in words, whatever its own ``str`` is like."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 def is_name(text: object) -> bool:
     """Whether a plugin or an option may be called so: snake_case, in ASCII."""
     return isinstance(text, str) and len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None

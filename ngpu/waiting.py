@@ -73,8 +73,11 @@ def confined(call: Callable[[], Awaitable[T]], cut: Callable[[], None] = lambda:
     def told(result: Any) -> None:
         if over.called:
             return
-        odd = isinstance(result, Failure) and not unwanted and not _is_plain(result.value)
-        over.callback(Failure(RuntimeError(f"it raised {type(result.value).__name__}")) if odd else result)
+        if isinstance(result, Deferred):
+            result = Failure(TypeError("it gave a Deferred in place of what it gives: await it there"))
+        elif isinstance(result, Failure) and not unwanted and not _is_plain(result.value):
+            result = Failure(RuntimeError(f"it raised {type(result.value).__name__}"))
+        over.callback(result)
 
     over: Deferred[T] = Deferred(cancel)
     try:

@@ -65,6 +65,13 @@ def test_what_does_not_let_itself_be_cancelled_is_over_all_the_same() -> None:
     last.errback(ZeroDivisionError())  # nobody is there to take it, and nothing is logged
 
 
+def test_a_deferred_in_a_coroutines_result_is_not_waited_for() -> None:
+    async def method() -> Any:
+        return Deferred()
+
+    assert isinstance(begun(confined(method)).error, TypeError)
+
+
 def test_what_ends_well_while_it_is_cancelled_has_ended_well() -> None:
     async def prompt() -> int:
         try:
