@@ -137,7 +137,7 @@ class _Found:
                 raise ConfigError(str(error), place) from error.__cause__
 
     def _take(self, name: str, file: Path) -> None:
-        if not name.isidentifier():
+        if not (name.isidentifier() and name.isascii()):  # twisted.plugin takes no others
             raise ConfigError(f"{file} cannot be imported by that name; call it {_as_module(name)}.py")
         if name in self._files:
             raise ConfigError(f"{self._files[name]} and {file} have one name; rename one of them")
