@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -170,7 +170,7 @@ class IAppAdapter(Interface):
     peers: Sequence[Peer] = Attribute("The other workspaces that it calls.")
 
     async def check(request: bytes, urls: Any) -> None:
-        """Look at a request before it is taken in.
+        """Look at a request before it is taken in. Its customer waits for that, half a minute at most.
 
         :param urls: an `IUrlCheck`.
         :raises BadRequest: no worker could do anything with it.
@@ -183,6 +183,9 @@ class IAppAdapter(Interface):
         :returns: what becomes the task's result; an error status makes it fail.
         :raises JobFailed: the worker says that it failed.
         :raises NgpuError: it failed otherwise. Anything else that is raised costs the task, and is logged.
+
+        Where it is cut off (a CancelledError at an ``await``) it has to end. One that goes on does so without its slot:
+        nothing of ``work`` that is awaited comes back any more.
         """
 
     async def cancel(work: Any) -> None:
@@ -219,3 +222,16 @@ class Adapter:
     def status(self, task: Task | None, result: bytes) -> Mapping[str, Any] | None:
         """See `IAppAdapter.status`."""
         return None
+
+
+def flaws(adapter: Any) -> Iterator[str]:
+    """What is wrong with what an adapter says of itself, a clause each."""
+    for name in ("direct", "flat"):
+        if not isinstance(getattr(adapter, name), bool):
+            yield f"{name} is {getattr(adapter, name)!r}, and neither True nor False"
+    if adapter.mode not in ("sync", "async"):
+        yield f'mode is {adapter.mode!r}, and neither "sync" nor "async"'
+    if not isinstance(adapter.deadline, int | float) or not 0 < adapter.deadline < float("inf"):
+        yield f"deadline is {adapter.deadline!r}, and no number of seconds"
+    if not isinstance(adapter.peers, Sequence) or not all(isinstance(peer, Peer) for peer in adapter.peers):
+        yield f"peers are {adapter.peers!r}, and not each a Peer"

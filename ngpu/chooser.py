@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ngpu.errors import BadRequest, PolicyFailed
+from ngpu.families import Broken
 from ngpu.interfaces import ISelectionPolicy
 from ngpu.model import CHUNK, Candidate, SelectionRequest
 from ngpu.policy import IAffinePolicy, IObservingPolicy
@@ -18,8 +19,6 @@ TRACEBACK_EVERY = 10.0
 
 LONGEST_AFFINITY = 256
 """Characters of a request's affinity that count: it is kept for as long as a task waits."""
-
-Broken = (Exception, SystemExit)
 
 
 class Chooser:

@@ -23,13 +23,10 @@ from zope.interface.exceptions import Invalid
 
 import ngpu.plugins
 from ngpu.errors import ConfigError
-from ngpu.families import FAMILIES, flaws, is_module_name
+from ngpu.families import FAMILIES, Broken, described, flaws, is_module_name
 from ngpu.interfaces import IPluginFactory, PluginContext
 
 _INSTALLED = tuple(ngpu.plugins.__path__)
-
-Broken = (Exception, SystemExit)
-"""What a plugin's own code may raise without taking the process with it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Plugins:
         except ConfigError as error:
             raise ConfigError(str(error), ("options", *error.path)) from None
         except Broken as error:
-            why = f"the plugin {name!r} is broken: making one raised {type(error).__name__}: {error}"
+            why = f"the plugin {name!r} is broken: making one raised {described(error)}"
             raise ConfigError(why, ("options",) if options else ()) from error
         try:
             FAMILIES[family].verify(instance)
@@ -140,7 +137,7 @@ class _Found:
                 raise ConfigError(str(error), place) from error.__cause__
 
     def _take(self, name: str, file: Path) -> None:
-        if not name.isidentifier():
+        if not (name.isidentifier() and name.isascii()):  # twisted.plugin takes no others
             raise ConfigError(f"{file} cannot be imported by that name; call it {_as_module(name)}.py")
         if name in self._files:
             raise ConfigError(f"{self._files[name]} and {file} have one name; rename one of them")
@@ -179,9 +176,7 @@ def _import(name: str, file: Path) -> ModuleType:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
         where = f"{file}:{lines[-1]}" if lines else str(file)
-        raise ConfigError(
-            f"the plugin {where} cannot be imported: {type(error).__name__}: {error}; mend or remove it"
-        ) from error
+        raise ConfigError(f"the plugin {where} cannot be imported: {described(error)}; mend or remove it") from error
 
 
 def _factories(module: ModuleType) -> Iterator[IPluginFactory]:

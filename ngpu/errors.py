@@ -16,6 +16,7 @@
     ├── QueueFull              429  the workspace's queue is at its limit
     ├── TooManyTries           429  too many wrong logins
     ├── OverLimit              429  the workspace's rate or quota is used up
+    ├── AdapterFailed          500  an app's adapter raised, or gave what is nothing that it may give
     ├── ResultTooLarge         502  a replica's reply is over the workspace's ``result_limit``
     ├── UpstreamError          502  a replica failed
     │   ├── DialFailed              no byte was sent: safe to try elsewhere
@@ -147,6 +148,10 @@ class OverLimit(NgpuError):
         super().__init__(message)
         self.retry_after = retry_after
         self.standing = standing
+
+
+class AdapterFailed(NgpuError):
+    """An app's adapter raised what it may not, or gave what is no reply; the log says which, and shows where."""
 
 
 class ResultTooLarge(NgpuError):

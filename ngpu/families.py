@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from zope.interface import Interface
@@ -12,6 +12,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from ngpu.adapter import IAppAdapter
+from ngpu.adapter import flaws as adapter_flaws
 from ngpu.containers import IContainerEngine
 from ngpu.interfaces import IInscriptionChecker, IPluginFactory, ISelectionPolicy, Option
 from ngpu.placing import IPlacementPolicy
@@ -23,11 +24,15 @@ LONGEST_NAME = 40
 
 
 class Family(NamedTuple):
-    """What a family's instances provide, where a configuration names its plugins, and what they may provide beside."""
+    """What a family's instances provide, where a configuration names its plugins, and what they may provide beside.
+
+    ``flaws`` tells what is wrong with the attributes of one, a clause each.
+    """
 
     interface: type[Interface]
     key: str
     beside: tuple[type[Interface], ...] = ()
+    flaws: Callable[[Any], Iterable[str]] = lambda instance: ()
 
     def verify(self, instance: object) -> None:
         """See that an instance is as its interfaces say.
@@ -38,16 +43,31 @@ class Family(NamedTuple):
         for interface in self.beside:
             if interface.providedBy(instance):
                 verifyObject(interface, instance)
+        for flaw in self.flaws(instance):
+            raise Invalid(flaw)
 
 
 FAMILIES: Mapping[str, Family] = {
     "selection": Family(ISelectionPolicy, "workspaces[].selection.policy", (IObservingPolicy, IAffinePolicy)),
     "checker": Family(IInscriptionChecker, "gates.<name>.checker"),
-    "adapter": Family(IAppAdapter, "apps.<name>.adapter"),
+    "adapter": Family(IAppAdapter, "apps.<name>.adapter", flaws=adapter_flaws),
     "placement": Family(IPlacementPolicy, "workspaces[].placement.policy"),
     "engine": Family(IContainerEngine, "nodes[].engine"),
     "store": Family(IStore, "store.kind"),
 }
+
+
+Broken = (Exception, SystemExit)
+"""What a plugin's own code may raise without taking the process with it."""
+
+
+def described(error: BaseException | None) -> str:
+    """An error of a plugin's, in words, whatever its own ``str`` is like."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def is_name(text: object) -> bool:

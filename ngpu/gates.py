@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,12 +19,16 @@ from ngpu.errors import BadRequest, CheckerUnavailable, Forbidden
 from ngpu.interfaces import IInscriptionChecker
 from ngpu.model import Holdings
 from ngpu.settings import Gate as GateSettings
+from ngpu.waiting import confined
 
 MOST_CACHED = 10_000
 """Addresses whose holdings are remembered at most; those that were asked for longest ago go first."""
 
 UNKNOWN_KEPT = 1.0
 """Seconds for which it is remembered that nobody could tell, so that a crowd does not fall upon a source in trouble."""
+
+MOST = Decimal("1e100")
+"""No balance is as much, and one of a million digits would hold the gateway up while it is written down."""
 
 
 class _Known(NamedTuple):
@@ -118,7 +122,7 @@ class Gate:
         return waiter
 
     def _ask(self, key: str) -> Deferred[_Known]:
-        asked = Deferred.fromCoroutine(self._checker.holdings(key, self._settings.tickers))
+        asked = confined(lambda: self._checker.holdings(key, self._settings.tickers))
         known = asked.addTimeout(LONGEST_CHECK, self._clock).addCallback(self._checked).addErrback(self._unknown)
         asking = known.addCallback(self._remember, key)
         if not asking.called:
@@ -140,11 +144,13 @@ class Gate:
     def _checked(self, found: Holdings) -> Holdings:
         """What a checker returned, less what no gate should believe.
 
-        :raises ValueError: it holds what is no balance.
+        :raises ValueError: it is no `Holdings`, or holds what is no balance.
         """
+        if not isinstance(found, Holdings) or not isinstance(found.balances, Mapping):
+            raise ValueError("the checker returned something that is no Holdings")
         balances = {ticker: found.balances[ticker] for ticker in self._settings.tickers if ticker in found.balances}
         for amount in balances.values():
-            if not isinstance(amount, Decimal) or not amount.is_finite() or amount < 0:
+            if not isinstance(amount, Decimal) or not amount.is_finite() or not 0 <= amount < MOST:
                 raise ValueError("the checker returned something that is no balance")
         return Holdings({ticker: amount for ticker, amount in balances.items() if amount > 0}, found.height)
 

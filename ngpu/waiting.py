@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, NotACoroutineError, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -51,6 +51,48 @@ def echo(source: Deferred[Any]) -> Deferred[None]:
 
     source.addBoth(pass_on)
     return echoed
+
+
+def confined(call: Callable[[], Awaitable[T]], cut: Callable[[], None] = lambda: None) -> Deferred[T]:
+    """What a plugin's method gives, whatever the method is like.
+
+    It fails where the method raises before there is anything to wait for, gives nothing that can be waited for, tries
+    to end the process, or says that it was cancelled and was not. Cancelling it cancels the method, and it is over
+    then, though the method may go on: ``except Exception`` takes a CancelledError for a failure like any other.
+
+    :param cut: called before the method is cancelled.
+    """
+    unwanted = False
+
+    def cancel(source: Deferred[T]) -> None:
+        nonlocal unwanted
+        unwanted = True
+        cut()
+        work.cancel()
+
+    def told(result: Any) -> None:
+        if over.called:
+            return
+        if isinstance(result, Deferred):
+            result = Failure(TypeError("it gave a Deferred in place of what it gives: await it there"))
+        elif isinstance(result, Failure) and not unwanted and not _is_plain(result.value):
+            result = Failure(RuntimeError(f"it raised {type(result.value).__name__}"))
+        over.callback(result)
+
+    over: Deferred[T] = Deferred(cancel)
+    try:
+        work = deferred(call())
+    except NotACoroutineError as error:
+        work = fail(TypeError(f"it gave nothing that can be waited for: {error}"))
+    except BaseException:
+        work = fail()
+    work.addBoth(told)
+    return over
+
+
+def _is_plain(error: BaseException | None) -> bool:
+    """Whether it may be raised where a method was awaited, without being taken for something else."""
+    return isinstance(error, Exception) and not isinstance(error, CancelledError)
 
 
 def _pass_on(result: T | Failure, shield: Deferred[T]) -> None:

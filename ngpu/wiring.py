@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ngpu.adapter import IAppAdapter
+from ngpu.adapting import Adapting
 from ngpu.addresses import is_address
 from ngpu.discovery import Plugins
 from ngpu.fleet.health import HealthChecks
@@ -65,7 +66,7 @@ def gates_of(settings: Settings, plugins: Plugins, context: PluginContext, metri
 def adapters_of(settings: Settings, plugins: Plugins, context: PluginContext) -> dict[str, IAppAdapter]:
     """The adapters of apps that have one, by the app's name."""
     return {
-        name: plugins.make("adapter", app.adapter, app.options, context)
+        name: Adapting(name, app.adapter, plugins.make("adapter", app.adapter, app.options, context))
         for name, app in settings.apps.items()
         if isinstance(app, AppRoute)
     }

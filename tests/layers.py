@@ -55,6 +55,7 @@ ROOMS = (
     "metrics",
     "standing",
     "chooser",
+    "adapting",
     "member",
     "pool",
     "leases",

@@ -19,6 +19,13 @@ PATIENCE = httpx.Timeout(10.0, connect=3.0)
 """Seconds to wait for a reply, and to connect."""
 
 
+class _Told(dict[str, Any]):
+    """An object of a reply, of which a member is asked for that it does not have."""
+
+    def __missing__(self, key: str) -> Any:
+        raise Unreachable(f"what answers is no admin listener of this version of ngpu: it tells no {key!r}")
+
+
 class AdminApi:
     """Calls to one gateway.
 
@@ -99,7 +106,7 @@ class AdminApi:
 
     def _document(self, reply: httpx.Response) -> dict[str, Any]:
         try:
-            document = reply.json()
+            document = json.loads(reply.content, object_hook=_Told)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or "result_code" not in document:

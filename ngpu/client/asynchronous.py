@@ -13,7 +13,7 @@ import httpx
 
 from ngpu.client import calls
 from ngpu.client.calls import Call, Choices, Reply, Submission
-from ngpu.client.sending import Sending, again_after, lasting, too_late, trust, unreachable
+from ngpu.client.sending import Sending, again_after, lasting, surroundings, too_late, trust, unreachable
 from ngpu.client.values import NodeStatus, Refused, StillRunning, Task, Unreachable
 
 T = TypeVar("T")
@@ -27,12 +27,15 @@ class AsyncClient:
     :param timeout: seconds to wait for a reply, but for those that take as long as the work does.
     :param retries: how often a request that nobody answered is sent again, where that can do no harm.
     :param options: more for ``httpx.AsyncClient``, such as ``verify`` or ``transport``.
-    :raises ClientError: the URL or the key cannot be one.
+    :raises ClientError: the URL or the key cannot be one; or the environment names a proxy, or authorities, that cannot
+        be used: ``trust_env=False`` lets it alone.
     """
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 30.0, retries: int = 2, **options: Any) -> None:
         self._sending = Sending(calls.root(url), timeout, retries)
-        self._http = httpx.AsyncClient(headers=calls.credentials(key), **{**trust(self._sending.root), **options})
+        headers = calls.credentials(key)
+        with surroundings():
+            self._http = httpx.AsyncClient(headers=headers, **{**trust(self._sending.root), **options})
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,7 +121,7 @@ class AsyncClient:
         """See `ngpu.client.Client.raw`."""
         try:
             return await self._http.request(method, self._sending.raw(path, port), **{"timeout": None, **request})
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unreachable(self._sending.root, error) from None
 
     def raw_stream(
@@ -131,7 +134,7 @@ class AsyncClient:
         for pause in again_after(call, self._sending.retries):
             try:
                 found = await self._http.request(**self._sending.request(call, until))
-                return call.read(Reply(found.status_code, found.content, found.headers.get("Retry-After", "")))
+                return call.told(Reply(found.status_code, found.content, found.headers.get("Retry-After", "")))
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if pause is None or too_late(pause, until):
                     raise unreachable(self._sending.root, error) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -71,6 +70,16 @@ class Call(Generic[T]):
     content: bytes = b""
     again: bool = True
     patient: bool = False
+
+    def told(self, reply: Reply) -> T:
+        """What a reply says.
+
+        :raises Unreachable: it is none of a gateway's.
+        """
+        try:
+            return self.read(reply)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+            raise _foreign(reply) from None
 
 
 def submit(data: Submission, choices: Choices, *, wait: bool) -> Call[Task]:
@@ -197,26 +206,23 @@ def credentials(key: str) -> dict[str, str]:
 
 
 def _task(reply: Reply) -> Task:
-    try:
-        told = _parsed(reply)
-        if reply.status >= 300 and not (told.get("status") == "failed" and told.get("taskID")):
-            raise refusal(reply)  # else it was taken in, and this is how it ended
-        data = told.get("data")
-        if told.get("data_encoding") == "base64":
-            data = base64.b64decode(str(data), validate=True)
-        return Task(
-            str(told["taskID"]),
-            str(told["status"]),
-            int(told["result_code"]),
-            str(told["msg"]),
-            data,
-            told.get("task_dursion"),
-            told.get("queue_position"),
-            told.get("wait_estimate"),
-            str(told.get("progress", "")),
-        )
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        raise _foreign(reply) from None
+    told = _parsed(reply)
+    if reply.status >= 300 and not (told.get("status") == "failed" and told.get("taskID")):
+        raise refusal(reply)  # else it was taken in, and this is how it ended
+    data = told.get("data")
+    if told.get("data_encoding") == "base64":
+        data = base64.b64decode(str(data), validate=True)
+    return Task(
+        str(told["taskID"]),
+        str(told["status"]),
+        int(told["result_code"]),
+        str(told["msg"]),
+        data,
+        told.get("task_dursion"),
+        told.get("queue_position"),
+        told.get("wait_estimate"),
+        str(told.get("progress", "")),
+    )
 
 
 def _document(reply: Reply) -> Mapping[str, Any]:
@@ -231,7 +237,8 @@ def refusal(reply: Reply) -> ClientError:
         told = str(_parsed(reply)["msg"])
     except (KeyError, Unreachable):
         return _foreign(reply)
-    seconds = float(reply.retry_after) if reply.retry_after.isdigit() else None
+    digits = reply.retry_after.isascii() and reply.retry_after.isdigit()
+    seconds = float(reply.retry_after) if digits else None
     return Refused(told, reply.status, seconds)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
 
 from ngpu.client.calls import Call, raw_path
-from ngpu.client.values import Refused, Unreachable
+from ngpu.client.values import ClientError, Refused, Unreachable
 
 CONNECT = 5.0
 """Seconds to get a connection in."""
@@ -57,6 +58,19 @@ class Sending(NamedTuple):
 def trust(root: str) -> dict[str, Any]:
     """Options of httpx's clients: over plain HTTP no authorities are loaded, which takes longer than most calls."""
     return {} if root.startswith("https") else {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """Within this, httpx looks at what the environment says of proxies and of authorities.
+
+    :raises ClientError: that cannot be used.
+    """
+    try:
+        yield
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        why = f"the proxy or the authorities that the environment or an option names cannot be used: {error}"
+        raise ClientError(why) from None
 
 
 def again_after(call: Call[Any], retries: int) -> Iterator[float | None]:

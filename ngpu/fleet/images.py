@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ngpu.archives.opening import Archive
 from ngpu.containers import IContainerEngine, RegistryLogin
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
+from ngpu.families import described
 from ngpu.fleet.steps import Fetch, check_may
 from ngpu.fleet.wanted import Source, registry_of
 
@@ -176,7 +177,7 @@ class Images:
     def _failed(self, failure: Failure, node: str, job: Job) -> None:
         known = failure.check(NgpuError) is not None
         error = failure.value
-        reason = str(error) if known else f"the engine's plugin failed: {type(error).__name__}: {error}"
+        reason = str(error) if known else f"the engine's plugin failed: {described(error)}"
         if reason != job.reason:
             self.log.warn("an image is not there yet: {reason}", journal="image_failed", node=node, reason=reason)
         job.reason = reason

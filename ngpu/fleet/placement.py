@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ngpu.errors import PolicyFailed
+from ngpu.families import Broken, described
 from ngpu.model import Node
 from ngpu.placing import Demand, IPlacementPolicy, Offer
 from ngpu.settings import units
@@ -140,9 +141,9 @@ class _Room:
         )
         try:
             cost = policy.cost(offer, demand)
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise PolicyFailed(f"the placement policy failed over node {state.node.address} ({why})") from error
+        except Broken as error:
+            why = f"the placement policy failed over node {state.node.address} ({described(error)})"
+            raise PolicyFailed(why) from error
         if type(cost) is not tuple or not all(isinstance(each, int | float) and each == each for each in cost):
             raise PolicyFailed(
                 f"the placement policy gave no tuple of numbers as the cost of node {state.node.address}"

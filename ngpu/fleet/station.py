@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,9 +15,11 @@ from twisted.python.failure import Failure
 
 from ngpu.containers import Container, IContainerEngine
 from ngpu.errors import EngineRefused, EngineUnreachable, NgpuError
+from ngpu.families import described
 from ngpu.fleet.situation import by_copy
 from ngpu.fleet.steps import Launch, NotOurs, Remove, Restart, Start, Step, check_may, name_of
 from ngpu.model import Node
+from ngpu.waiting import confined
 
 LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
 """Seconds after which an engine that keeps no deadline of its own is given up."""
@@ -28,6 +30,7 @@ REST = 5.0
 JITTER = 0.1
 """Share of the interval by which looks are spread, so that a large fleet is not asked all at once."""
 
+T = TypeVar("T")
 Told = Callable[[Step, Exception | None], None]
 
 
@@ -166,21 +169,21 @@ class Station:
         engine, within = self.post.engine, STEP_WITHIN
         try:
             if isinstance(step, Launch):
-                await self._within(engine.create(step.spec), within)
+                await self._within(lambda: engine.create(step.spec), within)
                 check_may(may)
-                await self._within(engine.start(step.spec.name), within)
+                await self._within(lambda: engine.start(step.spec.name), within)
             elif isinstance(step, Start):
-                await self._within(engine.start(step.name), within)
+                await self._within(lambda: engine.start(step.name), within)
             elif isinstance(step, Restart):
-                await self._within(engine.restart(step.name, step.grace), within + step.grace)
+                await self._within(lambda: engine.restart(step.name, step.grace), within + step.grace)
             elif isinstance(step, Remove):
-                await self._within(engine.remove(step.name, step.grace), within + step.grace)
+                await self._within(lambda: engine.remove(step.name, step.grace), within + step.grace)
         except (NgpuError, defer.TimeoutError) as error:
             return _sentence(error, within)
         except CancelledError:
             raise
         except Exception as error:  # a plugin's own fault costs its own node
-            return EngineRefused(f"the engine's plugin failed: {type(error).__name__}: {error}")
+            return EngineRefused(f"the engine's plugin failed: {described(error)}")
         return None
 
     def _look_now(self) -> None:
@@ -206,15 +209,15 @@ class Station:
         before = (self.up, self.containers, self.reason, self.busy)
         try:
             if not self.up:
-                info = await self._within(self.post.engine.info(), LOOK_WITHIN)
+                info = await self._within(lambda: self.post.engine.info(), LOOK_WITHIN)
                 self.memory = self.post.memory or int(info.memory)
-            found = by_copy(await self._within(self.post.engine.containers(self._fleet), LOOK_WITHIN))
+            found = by_copy(await self._within(lambda: self.post.engine.containers(self._fleet), LOOK_WITHIN))
         except (NgpuError, defer.TimeoutError) as error:
             self.up, self.reason = False, str(_sentence(error, LOOK_WITHIN))
         except CancelledError:
             raise
         except Exception as error:
-            self.up, self.reason = False, f"the engine's plugin failed: {type(error).__name__}: {error}"
+            self.up, self.reason = False, f"the engine's plugin failed: {described(error)}"
         else:
             self.up, self.reason, self.seen, self.containers = True, "", True, found
             self.stale = self._working is not None
@@ -231,8 +234,8 @@ class Station:
         if before != (self.up, self.containers, self.reason, self.busy):
             self._changed()
 
-    async def _within(self, call: Any, seconds: float) -> Any:
-        return await Deferred.fromCoroutine(call).addTimeout(seconds, self._clock)
+    async def _within(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        return await confined(call).addTimeout(seconds, self._clock)
 
 
 def _sentence(error: Exception, seconds: float) -> Exception:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -27,6 +29,9 @@ PATIENCE = 60.0
 
 SAVE_AGAIN = 1.0
 """Seconds between tries to keep a checkpoint while the store refuses."""
+
+LEFT_AGAIN = 1.0
+"""Seconds that a call without a slot takes to fail: an adapter that tries for ever would else hold everybody up."""
 
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one reply in a conversation at most: it is held in memory."""
@@ -102,6 +107,7 @@ class Conversation:
         self._next_lease = next_lease
         self._stays = self.checkpoint is not None
         self.spoken = self._stays
+        self._over = False
         self.left: NgpuError | None = None
         """Why it has no slot any more, where that is so; whatever its adapter makes of it, this is how it ends."""
 
@@ -114,6 +120,16 @@ class Conversation:
     def resumable(self) -> bool:
         """Whether another process can go on with it."""
         return self.checkpoint is not None
+
+    def cut(self) -> None:
+        """Its adapter is to end; whatever it awaits of this from now on never comes."""
+        self._over = True
+
+    def afterwards(self) -> Conversation:
+        """Itself, for the adapter's last word to the worker; what goes on of the rest does not have it."""
+        last = copy(self)
+        last._over = False
+        return last
 
     def release(self) -> None:
         """Give its slot back."""
@@ -130,9 +146,11 @@ class Conversation:
         timeout: float | None = None,
     ) -> WorkerReply:
         """See `IConversation.call`."""
+        await self._wanted()
         if workspace is not None and workspace != self._workspace.id:
             return await self._house.call_elsewhere(workspace, method, target, port, headers, body, timeout)
         if self.left is not None:
+            await self.sleep(LEFT_AGAIN)
             raise self.left
         request = UpstreamRequest(method, target, self._port(port), headers)
         taken = Whole(min(self._workspace.result_limit, LARGEST_REPLY))
@@ -149,6 +167,10 @@ class Conversation:
         )
         self._stays = True
         return WorkerReply(head.status, head.headers, bytes(taken.data))
+
+    async def _wanted(self) -> None:
+        if self._over:
+            await Deferred[None]()
 
     def _port(self, port: int | None) -> int:
         if port is None:
@@ -173,6 +195,7 @@ class Conversation:
 
     async def save(self, checkpoint: Mapping[str, Any]) -> None:
         """See `IConversation.save`."""
+        await self._wanted()
         text = json.dumps(checkpoint, separators=(",", ":"))
         task = self._current()
         while True:
@@ -191,6 +214,7 @@ class Conversation:
 
     async def sleep(self, seconds: float) -> None:
         """See `IConversation.sleep`."""
+        await self._wanted()
         await deferLater(self._house.clock, seconds)
 
     async def poll_until(self, ask: Callable[[], Awaitable[T | None]], interval: float) -> T:
@@ -226,4 +250,5 @@ class Conversation:
 
     async def publish(self, data: bytes, content_type: str) -> str:
         """See `IConversation.publish`."""
+        await self._wanted()
         return await self._house.publish(data, content_type)

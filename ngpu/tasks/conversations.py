@@ -22,9 +22,13 @@ from ngpu.sharing import Alone, INews
 from ngpu.tasks.conversation import LARGEST_REPLY, Conversation, Whole
 from ngpu.tasks.result import ResultSink
 from ngpu.tasks.told import Told
+from ngpu.waiting import confined
 
 LARGEST_REQUEST = 16 * 1024 * 1024
 """Bytes of a request that an adapter looks at: it is parsed between two turns of the reactor, and held in memory."""
+
+CHECK_WITHIN = 30.0
+"""Seconds that an adapter gets to look at a request, whose customer waits for that."""
 
 CANCEL_WITHIN = 5.0
 """Seconds that an adapter gets to tell its worker that a job is not wanted any more."""
@@ -71,10 +75,16 @@ class Conversations:
 
         :raises BadRequest: no worker could do anything with it.
         :raises PayloadTooLarge: it is over `LARGEST_REQUEST`.
+        :raises Unavailable: it could not be looked at in time.
         """
         if body.length > LARGEST_REQUEST:
             raise PayloadTooLarge(f"this app takes at most {LARGEST_REQUEST} bytes; send the URL of what is larger")
-        await self._adapters[app].check(await _whole(body), self._urls)
+        request, adapter = await _whole(body), self._adapters[app]
+        try:
+            await confined(lambda: adapter.check(request, self._urls)).addTimeout(CHECK_WITHIN, self.clock)
+        except defer.TimeoutError:
+            why = f"the app {app} did not look at this request within {CHECK_WITHIN:g} s; try again"
+            raise Unavailable(why) from None
 
     def may_go_on(self, task: Task) -> bool:
         """Whether a task of an earlier process can be taken further, on the replica that has its job."""
@@ -119,7 +129,7 @@ class Conversations:
     async def _talk(self, adapter: IAppAdapter, work: Conversation) -> WorkerReply:
         unwanted = False
         try:
-            talking = Deferred.fromCoroutine(adapter.run(work))
+            talking = confined(lambda: adapter.run(work), work.cut)
             reply: WorkerReply = await talking.addTimeout(self.time_left(work.task), self.clock)
         except defer.TimeoutError:
             unwanted = True
@@ -127,15 +137,13 @@ class Conversations:
         except CancelledError:
             unwanted = not self._stopping
             raise
-        except SystemExit as error:
-            raise RuntimeError("the adapter tried to end the process") from error
         except Exception:
             if work.left is not None:
                 raise work.left from None
             raise
         finally:
             if unwanted and work.spoken and work.left is None:
-                self._withdraw(adapter, work)
+                self._withdraw(adapter, work.afterwards())
             else:
                 work.release()
         if work.left is not None:
@@ -144,7 +152,7 @@ class Conversations:
 
     def _withdraw(self, adapter: IAppAdapter, work: Conversation) -> None:
         """Let the worker know, as long as the slot is still ours; nobody waits for this."""
-        telling = Deferred.fromCoroutine(adapter.cancel(work))
+        telling = confined(lambda: adapter.cancel(work))
         telling.addTimeout(CANCEL_WITHIN, self.clock)
         self._withdrawing.add(telling)
 

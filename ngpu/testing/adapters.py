@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ngpu.adapter import Peer, WorkerReply
+from ngpu.adapter import WorkerReply
 from ngpu.errors import BadRequest, CallCut, CallTimeout, DialFailed, NgpuError, Unavailable
 from ngpu.testing.contract import Contract, raised
 from ngpu.testing.conversation import AdapterCall, Answer, FakeConversation
@@ -41,23 +41,10 @@ def verify_adapter(contract: Contract, worker: Answer | None, request: bytes) ->
     :param worker: what is called, in good health; without it only what needs none is tried.
     """
     adapter = contract.make()
-    _attributes(contract, adapter)
     _requests(contract, request, worker)
     _status(contract, adapter)
     if worker is not None and not adapter.direct:
         _Conversations(contract, worker, request).all()
-
-
-def _attributes(contract: Contract, adapter: Any) -> None:
-    for name in ("direct", "flat"):
-        if not isinstance(getattr(adapter, name), bool):
-            contract.broken(f"{name} is {getattr(adapter, name)!r}, and neither True nor False")
-    if adapter.mode not in ("sync", "async"):
-        contract.broken(f'mode is {adapter.mode!r}, and neither "sync" nor "async"')
-    if not isinstance(adapter.deadline, int | float) or not 0 < adapter.deadline < float("inf"):
-        contract.broken(f"deadline is {adapter.deadline!r}, and no number of seconds")
-    if not all(isinstance(peer, Peer) for peer in adapter.peers):
-        contract.broken(f"peers are {adapter.peers!r}, and not each a Peer")
 
 
 class _Urls:

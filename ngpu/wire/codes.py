@@ -16,6 +16,7 @@ _STATUS: tuple[tuple[type[errors.NgpuError], int], ...] = (
     (errors.QueueFull, 429),
     (errors.TooManyTries, 429),
     (errors.OverLimit, 429),
+    (errors.AdapterFailed, 500),
     (errors.ResultTooLarge, 502),
     (errors.CallTimeout, 504),
     (errors.UpstreamError, 502),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NamedTuple, NoReturn
 
@@ -104,6 +105,18 @@ class Field(NamedTuple):
     source: str
 
 
+def no_text(place: int) -> BadRequest:
+    """The error of a body that is no text from this byte on."""
+    return BadRequest(f"the body is not UTF-8 (byte {place}): send JSON in UTF-8, and not compressed")
+
+
+def no_object(beginning: bytes) -> BadRequest:
+    """The error of a body that begins, behind space, with something else than an object."""
+    if beginning.startswith(BOM_UTF8[:1]):
+        return BadRequest("the body begins with a byte order mark: send JSON in UTF-8 without one")
+    return BadRequest("the body must be a JSON object" if beginning else "the body is empty; send a JSON object")
+
+
 def parse_object(body: bytes) -> dict[str, Field]:
     """Read a JSON object strictly, with the source of each of its members.
 
@@ -112,7 +125,7 @@ def parse_object(body: bytes) -> dict[str, Field]:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 (byte {error.start})") from None
+        raise no_text(error.start) from None
     _check_shape(text)
     try:
         return _members(text)
@@ -128,7 +141,7 @@ def _members(text: str) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        raise BadRequest("the body must be a JSON object" if text.strip() else "the body is empty; send a JSON object")
+        raise no_object(text[at : at + 1].encode())
     at = _skip(text, at + 1)
     while text[at : at + 1] != "}":
         if fields:

@@ -21,6 +21,7 @@ from ngpu.wire.envelope import (
     float_of,
     integer_of,
     lone_surrogate,
+    no_object,
     normal_address,
     refuse_constant,
     refuse_duplicate,
@@ -99,7 +100,7 @@ class _Members:
         self.data: tuple[DataForm, int, int, int, bool] | None = None
         mark = window.next()
         if mark != b"{":
-            raise BadRequest("the body must be a JSON object" if mark else "the body is empty; send a JSON object")
+            raise no_object(mark)
         window.at += 1
         keys: set[bytes] = set()
         while window.next() != b"}" or keys:

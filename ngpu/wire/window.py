@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ngpu.errors import BadRequest
 from ngpu.model import CHUNK
+from ngpu.wire.envelope import no_text
 from ngpu.wire.unescape import CHARACTERS, ESCAPE
 
 MARGIN = 2048
@@ -98,7 +99,7 @@ class Window:
             self._decoder.decode(piece, not piece)
         except UnicodeDecodeError as error:
             place = offset + len(piece) - len(error.object) + error.start
-            raise BadRequest(f"the body is not UTF-8 (byte {place})") from None
+            raise no_text(place) from None
         self._ended = not piece
         self._start += self.at
         self.data = self.data[self.at :] + piece

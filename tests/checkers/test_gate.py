@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -172,12 +173,49 @@ def test_a_checker_that_raises_costs_its_question_only(no_leaks: Any) -> None:
     assert isinstance(outcome(asked), CheckerUnavailable)
 
 
-@pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("Infinity"), Decimal(-1), 1.5, "1", None])
+@pytest.mark.parametrize(
+    "amount", [Decimal("NaN"), Decimal("Infinity"), Decimal(-1), Decimal("1e999999"), 1.5, "1", None]
+)
 def test_what_is_no_balance_is_not_believed(no_leaks: Any, amount: Any) -> None:
     no_leaks.expect(ValueError)
     rig = Rig()
     asked = rig.admit()
     rig.checker.tell(("AINN", amount))
+    assert isinstance(outcome(asked), CheckerUnavailable)
+
+
+@pytest.mark.parametrize("found", [None, {}, Holdings(["AINN"]), Holdings(None)])  # type: ignore[arg-type]
+def test_what_is_no_holdings_is_not_believed(no_leaks: Any, found: Any) -> None:
+    no_leaks.expect(ValueError)
+    rig = Rig()
+    asked = rig.ask()
+    rig.checker.calls[0][1].callback(found)
+    assert isinstance(outcome(asked), CheckerUnavailable)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_checker_that_is_no_coroutine_is_unknown(no_leaks: Any, raises: bool) -> None:
+    no_leaks.expect(ZeroDivisionError, TypeError)
+    rig = Rig()
+
+    def holdings(address: str, tickers: Sequence[str]) -> Any:
+        return 1 / 0 if raises else None
+
+    rig.checker.holdings = holdings  # type: ignore[method-assign]
+    assert isinstance(outcome(rig.ask()), CheckerUnavailable)
+
+
+def test_a_checker_that_does_not_let_itself_be_cancelled_is_given_up_all_the_same() -> None:
+    rig = Rig()
+
+    async def holdings(address: str, tickers: Sequence[str]) -> Any:
+        while True:
+            with contextlib.suppress(Exception):
+                await Deferred()
+
+    rig.checker.holdings = holdings  # type: ignore[method-assign]
+    asked = rig.ask()
+    rig.clock.advance(10)
     assert isinstance(outcome(asked), CheckerUnavailable)
 
 

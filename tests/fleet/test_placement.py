@@ -314,12 +314,22 @@ class Bad:
         self.answer = answer
 
     def cost(self, offer: Offer, demand: Demand) -> Any:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
 
-@pytest.mark.parametrize("answer", [None, 1.0, [1], ("a",), (float("nan"),), (None,), ValueError("no"), KeyError()])
+class Wordless(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+BAD = (None, 1.0, [1], ("a",), (float("nan"),), (None,), ValueError("no"), KeyError(), Wordless(), SystemExit(3))
+
+
+@pytest.mark.parametrize("answer", BAD)
 def test_a_policy_that_breaks_its_contract_places_nothing_and_is_told(answer: Any) -> None:
     with pytest.raises(PolicyFailed, match=r"the placement policy .* node 0xa"):
         place(Demand("w"), 1, fleet(node("a")), Bad(answer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 from typing import Any
 
@@ -18,6 +19,8 @@ from ngpu.testing.engine import FakeEngine
 
 INTERVAL = 5.0
 NEVER = object()
+STUBBORN = object()
+"""Nor does it let itself be cancelled."""
 
 
 class Watch:
@@ -42,6 +45,13 @@ class Watch:
         assert self.clock.getDelayedCalls() == []
 
 
+class Wordless(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
 class Odd(FakeEngine):
     """Answers ``containers`` and ``start`` with whatever it is given."""
 
@@ -57,10 +67,13 @@ class Odd(FakeEngine):
         """Done."""
 
     async def odd(self) -> Any:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         if self.answer is NEVER:
             return await Deferred()
+        while self.answer is STUBBORN:
+            with contextlib.suppress(Exception):
+                await Deferred()
         return self.answer
 
 
@@ -85,10 +98,13 @@ def test_it_looks_again_and_again_and_tells_of_changes_only() -> None:
     ("answer", "told"),
     [
         (RuntimeError("oops"), "the engine's plugin failed: RuntimeError: oops"),
+        (Wordless(), "the engine's plugin failed: Wordless"),
+        (SystemExit(3), "the engine's plugin failed: RuntimeError: it raised SystemExit"),
         (None, "the engine's plugin failed: TypeError"),
         ([None], "the engine's plugin failed: AttributeError"),
         (EngineRefused("not allowed"), "not allowed"),
         (NEVER, f"the engine gave no answer within {LOOK_WITHIN:g} s"),
+        (STUBBORN, f"the engine gave no answer within {LOOK_WITHIN:g} s"),
     ],
 )
 def test_an_engine_that_answers_nonsense_is_away(answer: Any, told: str) -> None:
@@ -108,9 +124,12 @@ def test_an_engine_that_answers_nonsense_is_away(answer: Any, told: str) -> None
     ("answer", "kind"),
     [
         (RuntimeError("oops"), EngineRefused),
+        (Wordless(), EngineRefused),
+        (SystemExit(3), EngineRefused),
         (EngineRefused("no"), EngineRefused),
         (EngineUnreachable("no"), EngineUnreachable),
         (NEVER, EngineUnreachable),
+        (STUBBORN, EngineUnreachable),
     ],
 )
 def test_a_step_that_fails_is_told_and_looked_at(answer: Any, kind: type[Exception]) -> None:

@@ -154,9 +154,10 @@ def test_a_file_that_another_one_would_hide_is_told(folder: Path) -> None:
     assert "have one name; rename one of them" in told and str(folder / "round_robin.py") in told
 
 
-def test_a_file_that_cannot_be_a_module_is_told_with_a_name_that_can(folder: Path) -> None:
-    """twisted.plugin would pass over it without a word."""
-    written(folder, "far-away", PLUGIN.format(binding="far_away", name="far_away"))
+@pytest.mark.parametrize("name", ["far-away", "far\u00e9away"])
+def test_a_file_that_cannot_be_a_module_is_told_with_a_name_that_can(folder: Path, name: str) -> None:
+    """twisted.plugin would pass over the one without a word, and stumble over the other with a UnicodeError."""
+    written(folder, name, PLUGIN.format(binding="far_away", name="far_away"))
     assert "call it far_away.py" in refusal(folder)
 
 

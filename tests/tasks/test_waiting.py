@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from ngpu.errors import CallTimeout
 from ngpu.model import Placement, TaskStatus
 from ngpu.tasks.lifecycle import ended, failed, may_run_again, placed, unknown_outcome, wait_estimate
-from ngpu.waiting import echo, shielded
+from ngpu.waiting import confined, echo, shielded
 
 
 def test_a_shield_takes_the_result_and_a_cancel_does_not_pass_it() -> None:
@@ -46,6 +46,63 @@ def test_an_echo_takes_nothing(cancel: bool) -> None:
     source.callback(5)
     assert result.value == 5
     assert cancel or heard.value is None
+
+
+def test_what_does_not_let_itself_be_cancelled_is_over_all_the_same() -> None:
+    told: list[str] = []
+    last: Deferred[int] = Deferred()
+
+    async def stubborn() -> int:
+        try:
+            await Deferred()
+        except Exception:
+            told.append("cancelled")
+        return await last
+
+    held = begun(confined(stubborn, lambda: told.append("cut")))
+    held.deferred.cancel()
+    assert isinstance(held.error, CancelledError) and told == ["cut", "cancelled"]
+    last.errback(ZeroDivisionError())  # nobody is there to take it, and nothing is logged
+
+
+def test_a_deferred_in_a_coroutines_result_is_not_waited_for() -> None:
+    async def method() -> Any:
+        return Deferred()
+
+    assert isinstance(begun(confined(method)).error, TypeError)
+
+
+def test_what_ends_well_while_it_is_cancelled_has_ended_well() -> None:
+    async def prompt() -> int:
+        try:
+            await Deferred()
+        except CancelledError:
+            return 5
+        return 6
+
+    held = begun(confined(prompt))
+    held.deferred.cancel()
+    assert held.value == 5
+
+
+@pytest.mark.parametrize("gives", [None, 7, ZeroDivisionError(), SystemExit(3), KeyboardInterrupt(), CancelledError()])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_whatever_a_method_does_its_caller_gets_an_exception(gives: Any, at_once: bool) -> None:
+    async def method() -> Any:
+        if isinstance(gives, BaseException):
+            raise gives
+        return gives
+
+    def call() -> Any:
+        if isinstance(gives, BaseException):
+            raise gives
+        return gives
+
+    held = begun(confined(call if at_once else method))
+    if at_once or isinstance(gives, BaseException):
+        assert isinstance(held.error, Exception) and not isinstance(held.error, CancelledError)
+    else:
+        assert held.value == gives
 
 
 @pytest.mark.parametrize(

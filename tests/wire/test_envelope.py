@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import time
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ngpu.errors import BadRequest
 from ngpu.model import DataForm
 from ngpu.wire.envelope import DEEPEST, LONGEST_NUMBER, MOST_VALUES, Envelope, parse_envelope, parse_object
+from ngpu.wire.large import find_envelope
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -102,6 +104,21 @@ def test_a_bad_body_is_refused_in_words(body: bytes) -> None:
         parse_envelope(body)
     assert 10 < len(str(refused.value)) < 300
     str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (gzip.compress(b'{"data": "x"}'), "not compressed"),
+        ('{"data": "x"}'.encode("utf-16"), "UTF-8"),
+        ('{"data": "x"}'.encode("utf-8-sig"), "byte order mark"),
+    ],
+)
+def test_what_some_clients_send_is_told_with_what_to_do(body: bytes, told: str) -> None:
+    with pytest.raises(BadRequest, match=told):
+        parse_envelope(body)
+    with pytest.raises(BadRequest, match=told):
+        find_envelope(lambda start, size: body[start : start + size])
 
 
 def test_what_is_just_not_too_deep_or_long_passes() -> None:
