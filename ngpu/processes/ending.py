@@ -46,7 +46,7 @@ class Ending:
     def leave(self, status: int) -> None:
         """End with that status, once everything is stopped."""
         self._reactor.addSystemEventTrigger("after", "shutdown", self._exit, status)
-        self._reactor.stop()
+        self._reactor.callWhenRunning(self._reactor.stop)  # a start may fail before it runs
 
     def become_successor(self, sockets: Mapping[str, int], text: str, generation: int, due: Callable[[], bool]) -> None:
         """Once everything is stopped, run the same command anew, in this very process, with these listening sockets.
