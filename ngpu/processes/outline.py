@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -71,13 +72,25 @@ class Checker:
         try:
             status = await child.ended
         finally:
-            if late.active():
+            over = not late.active()
+            if not over:
                 late.cancel()
         if status or not told:
-            said = "".join(f"\n{line}" for line in child.last)
-            return None, f"the configuration cannot be used: the check {how(status)}{said}"
+            return None, why_not(status, over, child.last)
         words = json.loads(told[-1])
         return Plan(text, Outline(tuple(words["public"]), tuple(words["admin"]), words["processes"])), ""
+
+
+def why_not(status: int, late: bool, last: Iterable[str]) -> str:
+    """Why a configuration cannot be used whose check ended so.
+
+    :param late: it took too long.
+    :param last: what it said last.
+    """
+    ended = (
+        f"took longer than {CHECKED_WITHIN:g} s: does a plugin hang as it is imported or made?" if late else how(status)
+    )
+    return f"the configuration cannot be used: the check {ended}" + "".join(f"\n{line}" for line in last)
 
 
 class _Check(Child):

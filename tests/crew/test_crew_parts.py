@@ -22,6 +22,7 @@ from ngpu.processes.channel import Channel
 from ngpu.processes.child import LAST_WORDS, Child, Lines, how
 from ngpu.processes.figures import together
 from ngpu.processes.handed import VARIABLE, Handed, Role
+from ngpu.processes.outline import why_not
 
 
 def test_who_dies_young_waits_longer_and_who_had_lived_is_replaced_at_once() -> None:
@@ -158,3 +159,10 @@ def test_both_ends_ask_and_tell() -> None:
     gone: list[object] = []
     one.ask().addErrback(gone.append)
     assert len(gone) == 1
+
+
+def test_a_check_that_was_ended_for_its_time_says_so() -> None:
+    """The signal is ours, and says nothing to an operator whose plugin hangs."""
+    assert "SIGKILL" in why_not(-9, False, ()) and "Error" in why_not(2, False, ["Error: no such key"])
+    told = why_not(-9, True, ())
+    assert "SIGKILL" not in told and "60 s" in told and "plugin" in told
