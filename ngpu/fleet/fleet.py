@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Itera
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -113,11 +114,8 @@ class Fleet(Orders):
         """Leave everything as it is; the containers run on."""
         self._together.stop()
         await self._reconciler.stop()
-        for station in self._stations.values():
-            try:
-                await station.post.engine.close()
-            except Exception as error:  # a plugin's own fault
-                self.log.error("an engine was not closed: {error}", error=repr(error))
+        for closing in [Deferred.fromCoroutine(station.close()) for station in self._stations.values()]:
+            await closing
 
     def follow(self, before: Workspace | None, after: Workspace | None) -> None:
         """A workspace has come, changed or gone; see `ngpu.roster.Watcher`."""

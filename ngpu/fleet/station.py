@@ -24,6 +24,9 @@ from ngpu.waiting import confined
 LOOK_WITHIN, STEP_WITHIN = 60.0, 180.0
 """Seconds after which an engine that keeps no deadline of its own is given up."""
 
+CLOSE_WITHIN = 5.0
+"""Seconds that an engine gets to let go of what it has, while the gateway stops."""
+
 REST = 5.0
 """Seconds until a container that could not be ended is asked to end again."""
 
@@ -233,6 +236,14 @@ class Station:
             )
         if before != (self.up, self.containers, self.reason, self.busy):
             self._changed()
+
+    async def close(self) -> None:
+        """Have its engine let go of what it has."""
+        try:
+            await self._within(lambda: self.post.engine.close(), CLOSE_WITHIN)
+        except Exception as error:  # a plugin's own fault
+            why = described(_sentence(error, CLOSE_WITHIN))
+            self.log.error("the engine of {node} was not closed: {why}", node=self.post.node.address, why=why)
 
     async def _within(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
         return await confined(call).addTimeout(seconds, self._clock)

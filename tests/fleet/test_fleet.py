@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from docker_images import Image, archive, tar_of
 from gateway_rig import begun, done
+from twisted.internet.defer import Deferred
 from world import FLEET, REFERENCE, FakeArchive, FakeServing, Spread, World
 
 from ngpu.errors import Conflict, EngineRefused, EngineUnreachable, NotFound, StoreUnavailable
@@ -17,7 +19,7 @@ from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.ground import Ground, ground_of, logins
 from ngpu.fleet.replicas import nodes_by_key
 from ngpu.fleet.state import FleetState
-from ngpu.fleet.station import Post
+from ngpu.fleet.station import CLOSE_WITHIN, Post
 from ngpu.fleet.wanted import Source
 from ngpu.metrics import Metrics
 from ngpu.model import Gpus, Node
@@ -447,3 +449,27 @@ def _registry(password: Path) -> Registry:
     return Registry.model_validate(
         {"username": "puller", "password_file": str(password)}, context=Surroundings(Path("/"))
     )
+
+
+def test_engines_that_do_not_close_hold_up_no_stop() -> None:
+    """Each of them at once: one that hangs, one that goes on when it is cancelled, one that raises."""
+    house = House()
+    first, second, third = house.world.engines.values()
+
+    async def hang() -> None:
+        await Deferred()
+
+    async def stubborn() -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                await Deferred()
+
+    def fail() -> Any:
+        raise SystemExit(3)
+
+    first.close, second.close, third.close = hang, stubborn, fail  # type: ignore[method-assign]
+    house.start()
+    stopped = begun(house.fleet.stop())
+    assert not stopped.over
+    house.world.clock.advance(CLOSE_WITHIN)
+    assert stopped.over and stopped.value is None
