@@ -19,21 +19,30 @@ export class ApiError extends Error {
   }
 }
 
+const PATIENCE = 60000; // milliseconds for a question, which is asked again
+
 async function call(method, path, { body, signal, read = (reply) => reply.json() } = {}) {
+  const stop = new AbortController();
+  const leave = () => stop.abort();
+  signal?.addEventListener('abort', leave);
+  const timer = method === 'GET' ? setTimeout(leave, PATIENCE) : 0;
   let reply;
   let found;
   try {
     reply = await fetch(`api/v1${path}`, {
       method,
-      signal,
+      signal: stop.signal,
       cache: 'no-store',
       headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     found = await (reply.ok ? read(reply) : reply.json());
   } catch (error) {
-    if (error.name === 'AbortError') throw error;
+    if (signal?.aborted) throw error;
     throw new ApiError(0, '');
+  } finally {
+    signal?.removeEventListener('abort', leave);
+    clearTimeout(timer);
   }
   if (reply.ok) return found;
   if (reply.status === 401 && path !== '/session') close(true);

@@ -1,5 +1,5 @@
 // The frame around the views: who is logged in, where one is, whether the gateway is there.
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect } from 'preact/hooks';
 import { look, logout, session } from './api.js';
 import { Notices, Question, act } from './asking.js';
 import { Create } from './create.js';
@@ -10,7 +10,7 @@ import { html } from './html.js';
 import { choose, language, t, tag } from './i18n.js';
 import { live, startLive, stopLive } from './live.js';
 import { Login } from './login.js';
-import { Waiting } from './parts.js';
+import { Act, Waiting } from './parts.js';
 import { address, route } from './router.js';
 import { makeStore, useStore } from './store.js';
 import { Task } from './task.js';
@@ -53,7 +53,7 @@ export function App() {
       stopLive();
     };
   }, [open]);
-  return html`<${Frame} key=${spoken} open=${open} />`;
+  return html`<${Frame} open=${open} />`;
 }
 
 function Frame({ open }) {
@@ -69,7 +69,7 @@ function Frame({ open }) {
       ${open && html`<${Menu} />`}
       <div class="tools">
         <${Language} />
-        ${open && html`<button type="button" onClick=${() => act(logout, t('logged_out'))}>${t('log_out')}</button>`}
+        ${open && html`<${Act} does=${() => act(logout, t('logged_out'))}>${t('log_out')}<//>`}
       </div>
     </header>
     ${open && html`<${Connection} />`}
@@ -80,7 +80,10 @@ function Frame({ open }) {
 }
 
 function View() {
-  const { view, id, query } = useStore(route);
+  const { view, id, query, opened } = useStore(route);
+  useLayoutEffect(() => {
+    if (opened) scrollTo(0, 0); // a view begins at its top
+  }, [view, id]);
   if (view === 'workspaces' && id === 'new') return html`<main id="main"><${Create} /></main>`;
   const Shown = (id && ONE[view]) || VIEWS[view] || Fleet;
   return html`<main id="main"><${Shown} key=${`${view}/${id}`} id=${id} query=${query} /></main>`;

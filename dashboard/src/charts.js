@@ -4,7 +4,7 @@ import { part } from './api.js';
 import { Chart } from './chart.js';
 import { clock, number, seconds } from './format.js';
 import { html } from './html.js';
-import { t } from './i18n.js';
+import { language, t } from './i18n.js';
 import { Empty, Failure, Table, Waiting } from './parts.js';
 import { useReply } from './use.js';
 
@@ -44,7 +44,7 @@ function Drawn({ points: all, step }) {
       { title: t('latency'), unit: seconds, times, lines: ['p50', 'p90', 'p99'].map((name) => ({ name, values: column(name) })) },
       { title: t('waiting_now'), unit: (value) => number(value), times, lines: [{ name: t('queued'), values: column('queued') }, { name: t('waiting'), values: column('waiting') }, { name: t('in_flight'), values: column('in_flight') }] },
     ];
-  }, [points, step]);
+  }, [points, step, language.get()]);
   if (!points.length) return html`<${Empty} title=${t('no_points')} />`;
   const columns = [
     { title: t('time'), show: (each) => clock(each.time) },

@@ -1,24 +1,30 @@
 // The form that makes a workspace. It hints; the gateway decides, and what it says stands at the field.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { post } from './api.js';
+import { ending, post, session } from './api.js';
 import { say } from './asking.js';
 import { named, what } from './format.js';
 import { html } from './html.js';
 import { t } from './i18n.js';
 import { live } from './live.js';
 import { Field, Heading, described } from './parts.js';
-import { address, go } from './router.js';
+import { address, go, route } from './router.js';
 import { Mistake, byField, settingsOf } from './settings.js';
 import { useStore } from './store.js';
 
 const FIRST = { kind: 'image', id: '', name: '', reference: '', command: '', env: '', replicas: '2', gpu_count: '1', gpu_type: '', upstream: '', declared: '8080', inside: '', health: '', slots: '', path: '', timeout: '', keys: '', more: '' };
 const DIGITS = 18;
 
+// What stands in the form until it is sent or left, also while somebody looks at something else, or logs in again.
+let draft = FIRST;
+session.follow((open) => {
+  if (open === null && !ending.unasked) draft = FIRST;
+});
+
 const randomId = () => [...crypto.getRandomValues(new Uint8Array(DIGITS))].map((each, index) => (index ? each % 10 : 1 + (each % 9))).join('');
 
 export function Create() {
   const { nodes } = useStore(live);
-  const [values, setValues] = useState(FIRST);
+  const [values, setValues] = useState(draft);
   const [problems, setProblems] = useState({});
   const [failure, setFailure] = useState('');
   const [refused, setRefused] = useState(0);
@@ -27,23 +33,26 @@ export function Create() {
   const image = values.kind === 'image';
   useEffect(() => {
     // once for each time, not as soon as one field is mended: the focus would leave it under the hands of who types
-    if (refused) form.current.querySelector('[aria-invalid="true"]')?.focus();
+    if (refused) (form.current.querySelector('[aria-invalid="true"]') ?? form.current.querySelector('.failure'))?.focus();
   }, [refused]);
 
   const change = (name) => (event) => {
     const { value } = event.target;
-    setValues((before) => ({ ...before, [name]: value }));
+    draft = { ...draft, [name]: value };
+    setValues(draft);
     setProblems((before) => (before[name] ? { ...before, [name]: undefined } : before));
   };
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);
     setFailure('');
+    const here = route.get();
     try {
       const settings = settingsOf(values, { quotes: t('bad_quotes'), env: t('bad_env'), json: t('bad_json') });
       const { workspace } = await post('/workspaces', settings);
       say(t('created', { name: named(workspace) }));
-      go('workspaces', workspace.id);
+      draft = FIRST;
+      if (route.get() === here) go('workspaces', workspace.id);
     } catch (error) {
       setBusy(false);
       if (error instanceof Mistake) setProblems({ [error.field]: error.message });
@@ -62,10 +71,10 @@ export function Create() {
   return html`
     <${Heading}>${t('new_workspace')}<//>
     <form ref=${form} class="create" noValidate onSubmit=${submit} aria-label=${t('new_workspace')}>
-      <div role="alert">${failure && html`<p class="failure"><span><span aria-hidden="true">✕ </span>${failure}</span></p>`}</div>
+      <div role="alert">${failure && html`<p class="failure" tabindex="-1"><span><span aria-hidden="true">✕ </span>${failure}</span></p>`}</div>
       <fieldset>
         <legend>${t('who_it_is')}</legend>
-        ${field('id', html`<div class="joined"><input ...${of('id', true)} required maxlength="64" />
+        ${field('id', html`<div class="joined"><input ...${of('id', true)} required />
           <button type="button" onClick=${() => change('id')({ target: { value: randomId() } })}>${t('suggest')}</button></div>`)}
         ${text('name')}
         ${area('keys', 2)}
@@ -91,7 +100,7 @@ export function Create() {
       </fieldset>
       <div class="actions">
         <button type="submit" class="main" disabled=${busy}>${t('create')}</button>
-        <a class="button" href=${address('workspaces')}>${t('leave')}</a>
+        <a class="button" href=${address('workspaces')} onClick=${() => (draft = FIRST)}>${t('leave')}</a>
       </div>
     </form>
   `;

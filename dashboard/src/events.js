@@ -20,7 +20,7 @@ export function Events({ query }) {
   const choice = (name, options, label) => html`<${Field} id=${`event-${name}`} label=${t(`of.${name}`)}>
     <select id=${`event-${name}`} onChange=${(event) => go('events', '', { ...query, [name]: event.target.value })}>
       <option value="">${t('any')}</option>
-      ${options.map((each) => html`<option value=${each} selected=${query[name] === each}>${label(each)}</option>`)}
+      ${options.map((each) => html`<option key=${each} value=${each} selected=${query[name] === each}>${label(each)}</option>`)}
     </select>
   <//>`;
   return html`

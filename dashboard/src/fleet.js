@@ -7,7 +7,7 @@ import { bytes, named, number, short, time } from './format.js';
 import { html } from './html.js';
 import { t } from './i18n.js';
 import { live } from './live.js';
-import { Empty, Heading, Progress, State, Tile, Waiting } from './parts.js';
+import { Act, Empty, Heading, Progress, State, Tile, Waiting } from './parts.js';
 import { address } from './router.js';
 import { useStore } from './store.js';
 
@@ -126,8 +126,8 @@ function Drain({ node }) {
   const undrain = () => act(() => post(`${path}/undrain`), t('undrained', { node: node.host }));
   const label = `${node.draining ? t('undrain') : t('drain')} ${node.address}`;
   return html`<div class="actions">
-    <button type="button" aria-label=${label} class=${node.draining ? '' : 'danger'} onClick=${node.draining ? undrain : drain}>
+    <${Act} aria-label=${label} class=${node.draining ? '' : 'danger'} does=${node.draining ? undrain : drain}>
       ${node.draining ? t('undrain') : t('drain')}
-    </button>
+    <//>
   </div>`;
 }

@@ -26,6 +26,19 @@ export function moment(value) {
   return Number.isNaN(date.getTime()) ? null : date;
 }
 
+const TYPED = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2}):(\d{2}))?$/;
+
+// A date that somebody types, or a date with a time, is meant as times are shown here: the gateway's zone may be another.
+// last: a date's last moment, or a second's. What is no such thing stays as it is, for the gateway to judge.
+export function instant(text, last = false) {
+  const [year, month, day, ...clock] = TYPED.exec(text?.trim() ?? '')?.slice(1) ?? [];
+  if (!year) return text;
+  const [hour, minute, second] = clock[0] ? clock : last ? [23, 59, 59] : [0, 0, 0];
+  const date = new Date(year, month - 1, day, hour, minute, second, last ? 999 : 0);
+  const same = date.getMonth() === month - 1 && date.getDate() === Number(day);
+  return same && hour < 24 && minute < 60 && second < 60 ? date.toISOString() : text;
+}
+
 const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
 
 export function time(value) {

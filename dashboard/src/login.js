@@ -11,8 +11,8 @@ export function Login() {
   const field = useRef();
   useEffect(() => {
     document.title = `${t('log_in')} · ngpu`;
-    field.current.focus();
-  }, []);
+  });
+  useEffect(() => field.current.focus(), []);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);

@@ -66,6 +66,21 @@ export function Failure({ error, again }) {
   </div>`;
 }
 
+// A button of something that takes a while: pressed again before it is done, it does nothing more.
+export function Act({ does, children, ...more }) {
+  const busy = useRef(false);
+  const press = async () => {
+    if (busy.current) return;
+    busy.current = true;
+    try {
+      await does();
+    } finally {
+      busy.current = false;
+    }
+  };
+  return html`<button type="button" ...${more} onClick=${press}>${children}</button>`;
+}
+
 // A table that becomes a list of cards where it is narrow; its roles are written out, as display takes them away.
 export function Table({ label, columns, rows, name }) {
   return html`<table role="table" aria-label=${label} class="table">

@@ -15,8 +15,15 @@ function decode(text) {
   }
 }
 
-export const route = makeStore(parse());
-addEventListener('hashchange', () => route.set(parse()));
+export const route = makeStore({ ...parse(), opened: false });
+addEventListener('hashchange', () => {
+  // whether it is a new entry of the history: the browser scrolls to where one was that is gone back to
+  const opened = history.state === null;
+  seen();
+  route.set({ ...parse(), opened });
+});
+const seen = () => history.replaceState('seen', '');
+seen();
 
 export function address(view, id = '', query = {}) {
   const given = Object.entries(query).filter(([, value]) => value);

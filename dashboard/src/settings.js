@@ -63,7 +63,7 @@ export function settingsOf(values, said) {
 // A command line's words; quotes hold some together, as a shell has them.
 function words(text, said) {
   const found = [];
-  for (const [, double, single, plain] of text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)) {
+  for (const [, double, single, plain] of text.matchAll(/"((?:[^"\\]|\\.)*)"(?!\S)|'([^']*)'(?!\S)|(\S+)/g)) {
     if (plain !== undefined && /["']/.test(plain)) throw new Mistake('command', said.quotes);
     found.push(double !== undefined ? double.replace(/\\(.)/g, '$1') : (single ?? plain));
   }

@@ -4,7 +4,7 @@ import { act } from './asking.js';
 import { bytes, number, seconds, time } from './format.js';
 import { html } from './html.js';
 import { t, word } from './i18n.js';
-import { Failure, Heading, State, Waiting } from './parts.js';
+import { Act, Failure, Heading, State, Waiting } from './parts.js';
 import { address } from './router.js';
 import { useReply } from './use.js';
 
@@ -19,7 +19,7 @@ export function Task({ id }) {
   }
   return html`
     <${Heading} actions=${html`<${Actions} task=${task} again=${again} />`}>${t('task')} <span class="id">${task.id}</span><//>
-    <p role="status"><${State} name=${task.status} /> ${task.reason && html`<span class="reason">${task.reason}</span>`}
+    <p><span role="status"><${State} name=${task.status} /> ${task.reason && html`<span class="reason">${task.reason}</span>`}</span>
       ${task.queue_position && t('position', { n: task.queue_position })} ${task.wait_estimate != null && t('estimate', { time: seconds(task.wait_estimate) })}
       ${task.progress}</p>
     <${Timing} task=${task} />
@@ -36,9 +36,9 @@ function Actions({ task, again }) {
   const cancel = () =>
     run(() => post(`${path}/cancel`), t('cancelled_now'), { title: t('cancel_title'), text: t('cancel_text'), action: t('cancel') });
   const retry = () => run(() => post(`${path}/retry`), t('retried'));
-  if (['queued', 'running'].includes(task.status)) return html`<button type="button" class="danger" onClick=${cancel}>${t('cancel')}</button>`;
+  if (['queued', 'running'].includes(task.status)) return html`<${Act} class="danger" does=${cancel}>${t('cancel')}<//>`;
   if (task.status === 'finished') return null;
-  return html`<button type="button" onClick=${retry}>${t('retry')}</button>`;
+  return html`<${Act} does=${retry}>${t('retry')}<//>`;
 }
 
 // How its time was spent; the drawing repeats what the words beside it say.

@@ -1,24 +1,23 @@
 // Looking for tasks: by id, or by what is known of them.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { get, query as asked } from './api.js';
-import { named, seconds, short, time, what } from './format.js';
+import { instant, named, seconds, short, time, what } from './format.js';
 import { html } from './html.js';
 import { t, word } from './i18n.js';
 import { live } from './live.js';
-import { Empty, Failure, Field, Heading, State, Table, Waiting, described } from './parts.js';
+import { Act, Empty, Failure, Field, Heading, State, Table, Waiting, described } from './parts.js';
 import { address, go } from './router.js';
 import { useStore } from './store.js';
 import { useReply } from './use.js';
 
 const STATUSES = ['queued', 'running', 'finished', 'failed', 'cancelled', 'expired'];
-const TYPED = ['node', 'address', 'start', 'end'];
-const NAMES = ['workspace', 'status', ...TYPED];
+const NAMES = ['workspace', 'status', 'node', 'address', 'start', 'end'];
 const PAGE = 50;
 const wide = matchMedia('(min-width: 761px)'); // where there is room for the filters and what they find
 
 export function Tasks({ query }) {
   const wanted = Object.fromEntries(NAMES.map((name) => [name, query[name]]));
-  const path = `/tasks${asked({ ...wanted, limit: PAGE })}`;
+  const path = `/tasks${asked({ ...wanted, start: instant(wanted.start), end: instant(wanted.end, true), limit: PAGE })}`;
   const { data, error, again } = useReply(path);
   return html`
     <${Heading} actions=${html`<button type="button" onClick=${again}>${t('refresh')}</button>`}>${t('menu.tasks')}<//>
@@ -47,9 +46,9 @@ function Search({ wanted, error }) {
   const { workspaces, nodes } = useStore(live);
   const form = useRef();
   useLayoutEffect(() => {
-    // not as their value: this is drawn anew whenever the fleet moves, and somebody may be typing
-    for (const name of TYPED) form.current.elements[name].value = wanted[name] ?? '';
-  }, TYPED.map((name) => wanted[name]));
+    // not as their value: this is drawn anew whenever the fleet moves, and somebody may be filling it in
+    for (const name of NAMES) form.current.elements[name].value = wanted[name] ?? '';
+  }, NAMES.map((name) => wanted[name]));
   const search = (event) => {
     event.preventDefault();
     go('tasks', '', Object.fromEntries(new FormData(event.target)));
@@ -61,8 +60,8 @@ function Search({ wanted, error }) {
   <//>`;
   const choice = (name, options) => html`<${Field} id=${`of-${name}`} label=${t(`of.${name}`)}>
     <select id=${`of-${name}`} name=${name}>
-      <option value="">${t('any')}</option>
-      ${options.map(([value, label]) => html`<option value=${value} selected=${wanted[name] === value}>${label}</option>`)}
+      <option key="" value="">${t('any')}</option>
+      ${options.map(([value, label]) => html`<option key=${value} value=${value}>${label}</option>`)}
     </select>
   <//>`;
   const known = (workspaces ?? []).map((each) => [each.id, named(each)]);
@@ -113,6 +112,6 @@ function Found({ first, path }) {
     ${tasks.length === 0 && html`<${Empty} title=${t('no_tasks')}>${t('no_tasks_hint')}<//>`}
     ${tasks.length > 0 && html`<${Table} label=${t('menu.tasks')} columns=${columns} rows=${tasks} name=${(each) => each.id} />`}
     ${error && html`<${Failure} error=${error} />`}
-    ${cursor && html`<p class="actions"><button type="button" onClick=${more}>${t('more')}</button></p>`}
+    ${cursor && html`<p class="actions"><${Act} does=${more}>${t('more')}<//></p>`}
   `;
 }

@@ -1,5 +1,5 @@
 // One workspace: how it stands, how it has done of late, what runs of it.
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { getText, part, post, remove } from './api.js';
 import { act } from './asking.js';
 import { Charts } from './charts.js';
@@ -8,8 +8,8 @@ import { named, number, short } from './format.js';
 import { html } from './html.js';
 import { t } from './i18n.js';
 import { live } from './live.js';
-import { Empty, Failure, Heading, State, Table, Tile, Waiting } from './parts.js';
-import { address, go } from './router.js';
+import { Act, Empty, Failure, Heading, State, Table, Tile, Waiting } from './parts.js';
+import { address, go, route } from './router.js';
 import { useStore } from './store.js';
 import { useReply } from './use.js';
 
@@ -76,10 +76,22 @@ function LogButton({ id, open, set }) {
 
 function Log({ id }) {
   const { data, error, again } = useReply(`/logs?replica=${part(id)}&tail=${LINES}`, EVERY, getText);
+  const place = useRef();
+  const shown = useRef(null);
+  const atEnd = useRef(true);
+  const chosen = getSelection();
+  // a text that changes loses what is selected of it, before anybody can copy that
+  if (chosen.isCollapsed || !place.current?.contains(chosen.anchorNode)) shown.current = data;
+  useLayoutEffect(() => {
+    if (place.current && atEnd.current) place.current.scrollTop = place.current.scrollHeight; // where the newest is
+  });
+  const scrolled = ({ target }) => {
+    atEnd.current = target.scrollTop + target.clientHeight > target.scrollHeight - 5;
+  };
   return html`<div>
     <h3 id="log">${t('log_of', { id })}</h3>
     ${error && html`<${Failure} error=${error} again=${again} />`}
-    ${data !== null && html`<pre tabindex="0" role="region" aria-labelledby="log">${data || t('printed_nothing')}</pre>`}
+    ${data !== null && html`<pre ref=${place} onScroll=${scrolled} tabindex="0" role="region" aria-labelledby="log">${shown.current || t('printed_nothing')}</pre>`}
   </div>`;
 }
 
@@ -95,15 +107,16 @@ function Actions({ workspace, again }) {
       action: t('undeploy'),
     });
   const drop = async () => {
+    const here = route.get();
     const done = await act(() => remove(path), undefined, { title: t('remove_title', { name }), text: t('remove_text'), action: t('remove') });
-    if (done) go('workspaces');
+    if (done && route.get() === here) go('workspaces');
   };
   const hasImage = workspace.image !== null;
   const suspended = workspace.state === 'suspended';
   return html`
-    ${hasImage && html`<button type="button" onClick=${() => deploy(false)}>${suspended ? t('deploy') : t('deploy_again')}</button>`}
-    ${hasImage && !suspended && html`<button type="button" title=${t('deploy_fresh_hint')} onClick=${() => deploy(true)}>${t('deploy_fresh')}</button>`}
-    ${hasImage && !suspended && html`<button type="button" class="danger" onClick=${undeploy}>${t('undeploy')}</button>`}
-    ${workspace.source === 'api' && html`<button type="button" class="danger" onClick=${drop}>${t('remove')}</button>`}
+    ${hasImage && html`<${Act} does=${() => deploy(false)}>${suspended ? t('deploy') : t('deploy_again')}<//>`}
+    ${hasImage && !suspended && html`<${Act} title=${t('deploy_fresh_hint')} does=${() => deploy(true)}>${t('deploy_fresh')}<//>`}
+    ${hasImage && !suspended && html`<${Act} class="danger" does=${undeploy}>${t('undeploy')}<//>`}
+    ${workspace.source === 'api' && html`<${Act} class="danger" does=${drop}>${t('remove')}<//>`}
   `;
 }

@@ -97,12 +97,13 @@ class AdminLive:
                     pieces, after = self._events(after)
                     if self._seen is not None and self._seen is not told:
                         told = self._seen
-                        pieces.append(b"event: state\ndata: " + told + b"\n\n")
+                        pieces.append(_state_event(told))
                     if pieces:
                         yield b"".join(pieces)
                         quiet_since = now
                     elif now - quiet_since >= HEARTBEAT:
-                        yield b": still there\n\n"
+                        # pages see no comments: one that hears nothing for longer says that what it shows may be old
+                        yield b": still there\n\n" if told is None or self._seen is None else _state_event(told)
                         quiet_since = now
                     await change
                 finally:
@@ -131,11 +132,16 @@ class AdminLive:
             self._wake()
 
     def _stumbled(self, failure: Failure) -> None:
+        self._seen = None  # nobody knows any more
         if not failure.check(CancelledError, StoreUnavailable):
             self.log.failure("a look for those who watch stumbled", failure=failure)
 
     def _wake(self) -> None:
         self._watches.wake_all()
+
+
+def _state_event(state: bytes) -> bytes:
+    return b"event: state\ndata: " + state + b"\n\n"
 
 
 def state_of(fleet: AdminFleet, workspaces: AdminWorkspaces) -> State:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -164,10 +165,13 @@ class AdminTasks:
         return _Wanted(chosen, query, TaskStatus(status) if status is not None else None, limit)
 
     def _moment(self, request: NgpuRequest, name: str, end: bool) -> float | None:
-        """A date, a date with a time, or how long ago."""
+        """A date, a date with a time, a time with its offset, or how long ago."""
         text = parameter(request, name)
         if text is None:
             return None
+        exact = _exact(text)
+        if exact is not None:
+            return exact
         try:
             return self._clock.seconds() - duration(text)
         except UnitError:
@@ -177,3 +181,12 @@ class AdminTasks:
                 raise BadRequest(
                     f"{name} must be YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, or how long ago, such as 15m: not {text[:40]!r}"
                 ) from None
+
+
+def _exact(text: str) -> float | None:
+    """A time as replies have it, with its offset (RFC 3339); seconds since the epoch."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found.timestamp()

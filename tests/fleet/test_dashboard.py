@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -200,6 +201,9 @@ def test_a_task_is_found_and_cancelled_and_tried_again(rig: FleetRig, visit: Vis
     expect(page.get_by_role("heading", level=1)).to_contain_text(tasks[-1])
     state = page.locator("main .state").first
     expect(state).to_contain_text("queued")
+    expect(page.locator("main")).to_contain_text("Place in the queue")
+    # what changes with each look is not read out with each look
+    expect(page.get_by_role("status").filter(has_text="Place in the queue")).to_have_count(0)
     page.get_by_role("button", name="Cancel task").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
@@ -298,6 +302,20 @@ def test_what_a_replica_prints_is_shown(rig: FleetRig, visit: Visit) -> None:
             break
     expect(shown).to_contain_text("submitted")
     assert visitor.barriers() == []
+    counted = itertools.count()
+    page.route("**/logs?*", lambda route: route.fulfill(body="".join(f"{next(counted)} line\n" for _ in range(200))))
+    expect(shown).to_contain_text("199 line")
+    ended = "(each) => each.scrollTop + each.clientHeight > each.scrollHeight - 2"
+    assert shown.evaluate(ended), "the newest lines are in sight"
+    shown.evaluate("(each) => getSelection().setBaseAndExtent(each.firstChild, 0, each.firstChild, 20)")
+    chosen = page.evaluate("String(getSelection())")
+    for _ in range(2):
+        with page.expect_response(lambda reply: "/logs" in reply.url):
+            pass
+    assert page.evaluate("String(getSelection())") == chosen != ""
+    page.evaluate("getSelection().empty()")
+    expect(shown).not_to_contain_text("\n199 line")
+    assert shown.evaluate(ended)
 
 
 def test_a_workspace_is_undeployed_and_removed(rig: FleetRig, visit: Visit) -> None:
