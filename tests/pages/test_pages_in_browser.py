@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from browser import Visitor, chromium
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from processes import ROOT, Gateway, running
 
 ID = "367614711220405248"
@@ -274,3 +274,58 @@ def test_the_word_of_a_copy_is_its_own(visit: Visit) -> None:
     expect(page.locator("#copied")).to_have_text("Copied.")
     page.evaluate("window.timers[1]()")
     expect(page.locator("#copied")).to_have_text("")
+
+
+def test_a_task_that_could_not_be_cancelled_is_not_said_to_be(visit: Visit) -> None:
+    """It goes on, and the page with it; the key is that of the call, whatever stands in the field by now."""
+    visitor = visit("/docs/playground")
+    page = visitor.page
+    page.locator("#key").fill(ID)
+    page.locator("#data").fill('{"prompt": "slow", "delay": 30, "init_images": ["<picture>"]}')
+    page.locator("#sample").click()
+    expect(page.locator("#preview")).to_be_visible()
+    page.locator("#send").click()
+    expect(page.locator("#state")).to_have_text("The task runs.")
+    assert not visitor.barriers()
+    page.locator("#key").fill("another")
+    refused = {"status": 503, "json": {"result_code": 503, "msg": "the store is away"}}
+    page.route("**/user/cancelTask?*", lambda route: route.fulfill(**refused), times=1)
+    page.locator("#cancel").click()
+    expect(page.locator("#cancel-said")).to_have_text("the store is away")
+    visitor.forgive("503")
+    expect(page.locator("#state")).to_have_text("The task runs.")
+    page.locator("#cancel").click()
+    expect(page.locator("#state")).to_have_text("Cancelled.")
+    expect(page.locator("#facts")).to_contain_text("Task")
+    expect(page.locator("#cancel-said")).to_have_text("")
+
+
+def test_what_comes_late_does_not_take_the_place_of_what_came_after(visit: Visit) -> None:
+    """The answer about a key that was changed meanwhile, and a sample picture that is slower than a file."""
+    page = visit("/docs/playground").page
+    held: list[Route] = []
+    for address in ("**/user/queryNodes", "**/docs/photo.png"):
+        page.route(address, lambda route: held.append(route))
+    page.locator("#key").fill(ID)
+    page.locator("#check").click()
+    page.locator("#sample").click()
+    page.locator("#key").fill("another")
+    page.locator("#file").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": PHOTO.read_bytes()})
+    expect(page.locator("#file-said")).to_contain_text("mine.png")
+    for route in held:
+        with page.expect_event("requestfinished"):
+            route.continue_()
+    page.wait_for_timeout(200)  # what follows a reply follows at once
+    expect(page.locator("#key-said")).to_have_text("")
+    expect(page.locator("#file-said")).to_contain_text("mine.png")
+
+
+def test_a_copy_that_the_browser_refuses_is_said(visit: Visit) -> None:
+    page = visit("/docs/playground").page
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    page.evaluate("() => { document.execCommand = () => window.taken; }")
+    page.locator("#copy").click()
+    expect(page.locator("#copied")).to_contain_text("does not let this page copy")
+    page.evaluate("() => { window.taken = true; }")
+    page.locator("#copy").click()
+    expect(page.locator("#copied")).to_have_text("Copied.")

@@ -66,7 +66,7 @@ export function watch(task, tell, signal) {
       try {
         take(await ask("GET", `/user/queryTask?taskID=${id}`, { signal }));
       } catch (error) {
-        if (error.status >= 400 && error.status < 500) return end(reject, error);
+        if (error.status >= 400 && error.status < 500 && error.status !== 429) return end(reject, error);
         tell(null); // away for a moment: the task outlives that
       }
       if (!signal.aborted) timer = setTimeout(poll, ASK_AGAIN);

@@ -12,7 +12,8 @@ const SAMPLE = "photo.png";
 let fading = 0;
 let language = navigator.language.startsWith("zh") ? "zh" : "en";
 let picture = null; // {name, base64}
-let work = null; // the AbortController of what is under way
+let taking = 0; // how many files were given so far: a large one must not take the place of one given after it
+let work = null; // what is under way: {stop: an AbortController, key}
 let task = ""; // the last task's id
 let said = { state: "idle", facts: [], reply: null };
 
@@ -36,7 +37,8 @@ function tell(now) {
   said = now;
   const [name, ...values] = [now.state].flat();
   by("state").dataset.word = name;
-  by("state").textContent = word(name, ...values);
+  const state = word(name, ...values) ?? name;
+  if (by("state").textContent !== state) by("state").textContent = state; // else it would be read out with each event
   by("state").className = now.bad ? "bad" : name === "finished" ? "good" : "";
   by("progress").hidden = !now.busy;
   by("facts").replaceChildren(
@@ -115,16 +117,18 @@ async function send() {
     return;
   }
   const begun = performance.now();
-  work = new AbortController();
+  const stop = new AbortController();
+  work = { stop, key: now.key };
   by("send").disabled = true;
   by("cancel").disabled = false;
+  by("cancel-said").textContent = "";
   task = "";
   tell({ state: now.mode === "Sync" ? "waiting" : "sending", busy: true, facts: [], reply: null });
   try {
-    let told = await submit(now, body, work.signal);
+    let told = await submit(now, body, stop.signal);
     task = told.taskID;
     showProgram();
-    if (now.mode === "Async") told = await watch(task, (each) => each && standing(each, begun), work.signal);
+    if (now.mode === "Async") told = await watch(task, (each) => each && standing(each, begun), stop.signal);
     standing(told, begun);
   } catch (error) {
     if (error.name === "AbortError") tell({ state: "cancelled", facts: [["elapsed", seconds(begun)]], reply: null });
@@ -133,6 +137,7 @@ async function send() {
     work = null;
     by("send").disabled = false;
     by("cancel").disabled = true;
+    by("cancel-said").textContent = "";
   }
 }
 
@@ -158,40 +163,51 @@ function failed(error, begun) {
   tell({ state: lost ? "unreachable" : status || "refused", bad: true, facts, reply: error.body ?? null });
 }
 
+const why = (error) => (error.status ? error.message : word("unreachable"));
+
 async function cancel() {
   const under = work;
   if (!under) return;
-  if (!task) return under.abort(); // a call that waits ends with its connection
+  if (!task) return under.stop.abort(); // a call that waits ends with its connection
   try {
-    await cancelTask(by("key").value.trim(), task); // its end comes by the stream
+    await cancelTask(under.key, task); // its end comes by the stream
   } catch (error) {
-    if (work === under && error.status !== 409) under.abort();
+    // the task goes on, and so does the look at it; 409: it has ended meanwhile
+    if (work === under && error.status !== 409) by("cancel-said").textContent = why(error);
   }
 }
 
 async function check() {
-  const said = by("key-said");
+  const key = by("key").value.trim();
+  const say = (tone, text) => {
+    if (by("key").value.trim() !== key) return; // it is another one by now
+    by("key-said").className = `hint ${tone}`;
+    by("key-said").textContent = text;
+  };
   try {
-    const told = await nodes(by("key").value.trim());
-    said.className = "hint good";
-    said.textContent = word("keyGood", told.result_size);
+    say("good", word("keyGood", (await nodes(key)).result_size));
   } catch (error) {
-    said.className = "hint bad";
-    said.textContent = error.status ? error.message : word("unreachable");
+    say("bad", why(error));
   }
 }
 
 async function take(blob, name) {
+  const mine = ++taking;
   if (!blob.type.startsWith("image/")) {
     by("file-said").textContent = word("notPicture");
     return;
   }
-  const url = await new Promise((resolve, reject) => {
+  const url = await new Promise((resolve) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
+    reader.onerror = () => resolve(null);
     reader.readAsDataURL(blob);
   });
+  if (mine !== taking) return;
+  if (url === null) {
+    by("file-said").textContent = word("unread");
+    return;
+  }
   picture = { name, base64: url.slice(url.indexOf(",") + 1) };
   by("preview").src = url;
   by("preview").alt = name;
@@ -200,22 +216,33 @@ async function take(blob, name) {
   showProgram();
 }
 
+async function sample() {
+  const mine = ++taking;
+  const blob = await fetch(`/docs/${SAMPLE}`).then((reply) => reply.blob(), () => null);
+  if (mine !== taking) return;
+  if (blob) await take(blob, SAMPLE);
+  else by("file-said").textContent = word("unreachable");
+}
+
 async function copy() {
   const now = choice();
   const text = program(chosen("kind"), by("call").value, now, now.key, location.origin);
-  if (navigator.clipboard) await navigator.clipboard.writeText(text);
-  else {
-    // over plain http browsers have the old way only
-    const area = Object.assign(document.createElement("textarea"), { value: text });
-    document.body.append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-    by("copy").focus();
-  }
-  by("copied").textContent = word("copied");
+  const done = await navigator.clipboard?.writeText(text).then(() => true, () => false) || copiedTheOldWay(text);
+  by("copied").className = done ? "hint good" : "hint bad";
+  by("copied").textContent = word(done ? "copied" : "notCopied");
   clearTimeout(fading); // that of the copy before would take this one's word away
-  fading = setTimeout(() => (by("copied").textContent = ""), 3000);
+  if (done) fading = setTimeout(() => (by("copied").textContent = ""), 3000);
+}
+
+/** Over plain http, or where it was refused, browsers have the old way only; whether they took it. */
+function copiedTheOldWay(text) {
+  const area = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  by("copy").focus();
+  return done;
 }
 
 function listen() {
@@ -236,7 +263,7 @@ function listen() {
   by("check").addEventListener("click", check);
   by("cancel").addEventListener("click", cancel);
   by("copy").addEventListener("click", () => copy().catch(() => {}));
-  by("sample").addEventListener("click", async () => take(await (await fetch(`/docs/${SAMPLE}`)).blob(), SAMPLE));
+  by("sample").addEventListener("click", sample);
   by("file").addEventListener("change", () => by("file").files[0] && take(by("file").files[0], by("file").files[0].name));
   const drop = by("drop");
   for (const kind of ["dragover", "dragleave", "drop"]) {

@@ -20,9 +20,10 @@ export const WORDS = {
     message: "Message", status: "HTTP status", result: "Result", save: "Save the picture",
     seconds: (count) => `${count} s`, characters: (count) => `… (${count} characters)`,
     noJson: "This is no JSON: ", noPicture: "Choose a picture, or take <picture> out of the JSON.",
-    notPicture: "This file is no picture.",
+    notPicture: "This file is no picture.", unread: "This file cannot be read.",
     code: "The same from your program", call: "Call", copy: "Copy",
     codeHint: "Your key is masked here; what is copied holds it.", copied: "Copied.",
+    notCopied: "The browser does not let this page copy: select the text below, and put your key in.",
     callSend: "Send", callWatch: "Watch the task", callAsk: "Ask about the task", callCancel: "Cancel the task",
   },
   zh: {
@@ -44,9 +45,10 @@ export const WORDS = {
     message: "消息", status: "HTTP 状态", result: "结果", save: "保存图片",
     seconds: (count) => `${count} 秒`, characters: (count) => `……（共 ${count} 个字符）`,
     noJson: "这不是 JSON 对象：", noPicture: "请选择图片，或从 JSON 中去掉 <picture>。",
-    notPicture: "该文件不是图片。",
+    notPicture: "该文件不是图片。", unread: "无法读取该文件。",
     code: "在您的程序中调用", call: "调用", copy: "复制",
     codeHint: "此处密钥已遮盖；复制的内容包含密钥。", copied: "已复制。",
+    notCopied: "浏览器不允许本页面复制：请选中下方文字，并填入您的密钥。",
     callSend: "发送", callWatch: "观察任务", callAsk: "查询任务", callCancel: "取消任务",
   },
 };
