@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
+from ngpu.journal.kinds import KINDS
+
 SOURCES = ROOT / "dashboard"
 BUILT = ROOT / "ngpu/http/dashboard/built"
 BUNDLED = ("preact", "htm", "uplot")
@@ -22,6 +24,12 @@ def test_no_source_has_changed_since_the_files_were_built() -> None:
     files = [SOURCES / "build.mjs", *SOURCES.glob("package*.json"), *(SOURCES / "src").iterdir()]
     there = {str(file.relative_to(SOURCES)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     assert there == listed, REMEDY
+
+
+def test_there_are_words_for_every_kind_of_event() -> None:
+    for language in ("en", "zh"):
+        words = (SOURCES / f"src/{language}.js").read_text("utf-8")
+        assert set(re.findall(r"'event\.(\w+)':", words)) == set(KINDS), language
 
 
 def test_the_sources_make_these_very_files(tmp_path: Path) -> None:

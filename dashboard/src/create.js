@@ -57,7 +57,7 @@ export function Create() {
       setBusy(false);
       if (error instanceof Mistake) setProblems({ [error.field]: error.message });
       else if (error.status === 409) setProblems({ id: what(error) });
-      else setProblems(byField(error.problems ?? [], values.kind));
+      else setProblems(byField(error.problems ?? [], values));
       setFailure(error.problems?.length || error instanceof Mistake ? t('see_fields') : what(error));
       setRefused((times) => times + 1);
     }

@@ -1,5 +1,5 @@
 // What happened: what failed, what was placed elsewhere. New ones come by themselves, at the top.
-import { named, short, time } from './format.js';
+import { named, number, short, time } from './format.js';
 import { html } from './html.js';
 import { t, word } from './i18n.js';
 import { MOST_EVENTS, events, live } from './live.js';
@@ -41,7 +41,7 @@ function Event({ event, name }) {
   return html`<li class="event">
     <${State} name=${event.severity} family="severity" />
     <div>
-      <p>${event.message}</p>
+      <p>${event.message} ${event.count > 1 && html`<strong>${t('n_times', { n: number(event.count) })}</strong>`}</p>
       <p class="hint">
         <time datetime=${new Date(typeof event.time === 'number' ? event.time * 1000 : event.time).toISOString()}>${time(event.time)}</time> · ${word('event', event.kind)}
         ${event.workspace && html` · <a href=${address('workspaces', event.workspace)}>${name ?? event.workspace}</a>`}

@@ -48,8 +48,8 @@ export function settingsOf(values, said) {
     found.gpus = gpus;
   } else {
     found.upstream = lines(values.upstream).map((line) => {
-      const [node, port] = line.split(/\s+/);
-      return { node, ports: { [Object.keys(found.ports)[0]]: numeric(port ?? '') } };
+      const [node, ...port] = line.split(/\s+/);
+      return { node, ports: { [Object.keys(found.ports)[0]]: numeric(port.join(' ')) } };
     });
   }
   if (values.health.trim()) found.health = { path: values.health.trim() };
@@ -102,12 +102,15 @@ function merged(one, other) {
 }
 
 // The gateway's problems by field; those of settings that no field gives go to `more`, with their paths.
-export function byField(problems, kind) {
+export function byField(problems, { kind, declared }) {
   const found = {};
+  const key = declared.trim();
+  const inside = !key || (/^\d{1,5}$/.test(key) && key >= 1 && key <= 65535); // nothing is wrong with a port's key
   const unseen = kind === 'image' ? ['upstream'] : ['reference', 'command', 'env', 'replicas', 'gpu_count', 'gpu_type'];
   for (const { path, message } of problems) {
     const under = (each) => path === each || path.startsWith(`${each}.`) || path.startsWith(`${each}[`);
-    const field = Object.keys(PATHS).find((name) => under(PATHS[name]) && !unseen.includes(name)) ?? 'more';
+    const given = Object.keys(PATHS).find((name) => under(PATHS[name]) && !unseen.includes(name)) ?? 'more';
+    const field = given === 'declared' && inside && path !== 'ports' ? 'inside' : given;
     const told = [PATHS[field], `${PATHS[field]}.reference`].includes(path) ? message : `${path}: ${message}`;
     found[field] = found[field] ? `${found[field]}; ${told}` : path ? told : message;
   }

@@ -148,6 +148,17 @@ def test_a_refusal_of_no_field_is_seen_where_one_is(visit: Visit) -> None:
     page.get_by_role("button", name="Create workspace").click()
     expect(page.get_by_label("Command")).to_have_accessible_description(re.compile("Quotes have to stand"))
     page.get_by_label("Command").fill("")
+    page.get_by_label("replicas that run already").check()
+    page.get_by_label("Id", exact=True).fill("ports")
+    page.get_by_label("Replicas", exact=True).fill(f"{NODE} 80 90")
+    page.get_by_role("button", name="Create workspace").click()
+    expect(page.get_by_label("Container port")).to_have_accessible_description(re.compile("must be a whole number"))
+    expect(page.get_by_label("Declared port")).not_to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Replicas", exact=True)).to_be_focused()
+    expect(page.get_by_label("Replicas", exact=True)).to_have_accessible_description(
+        re.compile("must be a whole number")
+    )
+    visitor.forgive("400")
     refused = {"status": 503, "json": {"result_code": 503, "msg": "the store is away"}}
     page.route("**/api/v1/workspaces", lambda route: route.fulfill(**refused))
     page.get_by_role("button", name="Create workspace").click()
@@ -261,7 +272,7 @@ def test_a_button_that_is_pressed_twice_does_it_once(visit: Visit, gateway: Gate
 
 def test_a_view_begins_at_its_top_and_is_gone_back_to_where_it_was(visit: Visit) -> None:
     event = {"time": LONG_AGO, "severity": "info", "kind": "replica_up", "message": "up", "workspace": "", "node": ""}
-    told = {"events": [{**event, "task": "", "id": number} for number in range(100)], "last": 99}
+    told = {"events": [{**event, "task": "", "count": 3, "id": number} for number in range(100)], "last": 99}
     visitor = visit("nothing")
     page = visitor.page
     page.route("**/api/v1/events?*", lambda route: route.fulfill(body=json.dumps(told)))
@@ -272,6 +283,7 @@ def test_a_view_begins_at_its_top_and_is_gone_back_to_where_it_was(visit: Visit)
     assert before > 100
     page.get_by_role("link", name="Events").click()
     expect(page.locator(".event").nth(99)).to_be_attached()
+    expect(page.locator(".event").last).to_contain_text("up (3 times)")
     assert page.evaluate("scrollY") == 0
     page.go_back()
     expect(page.get_by_role("button", name="Create workspace")).to_be_visible()
