@@ -69,6 +69,7 @@ export async function look() {
 
 export async function login(token) {
   session.set((await post('/session', { token })).session);
+  tabs.postMessage('here'); // the others have it, too
 }
 
 const tabs = new BroadcastChannel('ngpu-session'); // other tabs with the same session

@@ -70,7 +70,7 @@ function Nodes({ nodes, copies }) {
   return html`<section aria-labelledby="nodes">
     <div class="heading">
       <h2 id="nodes">${t('nodes')}</h2>
-      ${nodes.length > 3 &&
+      ${(nodes.length > 3 || text) &&
       html`<div class="filter"><label for="find-node">${t('find_node')}</label>
         <input id="find-node" type="search" value=${wanted} onInput=${(event) => want(event.target.value)} /></div>`}
     </div>

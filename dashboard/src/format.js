@@ -1,7 +1,15 @@
 import { tag, t } from './i18n.js';
 
+// Making one takes a hundred times as long as using it, and a view may have thousands of values.
+const formats = new Map();
+function formatted(Kind, options, value) {
+  const key = `${tag()} ${new Date().getTimezoneOffset()} ${JSON.stringify(options)}`; // a laptop may travel
+  if (!formats.has(key)) formats.set(key, new Kind(tag(), options));
+  return formats.get(key).format(value);
+}
+
 export function number(value, digits = 1) {
-  return value == null ? '–' : new Intl.NumberFormat(tag(), { maximumFractionDigits: digits }).format(value);
+  return value == null ? '–' : formatted(Intl.NumberFormat, { maximumFractionDigits: digits }, value);
 }
 
 // Seconds, as short as they can be said.
@@ -45,12 +53,12 @@ export function time(value) {
   const date = value == null ? null : moment(value);
   if (!date) return '–';
   const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: 'numeric' };
-  return new Intl.DateTimeFormat(tag(), { ...year, month: 'short', day: 'numeric', ...CLOCK }).format(date);
+  return formatted(Intl.DateTimeFormat, { ...year, month: 'short', day: 'numeric', ...CLOCK }, date);
 }
 
 export function clock(value) {
   const date = value == null ? null : moment(value);
-  return date ? new Intl.DateTimeFormat(tag(), CLOCK).format(date) : '–';
+  return date ? formatted(Intl.DateTimeFormat, CLOCK, date) : '–';
 }
 
 export function short(address) {

@@ -425,6 +425,7 @@ def test_a_session_that_ends_leads_to_the_login_and_back(rig: FleetRig, visit: V
     page.get_by_label("Admin token").fill(token_of(rig))
     page.keyboard.press("Enter")
     expect(page.locator(".tiles")).to_be_visible()
+    expect(other.locator(".tiles")).to_be_visible()
     (cookie,) = visitor.context.cookies()
     headers = {"Cookie": f"{cookie['name']}={cookie['value']}", "Origin": rig.gateway.admin}
     assert requests.delete(f"{rig.gateway.admin}/api/v1/session", headers=headers, timeout=10).ok
