@@ -1,9 +1,10 @@
 // Saying something, and asking before something that cannot be taken back.
 import { useEffect, useRef } from 'preact/hooks';
-import { ApiError } from './api.js';
+import { ApiError, session } from './api.js';
 import { what } from './format.js';
 import { html } from './html.js';
 import { t } from './i18n.js';
+import { route } from './router.js';
 import { makeStore, useStore } from './store.js';
 
 const SHOWN = 6000;
@@ -66,7 +67,12 @@ function Asked({ title, text, action, resolve }) {
     question.set(null);
     resolve(sure);
   };
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    dialog.current.showModal();
+    // whoever goes elsewhere, or whose session is over, has not said yes
+    const ends = [route, session].map((each) => each.follow(() => answer(false)));
+    return () => ends.forEach((end) => end());
+  }, []);
   const cancelled = (event) => {
     event.preventDefault();
     answer(false);

@@ -206,6 +206,12 @@ def test_a_workspace_that_is_gone_is_not_shown_any_more(visit: Visit, ask: Calla
     made(ask, "goes")
     visitor = visit("workspaces/goes")
     page = visitor.page
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate("() => { location.hash = '#/workspaces'; }")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    page.go_back()
     expect(page.get_by_role("button", name="Remove")).to_be_visible()
     assert ask("DELETE", "/workspaces/goes").ok
     visitor.forgive("404")
