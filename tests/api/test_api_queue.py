@@ -193,7 +193,7 @@ def test_a_client_that_goes_ends_its_call(rig: Rig, narrow: Client, reset: bool)
         eventually(lambda: marker in worker.markers(), "it runs")
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    eventually(lambda: marker in worker.markers("cut"), "the worker sees it", 5)
+    eventually(lambda: marker in worker.markers("cut"), "the worker sees it")
     (task_id,) = set(narrow.listed()) - before
     assert narrow.ended(task_id)["status"] == "cancelled"
     assert right(sync(narrow, script()))["result_code"] == 200
