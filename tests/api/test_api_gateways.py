@@ -87,7 +87,7 @@ def test_a_replica_of_one_slot_gets_one_call_at_a_time(house: House) -> None:
 
 
 def test_whoever_waits_is_woken_by_another_one(house: House) -> None:
-    url, key = script(delay=0.7, body=b"late"), {"Idempotency-Key": "late"}
+    url, key = script(delay=2.0, body=b"late"), {"Idempotency-Key": "late"}
     task_id = right(house.client(0).send(url, headers=key))["taskID"]
 
     def wait(number: int) -> tuple[Any, float]:

@@ -189,7 +189,7 @@ def test_those_who_wait_behind_it_are_served(rig: Rig) -> None:
     """All three want the one slot: the one in the middle is refused when its turn has come, not the last."""
     client = rig.client(MOODY)
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(sync, client, marker="first", delay=1.0)
+        first = pool.submit(sync, client, marker="first", delay=3.0)
         eventually(lambda: "first" in rig.worker.markers(), "the slot is taken")
         bad = pool.submit(sync, rig.client(MOODY), marker="bad", mood="raise")
         eventually(lambda: waiting(rig) == 1, "one waits")

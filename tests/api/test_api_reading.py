@@ -220,7 +220,7 @@ def test_records_of_keyed_workspaces_hold_no_key(rig: Rig) -> None:
 
 
 def test_states_on_the_way(client: Client) -> None:
-    running = client.submit(script(delay=0.7))
+    running = client.submit(script(delay=2.5))
     eventually(lambda: client.detailed(running)["state"] == 2, "it runs")
     record = client.detailed(running)
     assert record["responsetime"] == record["response"] == "" and record["recordDursion"] == 0

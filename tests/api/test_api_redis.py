@@ -38,7 +38,7 @@ def test_nothing_is_lost_when_the_gateway_is_killed(rig: Rig) -> None:
     client = rig.client(WORKSPACE)
     done = client.submit(script(body=b"0123"))
     assert client.ended(done)["data"] == "0123"
-    running = client.submit(script(delay=1.0))
+    running = client.submit(script(delay=30))
     eventually(lambda: client.status(running) == "running", "it runs")
     waiting = [client.submit(script(body=b"%d" % number)) for number in range(5)]
     rig.gateway.kill9()

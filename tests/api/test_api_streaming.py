@@ -187,7 +187,7 @@ def test_a_large_result_comes_at_the_readers_pace(rig: Rig) -> None:
         sock.sendall(f"GET /user/queryTask/stream?taskID={task_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         time.sleep(1.0)  # in which nobody reads
         assert memory_of(rig) - before < 20_000_000
-        eventually(lambda: open_streams(rig) == 0, "a reader that reads nothing is cut", 10)
+        eventually(lambda: open_streams(rig) == 0, "a reader that reads nothing is cut")
 
 
 def memory_of(rig: Rig) -> float:
@@ -210,10 +210,10 @@ def test_there_are_only_so_many_and_who_leaves_makes_room(rig: Rig, narrow: Clie
         refusal = rig.client().ask("GET", f"/user/queryTask/stream?taskID={task_id}")
         refused(refusal, 503)
         assert int(refusal.headers["Retry-After"]) > 0
-    eventually(lambda: open_streams(rig) == 0, "all are free again", 5)
+    eventually(lambda: open_streams(rig) == 0, "all are free again")
     with Stream(rig, task_id) as stream:
         assert stream.next()
-    eventually(lambda: open_streams(rig) == 0, "the last one too", 5)
+    eventually(lambda: open_streams(rig) == 0, "the last one too")
 
 
 def test_a_gateway_that_stops_ends_them_and_the_next_goes_on(rig: Rig, narrow: Client) -> None:

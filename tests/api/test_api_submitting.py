@@ -302,20 +302,23 @@ def test_who_waits_for_the_result(
 
 
 def test_a_wait_that_runs_out_says_where_the_task_stands(rig: Rig) -> None:
-    reply = right(rig.client(ID).send(script(delay=1.5), headers={"Prefer": "wait=1"}))
+    client = rig.client(ID)
+    reply = right(client.send(script(delay=30), headers={"Prefer": "wait=1"}))
     assert reply["status"] in ("queued", "running") and reply["result_size"] == 0
+    right(client.ask("POST", f"/user/cancelTask?taskID={reply['taskID']}"))
 
 
 def test_a_queued_task_knows_its_place(rig: Rig) -> None:
     client = rig.client("busy")
     client.ended(client.submit(script(delay=0.2)))
-    first, second, third = (client.submit(script(delay=1.0)) for _ in range(3))
+    first, second, third = (client.submit(script(delay=delay)) for delay in (30, 0.1, 0.1))
     eventually(lambda: client.status(first) == "running", "the first runs")
     replies = [client.query(task_id) for task_id in (second, third)]
     assert [reply["queue_position"] for reply in replies] == [1, 2]
     assert all(type(reply["wait_estimate"]) is int for reply in replies)
     assert replies[0]["wait_estimate"] <= replies[1]["wait_estimate"]
     assert "queue_position" not in client.query(first)
+    right(client.ask("POST", f"/user/cancelTask?taskID={first}"))
     assert client.ended(third)["status"] == "finished"
 
 

@@ -29,7 +29,7 @@ def test_a_picture_goes_in_and_a_picture_comes_out(rig: CommandRig, photo: Path,
 
 def test_a_task_is_waited_for_later(rig: CommandRig, tmp_path: Path) -> None:
     data, out = tmp_path / "data.json", tmp_path / "result.json"
-    data.write_text(json.dumps({**JOB, "delay": 0.3}))
+    data.write_text(json.dumps({**JOB, "delay": 1.5}))
     task = rig.customer("submit", "-d", f"@{data}", "--priority", "high").out.strip()
     late = rig.customer("wait", task, "--timeout", "50ms")
     assert late.code == 5 and "goes on" in late.err and task in late.err
@@ -45,7 +45,7 @@ def test_a_task_is_waited_for_later(rig: CommandRig, tmp_path: Path) -> None:
 
 def test_a_terminal_sees_how_it_stands(rig: CommandRig) -> None:
     env = {"NGPU_URL": rig.gateway.url, "NGPU_KEY": KEY}
-    code, painted = seen("submit", "--wait", "-d", json.dumps({**JOB, "delay": 0.5}), env=env)
+    code, painted = seen("submit", "--wait", "-d", json.dumps({**JOB, "delay": 2}), env=env)
     assert code == 0 and "\r\x1b[Krunning" in painted and '"images"' in painted
 
 

@@ -79,7 +79,7 @@ def test_an_event_source_gets_each_event_when_it_is_sent_and_comes_back(visitor:
 
 def test_a_websocket_carries_text_bytes_and_why_it_was_closed(visitor: Visitor, worker: ToyWorker) -> None:
     assert asked(visitor, SOCKET, OTHER) == ["chat", 5, 70000, 1 << 22, 4000, "as you wish"]
-    assert worker.left.wait(2)
+    assert worker.left.wait(10)
 
 
 def test_where_the_key_may_not_stand_in_the_query(visitor: Visitor) -> None:

@@ -106,7 +106,7 @@ def test_a_clean_stop_does_not_wait_for_jobs_that_go_on(apps: Apps) -> None:
 
 def test_a_worker_that_restarts_fails_what_it_was_doing(apps: Apps) -> None:
     """While it is away it is asked again; what waits in the gateway runs once it is back."""
-    head = apps.worker(sad_talker(1.0))
+    head = apps.worker(sad_talker(30))
     image = head.keep("face.png", b"a face", "image/png")
     client = started(apps, head)
     first, second = (submit(client, flat(image)) for _ in range(2))
@@ -115,6 +115,7 @@ def test_a_worker_that_restarts_fails_what_it_was_doing(apps: Apps) -> None:
     head.stop()
     time.sleep(0.3)
     assert status(client, first)["result_code"] == 102, "it may come back"
+    head.takes = 0.1
     head.restart()
     told = followed(client, first)
     assert (told["result_code"], told["msg"]) == (104, "SadTalker: the job failed: code 104: The task failed")

@@ -34,12 +34,13 @@ class Scene:
 
 def test_image_and_text_in_result_url_out(apps: Apps) -> None:
     """With no credential and a flat body, as published clients do; the worker's own task is followed to its end."""
-    scene = Scene(apps, takes=0.4)
+    scene = Scene(apps, takes=30)
     client = scene.start()
     task_id = submit(client, flat(scene.image))
     first = status(client, task_id)
     assert first["result_code"] in (101, 102) and set(first) == {"result_url", "result_code", "msg", *NUMBERS}
     has_state(client, task_id, 4)
+    scene.head.takes = 0.1
     told = followed(client, task_id)
     assert told["result_code"] == 100 and type(told["result_code"]) is int
     assert fetched(told["result_url"]).startswith(b"result of ")
@@ -166,12 +167,13 @@ def test_done_without_a_video_is_a_failure_that_its_client_understands(apps: App
 
 def test_one_job_at_a_time_and_the_others_wait(apps: Apps) -> None:
     """The slot is held for the whole conversation, so a busy SadTalker is never sent a second job."""
-    scene = Scene(apps, takes=0.3)
+    scene = Scene(apps, takes=30)
     client = scene.start()
     ids = [submit(client, flat(scene.image)) for _ in range(3)]
     has_state(client, ids[0], 4)
     assert len(scene.head.jobs) == 1
     assert status(client, ids[2])["result_code"] == 101
+    scene.head.takes = 0.1
     assert [followed(client, task_id)["result_code"] for task_id in ids] == [100, 100, 100]
     assert scene.head.most_at_once == 1 and len(scene.head.jobs) == 3
 
