@@ -109,7 +109,7 @@ def test_a_bad_body_is_refused_in_words(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (gzip.compress(b'{"data": "x"}'), "not compressed"),
+        (gzip.compress(b'{"data": "x"}', mtime=0), "not compressed"),
         ('{"data": "x"}'.encode("utf-16"), "UTF-8"),
         ('{"data": "x"}'.encode("utf-8-sig"), "byte order mark"),
     ],
