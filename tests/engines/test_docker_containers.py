@@ -135,8 +135,10 @@ async def test_containers_that_will_not_end_take_no_place_from_others(lab: Lab, 
     removing = [Deferred.fromCoroutine(lab.engine.remove(name, 600.0)) for name in names[:6]]
     restarting = [Deferred.fromCoroutine(lab.engine.restart(name, 600.0)) for name in names[6:]]
     began = lab.clock.seconds()
-    await lab.engine.create(lab.spec(image, SERVES, "other"))
+    await lab.engine.create(lab.spec(image, SERVES, "other", ports={8080: 0}))
     await lab.engine.start(lab.name("other"))
+    (port,) = [each.ports[8080] for each in await lab.engine.containers(lab.fleet) if each.name == lab.name("other")]
+    await deferToThread(first_page, f"http://127.0.0.1:{port}/")  # a TERM is lost on an init that does not listen yet
     await lab.engine.remove(lab.name("other"), 600.0)
     assert lab.clock.seconds() - began < 60, "it waits for those that have 600 s"
     assert len(await lab.engine.containers(lab.fleet)) == 8
