@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
@@ -14,10 +14,13 @@ from ngpu.interfaces import ITaskStore
 from ngpu.line import Line
 from ngpu.metrics import Metrics
 from ngpu.model import TaskStatus
+from ngpu.waiting import deferred
 
 STORE_WITHIN = 1.0
 """Seconds in which the store has to say how much waits: a scrape is not kept waiting by one that is away."""
 
+SIDE_BY_SIDE = 128
+"""Workspaces that it is asked about at once: one by one, some hundred of them took a busy gateway longer than that."""
 
 _ENDED = tuple(status.value for status in TaskStatus if status.ended)
 """Counted from 0 on: a counter that begins with its first end has no increase that an alarm could see."""
@@ -58,7 +61,13 @@ class Figures:
         return self._metrics.exposition()
 
     async def _ask_store(self) -> None:
-        for workspace_id, line in tuple(self._lines.items()):
-            queued = await self._store.queued(workspace_id)
-            if self._lines.get(workspace_id) is line:  # else removed meanwhile, with its metrics
-                self._metrics.queued.labels(self._metrics.label(workspace_id)).set(queued)
+        lines = tuple(self._lines.items())
+        for first in range(0, len(lines), SIDE_BY_SIDE):
+            some = lines[first : first + SIDE_BY_SIDE]
+            asked = [deferred(self._store.queued(workspace_id)) for workspace_id, _ in some]
+            answers: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
+            for (workspace_id, line), (fine, queued) in zip(some, answers, strict=True):
+                if not fine:
+                    queued.raiseException()
+                if self._lines.get(workspace_id) is line:  # else removed meanwhile, with its metrics
+                    self._metrics.queued.labels(self._metrics.label(workspace_id)).set(queued)

@@ -7,8 +7,9 @@ import re
 import pytest
 from gateway_rig import begun
 from roster_rig import Hall
+from twisted.internet.task import deferLater
 
-from ngpu.figures import STORE_WITHIN
+from ngpu.figures import SIDE_BY_SIDE, STORE_WITHIN, Figures
 
 ID = "scraped"
 
@@ -28,6 +29,22 @@ def test_a_scrape_while_the_store_is_away_tells_of_all_else(hall: Hall, trouble:
     hall.store.refusing.clear()
     hall.store.release()
     assert f'ngpu_queue_tasks{{workspace="{label}"}} 1.0' in hall.figures()
+
+
+def test_a_store_that_is_slow_is_not_away(hall: Hall) -> None:
+    """Each answer takes a turn of a busy gateway; one after the other they took longer than a scrape waits."""
+    count = SIDE_BY_SIDE + 8
+    labels = {hall.put(f"{ID}{number}").label for number in range(count)}
+
+    class Slow:
+        async def queued(self, workspace: str) -> int:
+            await deferLater(hall.clock, 2 * STORE_WITHIN / count)
+            return 3
+
+    scrape = begun(Figures(hall.metrics, hall.roster.lines, Slow(), hall.clock).exposition())  # type: ignore[arg-type]
+    hall.clock.pump([2 * STORE_WITHIN / count] * 2)
+    shown = re.findall(r'^ngpu_queue_tasks{workspace="(.*?)"} 3.0$', scrape.value.decode(), re.M)
+    assert set(shown) == labels
 
 
 def test_ends_of_tasks_are_counted_from_0(hall: Hall) -> None:
