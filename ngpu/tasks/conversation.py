@@ -236,7 +236,7 @@ class Conversation:
 
     def progress(self, text: str) -> None:
         """See `IConversation.progress`."""
-        self._house.told.tell(self._current().id, text)
+        self._house.tell(self._current().id, text)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

@@ -164,6 +164,11 @@ class Conversations:
 
         telling.addBoth(told)
 
+    def tell(self, task_id: str, text: str) -> None:
+        """How far a job is; nothing once it is over: who goes on then would have its word kept for ever."""
+        if task_id in self._open:
+            self.told.tell(task_id, text)
+
     async def call_elsewhere(
         self,
         workspace_id: str,

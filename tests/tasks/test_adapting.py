@@ -57,6 +57,20 @@ class Deaf(Stubborn):
                 await Deferred()
 
 
+class Talkative(Stubborn):
+    """Says how far it is whatever has become of its task, and while it cancels."""
+
+    async def run(self, work: Any) -> WorkerReply:
+        try:
+            return await super().run(work)
+        finally:
+            work.progress("run")
+
+    async def cancel(self, work: Any) -> None:
+        await work.sleep(1)
+        work.progress("cancel")
+
+
 def hall_of(adapter: Any) -> Hall:
     hall = Hall({8081: FakeReply()}, adapters={"talk": Adapting("talk", "odd", adapter)})
     hall.put("w1", 8081, timeout="30s")
@@ -101,6 +115,16 @@ def test_one_that_goes_on_asking_without_a_slot_holds_nobody_up() -> None:
     task = hall.submit(app="talk")
     hall.clock.pump([1.0] * 10)
     assert hall.task(task).status in (TaskStatus.RUNNING, TaskStatus.FAILED) and odd.tries < 20
+
+
+def test_what_is_said_of_a_task_that_is_over_is_not_kept() -> None:
+    hall = hall_of(Talkative())
+    task = hall.submit(app="talk")
+    hall.clock.pump([10.0] * 12)
+    assert hall.task(task).status is TaskStatus.FAILED
+    conversations = hall.runs.conversations
+    assert conversations is not None and conversations.told.of(task) is None
+    assert slot_is_free(hall)
 
 
 class Moody(Adapter):
