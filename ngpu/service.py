@@ -79,7 +79,7 @@ class GatewayService(Service):
         if self._worker is None:
             self._hangups.install()
         else:
-            self._worker.start(self._give_way)
+            self._worker.start(self._give_way, self._ask_store)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._ending.failed)
 
@@ -121,7 +121,7 @@ class GatewayService(Service):
         listen: tuple[str, ...] = ()
         try:
             if plan is not None:  # another process could not begin, and what this one holds for the store would be lost
-                await self._parts.store.get("")
+                await self._ask_store()
             for description in plan.outline.listen if plan is not None else ():
                 if description not in self._sockets:
                     await self._sockets.hold(description)
@@ -140,6 +140,9 @@ class GatewayService(Service):
         descriptors = self._sockets.descriptors()
         self._ending.become_successor(descriptors, plan.text, self._generation + 1, lambda: self._hangups.due)
         return ""
+
+    async def _ask_store(self) -> None:
+        await self._parts.store.get("")
 
     def _give_way(self) -> None:
         """Another worker has taken this one's place."""

@@ -29,6 +29,9 @@ STOPPED_WITHIN = 40.0
 REFUSED = "refused: "
 """What workers are told when a reload has changed nothing, before why."""
 
+STORE = "store"
+"""What workers are asked for before one process takes the place of all; they have it where the store answers them."""
+
 
 class Crew:
     """Starts, watches, replaces and stops workers.
@@ -136,6 +139,10 @@ class Crew:
         answers = await DeferredList(asked, consumeErrors=True)
         found = [text for fine, text in answers if fine and text is not None]
         return found if which else [*found, generate_latest(self._registry).decode()]
+
+    async def misses_store(self) -> bool:
+        """Whether workers serve, and the store answers none of them."""
+        return any(child.is_ready for child in self._places.values()) and not await self.figures(STORE)
 
     def refused(self, why: str) -> None:
         """A reload has changed nothing."""

@@ -98,6 +98,8 @@ class Parent(Service):
         plan, why = await self._checker.plan()
         if plan is None:
             return why
+        if plan.outline.processes == 1 and await self._crew.misses_store():
+            return "the store does not answer, and the process that takes the place of all could not begin"
         new = [each for each in plan.outline.listen if each not in self._sockets]
         kept = self._plan.outline.listen
         try:

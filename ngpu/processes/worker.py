@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from ngpu.figures import Exposing
 from ngpu.journal import EVENTS, Journal
 from ngpu.processes.channel import Channel, open_channel
-from ngpu.processes.crew import REFUSED
+from ngpu.processes.crew import REFUSED, STORE
 from ngpu.processes.figures import together
 from ngpu.processes.handed import Handed
 from ngpu.processes.reloads import Reloads
@@ -48,6 +48,7 @@ class Worker:
         self._journal: Journal | None = None
         self._series: Series | None = None
         self._retire: Callable[[], None] = lambda: None
+        self._ask_store: Callable[[], Awaitable[Any]] | None = None
         # a terminal sends these to every process; the parent says what is to be done
         for number in (signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -62,12 +63,13 @@ class Worker:
         self._series = series
         return self._rows
 
-    def start(self, retire: Callable[[], None]) -> None:
+    def start(self, retire: Callable[[], None], ask_store: Callable[[], Awaitable[Any]]) -> None:
         """Begin to listen to the parent; where it is gone, this process ends, too.
 
         :param retire: called when another worker has taken this one's place.
+        :param ask_store: raises StoreUnavailable where the store does not answer.
         """
-        self._retire = retire
+        self._retire, self._ask_store = retire, ask_store
         self._channel = Channel(self._told, self._figures, self._orphaned)
         open_channel(self._reactor, self._descriptor, self._channel)
 
@@ -99,6 +101,10 @@ class Worker:
 
     async def _figures(self, which: str) -> str:
         if which == ALIVE:
+            return ""
+        if which == STORE:
+            assert self._ask_store is not None
+            await self._ask_store()
             return ""
         assert self._own is not None and self._series is not None
         if which.startswith(_SERIES):

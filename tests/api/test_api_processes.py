@@ -18,7 +18,7 @@ import requests
 import yaml
 from api_rig import Rig, configuration, eventually, rig_of, workspace
 from processes import ROOT, find_free_port
-from redis_server import block
+from redis_server import RedisServer, block
 from scripted_worker import script
 from several_rig import WORKSPACE, Customers, hang_up, is_alive, worker_pids
 from tls_files import write_certificate
@@ -208,6 +208,24 @@ def test_a_start_that_fails_says_so_once_and_ends(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=30)
     assert done.returncode == 1
     assert done.stdout.count("ngpu: Redis at") == 1, done.stdout
+
+
+def test_one_process_takes_the_place_of_all_only_while_the_store_answers(tmp_path: Path) -> None:
+    """It could not begin without, and the workers, which go on, would have ended for it."""
+    redis = RedisServer(tmp_path / "redis").start()
+    store = {"kind": "redis", "url": redis.url}
+    try:
+        with rig_of(tmp_path, 1, lambda ports: configuration(store=store, processes=2)) as rig:
+            eventually(lambda: "2 workers serve" in rig.gateway.log.read_text(), "all are there")
+            before = pids(rig)
+            redis.kill9()
+            change(rig, processes=1)
+            hang_up(rig.gateway.pid)
+            said = "nothing was changed: the store does not answer"
+            eventually(lambda: said in rig.gateway.log.read_text(), "it says so")
+            assert all(is_alive(pid) for pid in before.values())
+    finally:
+        redis.stop()
 
 
 def test_a_store_that_is_not_shared_is_for_one_process(tmp_path: Path) -> None:
