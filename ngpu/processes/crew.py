@@ -87,8 +87,9 @@ class Crew:
             if failed or self._stopping:
                 for child in fresh.values():
                     child.signal(signal.SIGTERM)
+                status = await failed[0].ended or 1 if failed else 1
                 self.said = tuple(failed[0].last) if failed else ()
-                return await failed[0].ended or 1 if failed else 1
+                return status
         before, self._places, self._plan = self._places, fresh, plan
         self.generation = generation
         self._backoffs = {number: Backoff() for number in fresh}

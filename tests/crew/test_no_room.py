@@ -1,4 +1,4 @@
-"""A machine that has no room for one process more: workers are tried again, and a reload changes nothing."""
+"""Workers that cannot be started, or hang or die as others start: a reload changes nothing, a place is tried again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
-from ngpu.processes.child import Child
+from ngpu.processes.child import LAST_WORDS, Child
 from ngpu.processes.crew import Crew
 from ngpu.processes.outline import Checker, Outline, Plan
 from ngpu.processes.sockets import Sockets
+from ngpu.processes.vigil import EVERY, STARTING
 
 PLAN = Plan("text", Outline(("tcp:1",), ("tcp:2",), 2))
 
@@ -50,8 +52,8 @@ class Machine(Clock):
         child.transport = Spawned(100 + len(self.children))  # type: ignore[assignment]
         return child.transport  # type: ignore[return-value]
 
-    def adoptStreamConnection(self, *_: Any) -> None:
-        pass
+    def adoptStreamConnection(self, descriptor: int, family: int, factory: Any) -> None:
+        factory.buildProtocol(None).makeConnection(StringTransport())
 
     def end(self, child: Child, number: int) -> None:
         child.channel.connectionLost()
@@ -96,6 +98,37 @@ def test_a_reload_without_room_for_all_workers_changes_nothing() -> None:
     assert new.transport.signals == [signal.SIGTERM]  # type: ignore[union-attr]
     assert machine.children[0].transport.signals == []  # type: ignore[union-attr]
     assert crew.generation == 0
+
+
+def test_a_worker_that_dies_while_others_start_is_heard_out() -> None:
+    """What it said last comes after the news of its end."""
+    machine = Machine()
+    crew = Crew(Path("/c.yaml"), Sockets(machine, {}, shared=True), machine, (io.BytesIO(), io.BytesIO()))
+    putting = Deferred.fromCoroutine(crew.put(PLAN))
+    first = machine.children[0]
+    first.told("ready")
+    first.processExited(Failure(ProcessTerminated(exitCode=3)))  # type: ignore[no-untyped-call]
+    machine.children[1].told("ready")
+    first.childDataReceived(2, b"no memory\n")
+    machine.advance(LAST_WORDS)
+    assert putting.result == 3
+    assert crew.said == ("no memory",)
+
+
+def test_a_worker_that_hangs_before_it_is_ready_does_not_keep_a_start_or_a_reload_for_ever() -> None:
+    for ready in (0, 1):
+        machine = Machine()
+        crew = Crew(Path("/c.yaml"), Sockets(machine, {}, shared=True), machine, (io.BytesIO(), io.BytesIO()))
+        putting = Deferred.fromCoroutine(crew.put(PLAN))
+        for child in machine.children[:ready]:
+            child.told("ready")
+            child.channel.ask = lambda which: succeed("")  # type: ignore[method-assign]
+        hangs = machine.children[ready]
+        machine.pump([EVERY] * (STARTING + 1))
+        assert hangs.transport.signals == [signal.SIGABRT]  # type: ignore[union-attr]
+        machine.end(hangs, signal.SIGABRT)
+        assert putting.result == -signal.SIGABRT
+        Deferred.fromCoroutine(crew.stop())
 
 
 def test_a_check_without_room_says_why(tmp_path: Path) -> None:
