@@ -32,6 +32,7 @@ class Ending:
         self._reactor = reactor
         self._systemd = systemd
         self._pid_file = pid_file
+        self._unwanted = False
 
     def failed(self, failure: Failure) -> None:
         """The start failed: say why, and end with 1."""
@@ -51,6 +52,8 @@ class Ending:
     def become_successor(self, sockets: Mapping[str, int], text: str, generation: int, due: Callable[[], bool]) -> None:
         """Once everything is stopped, run the same command anew, in this very process, with these listening sockets.
 
+        Who tells the process to end meanwhile means the one to come, too: then there is none.
+
         :param text: of its configuration, as it was checked: what stands in the file by then is for the next reload.
         :param generation: which one it is.
         :param due: whether one more reload was asked for meanwhile, which is then its work.
@@ -59,7 +62,11 @@ class Ending:
         its = {description: os.dup(each) for description, each in sockets.items()}
         handed = Handed(Role.SUCCESSOR, its, configuration=kept(text), generation=generation)
         self._reactor.addSystemEventTrigger("after", "shutdown", self._execute, handed, due)
+        _take_ends(self._told_to_end)  # the reactor, which stops already, would only say that it does
         self._reactor.stop()
+
+    def _told_to_end(self, *_: object) -> None:
+        self._unwanted = True
 
     def _exit(self, status: int) -> None:
         sys.stdout.flush()
@@ -72,6 +79,9 @@ class Ending:
         if self._pid_file:
             with suppress(OSError):
                 os.unlink(self._pid_file)  # else twistd finds that it runs already
+        _take_ends(signal.SIG_DFL)  # from here on it ends at once
+        if self._unwanted:
+            self._exit(0)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))  # waits until somebody is there again to take it
         if due():
             signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
@@ -82,3 +92,10 @@ class Ending:
         except OSError as error:
             print(f"ngpu: {sys.executable} cannot be started anew: {error.strerror}", file=sys.stderr)
             self._exit(1)
+
+
+def _take_ends(handler: Any) -> None:
+    """Have the signals that tell a process to end do this; not those that whoever started it has it ignore."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
