@@ -112,7 +112,7 @@ def no_text(place: int) -> BadRequest:
 
 def no_object(beginning: bytes) -> BadRequest:
     """The error of a body that begins, behind space, with something else than an object."""
-    if beginning.startswith(BOM_UTF8[:1]):
+    if beginning.startswith(BOM_UTF8):
         return BadRequest("the body begins with a byte order mark: send JSON in UTF-8 without one")
     return BadRequest("the body must be a JSON object" if beginning else "the body is empty; send a JSON object")
 

@@ -100,7 +100,7 @@ class _Members:
         self.data: tuple[DataForm, int, int, int, bool] | None = None
         mark = window.next()
         if mark != b"{":
-            raise no_object(mark)
+            raise no_object(window.data[window.at :])
         window.at += 1
         keys: set[bytes] = set()
         while window.next() != b"}" or keys:

@@ -112,6 +112,7 @@ def test_a_bad_body_is_refused_in_words(body: bytes) -> None:
         (gzip.compress(b'{"data": "x"}', mtime=0), "not compressed"),
         ('{"data": "x"}'.encode("utf-16"), "UTF-8"),
         ('{"data": "x"}'.encode("utf-8-sig"), "byte order mark"),
+        ("\uff5b\uff5d".encode(), "must be a JSON object"),  # braces of another width begin with the same byte
     ],
 )
 def test_what_some_clients_send_is_told_with_what_to_do(body: bytes, told: str) -> None:
