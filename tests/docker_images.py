@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SERVES = ("/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www")
-"""The command with which `busybox_layer` serves its pages on 8080: /, and /cgi-bin/echo, which gives a POST back."""
+"""The command with which `busybox_layer` serves its pages on 8080: /, and /cgi-bin/echo, which gives a POST back.
+
+Its length is told, so that a reply that is cut when the container is killed is seen to be; and that the connection
+ends, as this server's do.
+"""
 
 SHELL = ("/bin/busybox", "sh", "-c")
 _ECHO = b"""#!/bin/busybox sh
-printf 'Content-Type: application/octet-stream\\r\\n\\r\\n'
+printf 'Content-Type: application/octet-stream\\r\\nConnection: close\\r\\n'
+printf 'Content-Length: %s\\r\\n\\r\\n' "${CONTENT_LENGTH:-0}"
 [ -n "$CONTENT_LENGTH" ] && /bin/busybox head -c "$CONTENT_LENGTH"
 """
 
