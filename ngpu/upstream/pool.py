@@ -14,6 +14,12 @@ from ngpu.upstream.connection import Connection
 from ngpu.upstream.dial import Dial, endpoint_of
 from ngpu.upstream.origin import Origin
 
+HASTY = 60.0
+"""Seconds for which each connection to an origin serves one call, after it has closed one that rested.
+
+A call that is sent just as the origin closes is lost, and nothing tells whether the worker has begun with it.
+"""
+
 _STOPPING = "the gateway is stopping"
 
 
@@ -52,6 +58,7 @@ class Pool:
         self._open: set[Connection] = set()
         self._resting: dict[Origin, dict[Connection, None]] = {}
         self._resting_count = 0
+        self._hasty: dict[Origin, float] = {}  # until when, oldest first
         self._sweep: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
 
@@ -63,6 +70,7 @@ class Pool:
             self._resting_count -= 1
             if connection.fresh():
                 return connection
+            self._hung_up(origin)
             connection.abort()
         return None
 
@@ -102,7 +110,8 @@ class Pool:
     def rested(self, connection: Connection) -> None:
         """Keep a connection for the next call, if there is room."""
         group = self._resting.setdefault(connection.origin, {})
-        if self._closing is not None or len(group) >= self._per_origin or self._resting_count >= self._total:
+        full = len(group) >= self._per_origin or self._resting_count >= self._total
+        if full or self._closing is not None or (self._hasty and self._is_hasty(connection.origin)):
             connection.close()
             return
         connection.rested_at = self._reactor.seconds()
@@ -114,7 +123,8 @@ class Pool:
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self._open.discard(connection)
-        self._forget(connection)
+        if self._forget(connection):
+            self._hung_up(connection.origin)
         if self._closing is not None and not self._open and not self._closing.called:
             self._closing.callback(None)
 
@@ -133,11 +143,27 @@ class Pool:
         if self._resting:
             self._sweep = self._reactor.callLater(self._idle / 4, self._close_idle)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection) -> bool:
+        """Whether it was at rest."""
         group = self._resting.get(connection.origin)
-        if group is not None and connection in group:
-            del group[connection]
-            self._resting_count -= 1
+        if group is None or connection not in group:
+            return False
+        del group[connection]
+        self._resting_count -= 1
+        return True
+
+    def _hung_up(self, origin: Origin) -> None:
+        now = self._reactor.seconds()
+        self._hasty.pop(origin, None)
+        self._hasty[origin] = now + HASTY
+        for each, until in tuple(self._hasty.items()):
+            if until > now:
+                break
+            del self._hasty[each]
+
+    def _is_hasty(self, origin: Origin) -> bool:
+        now: float = self._reactor.seconds()
+        return self._hasty.get(origin, now) > now
 
     def _dialed(self, result: Any, dial: Dial) -> Any:
         self._dials.discard(dial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import pytest_twisted
 from raw_worker import OK, Peer, answers
 from twisted.internet.defer import gatherResults
@@ -26,6 +27,29 @@ async def test_a_worker_that_closes_after_each_reply(rig: Rig) -> None:
         await rig.send(worker, "POST", body=b"%d" % number, sink=sink)
         assert sink.data == b"ok"
     assert len(worker.peers) == 500
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_worker_that_closes_what_rests_gets_a_connection_for_each_call(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """A call could cross its next FIN. Whether the reactor was told of the first one, or a call has found it."""
+    monkeypatch.setattr("ngpu.upstream.pool.HASTY", 0.5)
+    worker = rig.worker(answers)
+    await rig.send(worker)
+    if told:
+        worker.peers[0].close()
+        await worker.peers[0].until_gone()
+    else:
+        worker.peers[0].transport.getHandle().shutdown(1)
+    for count in (2, 3):
+        await rig.send(worker)
+        assert len(worker.peers) == count
+    await rig.sleep(0.6)
+    for _ in range(3):
+        await rig.send(worker)
+    assert len(worker.peers) == 4, "it is tried again after a while"
 
 
 @pytest_twisted.ensureDeferred
