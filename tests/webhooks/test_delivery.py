@@ -21,7 +21,7 @@ from ngpu.model import BytesBody
 from ngpu.outbox import Backlog
 from ngpu.settings import Workspace
 from ngpu.testing.store import MemoryTaskStore
-from ngpu.webhooks.delivery import MOST, MOST_EACH, Webhooks
+from ngpu.webhooks.delivery import MOST, MOST_EACH, TRIES_WITHOUT, Webhooks
 from ngpu.webhooks.endpoint import vetted
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -199,12 +199,47 @@ async def test_a_store_that_fails_when_it_is_delivered_delivers_it_again(rig: Ri
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_of_a_workspace_that_is_gone_is_given_up(rig: Rig) -> None:
+async def test_one_of_a_workspace_that_is_gone_is_given_up_after_some_tries(rig: Rig) -> None:
+    """Not at once: where gateways are reloaded one after the other, one knows a new workspace before another does."""
+    port = rig.takes()
     rig.addresses["hook.example"] = [["127.0.0.1"]]
-    await rig.ended("t", "http://hook.example:1/", workspace="gone")
-    await rig.webhooks.look()
-    await rig.until(lambda: rig.count("dead", "former") == 1)
+    for name in ("gone", "new"):
+        await rig.ended(name, f"http://hook.example:{port}/", workspace=name)
+    for tries in range(1, TRIES_WITHOUT + 1):
+        if tries == 3:
+            made = Workspace.model_validate({"id": "new", "ports": {80: 80}})
+            rig.webhooks._workspaces = {**rig.webhooks._workspaces, "new": made}
+        taken = await rig.store.take_webhooks(9e9, 9e9, 2, 2, {})
+        assert {each.tries for each in taken} == {tries}
+        for each in taken:
+            await rig.webhooks._deliver(each)
     assert await rig.store.webhooks() == {"gone": Backlog(0, 1)}
+    assert rig.count("dead", "former") == 1 and len(rig.heads) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_gives_way_to_another_process_begins_nothing_more(rig: Rig) -> None:
+    """Its workspaces, and their secrets, are those of a configuration that may not hold any more."""
+    arrived: Deferred[None] = Deferred()
+    release: Deferred[None] = Deferred()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        arrived.callback(None)
+        await release
+        peer.write(OK)
+
+    rig.addresses["hook.example"] = [["127.0.0.1"]]
+    port = rig.serve(script)
+    await rig.ended("t", f"http://hook.example:{port}/")
+    await rig.webhooks.look()
+    await arrived
+    rig.webhooks.retire()
+    await rig.ended("u", f"http://hook.example:{port}/")
+    release.callback(None)
+    await rig.until(lambda: rig.count("delivered") == 1)
+    await rig.webhooks.look()
+    assert await rig.store.webhooks() == {"w": Backlog(1, 0)} and not rig.webhooks._under_way
 
 
 @pytest_twisted.ensureDeferred
