@@ -21,13 +21,16 @@ from ngpu.archives.transfer import Cut, Exchange, PacedBody
 from ngpu.errors import FetchFailed, FetchRefused, NgpuError
 from ngpu.fetch import retry_after
 
+LEAST = 64 * 1024
+"""Bytes that count as something: only so many archives come at once, and one that trickles keeps others waiting."""
+
 
 class Patience(NamedTuple):
     """When a download is given up, and how long it waits (seconds).
 
-    ``tries`` count in a row that bring nothing; after each that brings something the count begins anew. The wait
+    ``tries`` count in a row that bring nothing; after each that brings `LEAST` bytes the count begins anew. The wait
     before another is doubled each time, up to ``longest_wait``, and made up to half longer at random. ``silence`` is
-    how long a connection without a byte counts as whole.
+    how long a connection that does not bring as many counts as whole.
     """
 
     tries: int = 6
@@ -62,6 +65,7 @@ class Download:
         self._version = Version(None, None)
         self._taken = 0
         self._failures = 0
+        self._came, self._waited = 0, 0.0  # since that was as much as LEAST
         self._body: PacedBody | None = None
         self._closed = False
 
@@ -91,7 +95,6 @@ class Download:
                 if not piece:
                     return
                 self._taken += len(piece)
-                self._failures = 0
                 yield piece
         finally:
             await self.close()
@@ -108,9 +111,14 @@ class Download:
 
     async def _read(self, body: PacedBody) -> bytes | None:
         """The next bytes, none at the end; ``None`` after a cut."""
-        reading = Deferred.fromCoroutine(body.read()).addTimeout(self._patience.silence, self._clock)
+        began, left = self._clock.seconds(), max(self._patience.silence - self._waited, 0.0)
         try:
-            return await reading
+            piece = await Deferred.fromCoroutine(body.read()).addTimeout(left, self._clock)
+            self._came += len(piece)
+            self._waited += self._clock.seconds() - began
+            if self._came >= LEAST:
+                self._came, self._waited, self._failures = 0, 0.0, 0
+            return piece
         except (Cut, TookTooLong) as error:
             self._drop()
             if self._closed:
@@ -150,12 +158,13 @@ class Download:
             self._version = version(field)
         else:
             self._check_continued(response, field)
+        self._came, self._waited = 0, 0.0
         self._body = PacedBody()
         response.deliverBody(self._body)
 
     def _check_continued(self, response: Any, field: Field) -> None:
         try:
-            check_continued(response.code, field, self._taken, self._version.size, self._place)
+            check_continued(response.code, field, self._taken, self._version, self._place)
         except FetchFailed:
             _abandon(response)
             raise
