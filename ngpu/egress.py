@@ -1,7 +1,7 @@
 """Where URLs that customers send may lead: to the public internet, and to the networks of ``egress.allow``.
 
-The gateway itself calls some of them (webhooks): it connects to the very addresses that it has looked at. Workers fetch
-others, from inside the operator's network. What a name resolves to is looked at when a request comes
+The gateway itself calls some of them (webhooks, image archives): it connects to the very addresses that it has looked
+at. Workers fetch others, from inside the operator's network. What a name resolves to is looked at when a request comes
 in; a name whose owner changes it between that and the worker's fetch is beyond what a gateway can see, so workers need
 rules of their own towards what they must not reach (docs/security.md).
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -41,9 +41,6 @@ class Patience(NamedTuple):
 
 USUAL = Patience()
 
-Check = Callable[[str], Awaitable[None]]
-"""Raises NgpuError for a URL that must not be fetched; asked about each that a redirect leads to, too."""
-
 
 class Download:
     """An archive at a URL.
@@ -54,13 +51,11 @@ class Download:
 
     log = Logger("ngpu.archive")
 
-    def __init__(
-        self, url: str, exchange: Callable[[], Exchange], clock: Any, rng: Random, check: Check, patience: Patience
-    ) -> None:
+    def __init__(self, url: str, exchange: Callable[[], Exchange], clock: Any, rng: Random, patience: Patience) -> None:
         self.size: int | None = None
         self._url = checked(url)
         self._place = shown(url)
-        self._exchange, self._clock, self._rng, self._check = exchange, clock, rng, check
+        self._exchange, self._clock, self._rng = exchange, clock, rng
         self._patience = patience
         self._version = Version(None, None)
         self._taken = 0
@@ -135,7 +130,7 @@ class Download:
         """Ask for it, or for the rest of it; without a body at the end it is to be tried again."""
         try:
             response = await self._followed().addTimeout(self._patience.silence, self._clock)
-        except (NgpuError, CancelledError):  # of redirects, and of the check
+        except (NgpuError, CancelledError):  # of redirects, and of the way to a host
             raise
         except Exception as error:
             if _is_untrusted(error):
@@ -176,7 +171,6 @@ class Download:
         """The reply at the end of the redirects, which may lead elsewhere each time."""
         url, hops = self._url, 0
         while True:
-            await self._check(url)
             headers = Headers({"User-Agent": ["ngpu"], "Accept-Encoding": ["identity"]})
             if self._taken and self._version.validator:
                 headers.setRawHeaders("Range", [f"bytes={self._taken}-"])

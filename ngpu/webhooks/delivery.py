@@ -42,7 +42,7 @@ TIMEOUT, LEASE = 15.0, 20.0
 class Webhooks:
     """Delivers what the store's outbox holds.
 
-    :param fetcher: one that connects to nothing that ``egress`` closes (see `ngpu.webhooks.endpoint`).
+    :param fetcher: one that connects to nothing that ``egress`` closes (see `ngpu.vetted`).
     :param workspaces: by id; read anew for each delivery.
     :param wall: seconds since the epoch as receivers have them: they refuse what is five minutes off. The clock that
         timers go by may be hours behind, of a machine that was paused.

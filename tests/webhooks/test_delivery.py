@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
 from random import Random
 from typing import Any
 
+import pytest
 import pytest_twisted
 from raw_worker import Peer, RawWorker, Script
 from task_stores import sample
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from ngpu import vetted as vetted_room
 from ngpu.egress import Egress
 from ngpu.errors import StoreUnavailable
 from ngpu.fetch import make_fetcher
@@ -21,8 +25,8 @@ from ngpu.model import BytesBody
 from ngpu.outbox import Backlog
 from ngpu.settings import Workspace
 from ngpu.testing.store import MemoryTaskStore
+from ngpu.vetted import vetted
 from ngpu.webhooks.delivery import MOST, MOST_EACH, TRIES_WITHOUT, Webhooks
-from ngpu.webhooks.endpoint import vetted
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -42,7 +46,7 @@ class Rig:
         self.metrics = Metrics({"w": "w-1", "v": "v-2"})
         workspaces = {name: Workspace.model_validate({"id": name, "ports": {80: 80}}) for name in "wv"}
         self.egress = Egress([ip_network("127.0.0.1/32")], self._resolve)
-        self.fetcher = make_fetcher(reactor, connect=vetted(reactor, self.egress))
+        self.fetcher = make_fetcher(reactor, connect=vetted(reactor, self.egress, "webhook", True))
         self.webhooks = Webhooks(
             self.store, self.fetcher, workspaces, reactor, Random(1), self.metrics, lambda: 12345.6
         )
@@ -94,7 +98,9 @@ async def rig() -> AsyncIterator[Rig]:
 async def test_a_name_that_leads_elsewhere_after_it_was_looked_at_gets_nothing(rig: Rig) -> None:
     """DNS rebinding: public at the submission, and an address of the gateway's own network at the delivery."""
     rig.egress = Egress([], rig._resolve)
-    rig.fetcher = rig.webhooks._fetcher = make_fetcher(rig.reactor, connect=vetted(rig.reactor, rig.egress))
+    rig.fetcher = rig.webhooks._fetcher = make_fetcher(
+        rig.reactor, connect=vetted(rig.reactor, rig.egress, "webhook", True)
+    )
     port = rig.takes()
     rig.addresses["evil.example"] = [["93.184.216.34"], ["127.0.0.1"]]
     await rig.egress.check_webhook(f"https://evil.example:{port}/", "webhook")
@@ -145,6 +151,27 @@ async def test_a_host_one_address_of_which_does_not_answer_is_reached_at_the_nex
     await rig.ended("t", f"http://hook.example:{port}/")
     await rig.webhooks.look()
     await rig.until(lambda: rig.count("delivered") == 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_one_address_of_which_is_silent_is_reached_at_the_next(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of IPv6 where a firewall drops it: its silence would last for as long as a receiver may take in all."""
+    monkeypatch.setattr(vetted_room, "EACH", 0.3)
+    rig.egress._allow = [ip_network("127.0.0.0/8")]  # type: ignore[assignment]
+    port = rig.takes()
+    with socket.socket() as silent, contextlib.ExitStack() as filling:
+        silent.bind(("127.0.0.77", port))
+        silent.listen(0)
+        for _ in range(4):  # the kernel drops what is beyond its backlog, as such a firewall does
+            full = filling.enter_context(socket.socket())
+            full.setblocking(False)
+            full.connect_ex(("127.0.0.77", port))
+        rig.addresses["hook.example"] = [["127.0.0.77", "127.0.0.1"]]
+        await rig.ended("t", f"http://hook.example:{port}/")
+        await rig.webhooks.look()
+        await rig.until(lambda: rig.count("delivered") == 1)
 
 
 @pytest_twisted.ensureDeferred
