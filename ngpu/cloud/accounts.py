@@ -62,14 +62,18 @@ class Accounts:
 
         :raises StoreUnavailable: the store cannot read or write.
         """
-        self._secret = bytes.fromhex(await self._exclusively(SECRETS, self._find_secret))
+        self._secret = bytes.fromhex(await self._kept_secret() or await self._exclusively(SECRETS, self._find_secret))
 
     async def _find_secret(self) -> str:
+        found = await self._kept_secret()
+        if not found:
+            found = secrets.token_hex(_SECRET_BYTES)
+            await self._documents.put(SECRETS, TOKEN_SECRET, {"secret": found})
+        return found
+
+    async def _kept_secret(self) -> str:
         kept = (await self._documents.documents(SECRETS)).get(TOKEN_SECRET)
-        if kept is None:
-            kept = {"secret": secrets.token_hex(_SECRET_BYTES)}
-            await self._documents.put(SECRETS, TOKEN_SECRET, kept)
-        return str(kept["secret"])
+        return "" if kept is None else str(kept["secret"])
 
     async def login(self, email: str, sent: str, address: str) -> str:
         """A token, for an email address and what the client made of the password.
