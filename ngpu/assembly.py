@@ -64,8 +64,8 @@ from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.elsewhere import Elsewhere
 from ngpu.tasks.runs import Runs
 from ngpu.upstream.pool import Pool as Connections
+from ngpu.vetted import vetted
 from ngpu.webhooks.delivery import Webhooks
-from ngpu.webhooks.endpoint import vetted
 from ngpu.wiring import adapters_of, gates_of, tracing_of, watch_changes
 from ngpu.workspaces import COLLECTION, Workspaces
 
@@ -149,7 +149,7 @@ def assemble(
         clock=reactor,
         metrics=metrics,
     )
-    receivers = make_fetcher(reactor, connect=vetted(reactor, urls))
+    receivers = make_fetcher(reactor, connect=vetted(reactor, urls, "webhook", secure=True))
     webhooks = Webhooks(store, receivers, roster.workspaces, reactor, Random(), metrics)
     watch_changes(roster, health, dispatcher, metrics)
     roster.watch(fleet.follow)
@@ -246,7 +246,7 @@ def _fleet(
             store=store,
             serving=serving,
             archives=archives,
-            urls=urls,
+            customers=vetted(context.clock, urls, "the URL of the image's archive", secure=False),
             clock=context.clock,
             rng=context.rng,
             metrics=metrics,

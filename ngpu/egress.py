@@ -1,7 +1,7 @@
 """Where URLs that customers send may lead: to the public internet, and to the networks of ``egress.allow``.
 
-The gateway itself calls some of them (webhooks): it connects to the very addresses that it has looked at. Workers fetch
-others, from inside the operator's network. What a name resolves to is looked at when a request comes
+The gateway itself calls some of them (webhooks, image archives): it connects to the very addresses that it has looked
+at. Workers fetch others, from inside the operator's network. What a name resolves to is looked at when a request comes
 in; a name whose owner changes it between that and the worker's fetch is beyond what a gateway can see, so workers need
 rules of their own towards what they must not reach (docs/security.md).
 """
@@ -26,8 +26,13 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
-_SPECIAL = tuple(map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10")))
-"""What ``ipaddress`` calls global: IPv4 in IPv6 (RFC 4291 §2.5.5.1, RFC 7915, RFC 8215) and site-local (RFC 3879)."""
+_SPECIAL: tuple[IPv4Network | IPv6Network, ...] = (
+    *map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24")),
+    *map(IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "fec0::/10", "3fff::/20", "5f00::/16")),
+)
+"""What ``ipaddress`` of some Python calls global all the same: protocol assignments (RFC 6890), where a cloud has its
+metadata, relays (RFC 7526), IPv4 in IPv6 (RFC 4291 §2.5.5.1, RFC 7915, RFC 8215), site-local (RFC 3879), documentation
+(RFC 9637) and segments (RFC 9602)."""
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -83,7 +88,7 @@ class Egress:
         address = _address(text)
         if self._is_allowed(text):
             return True
-        if isinstance(address, IPv6Address) and any(address in network for network in _SPECIAL):
+        if any(address in network for network in _SPECIAL):
             return False
         return address.is_global and not address.is_multicast
 

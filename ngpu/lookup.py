@@ -33,7 +33,8 @@ def make_resolver(reactor: Any) -> Resolve:
     async def resolve(host: str) -> list[str]:
         found = deferToThreadPool(reactor, threads, socket.getaddrinfo, host, None)
         try:
-            return [str(info[4][0]) for info in await found.addTimeout(TIMEOUT, reactor)]
+            infos = await found.addTimeout(TIMEOUT, reactor)
+            return list(dict.fromkeys(str(info[4][0]) for info in infos))  # each comes once for each type of socket
         except (UnicodeError, defer.TimeoutError) as error:
             raise OSError(str(error)) from None
 

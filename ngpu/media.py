@@ -105,8 +105,12 @@ class Media:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except OSError:
+        path.unlink(missing_ok=True)  # a part of it would keep a full disk full
+        raise
 
 
 def _sign(key: bytes, name: str, expires: str, content_type: str) -> str:

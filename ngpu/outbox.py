@@ -42,7 +42,10 @@ class IOutbox(Interface):
     async def take_webhooks(
         now: float, until: float, room: int, most: int, busy: Mapping[str, int]
     ) -> Sequence[Webhook]:
-        """Begin the delivery of those that are due, the longest due first.
+        """Begin the delivery of those that are due, the longest due of each workspace first.
+
+        Workspaces with fewer under way, these included, come before those with more: of eight whose receivers hang and
+        for which thousands wait, each place that gets free would be theirs again.
 
         They are due again at ``until``, in case nobody says before that what became of them.
 

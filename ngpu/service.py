@@ -160,6 +160,7 @@ class GatewayService(Service):
         """Let everything that has come in come to its end, for so many seconds; nothing is refused."""
         until = self._reactor.seconds() + seconds
         self._parts.dispatcher.retire()
+        self._parts.webhooks.retire()
         self._parts.live.close()
         await self._last_requests()
         await self._parts.store.leadership.resign()

@@ -19,6 +19,7 @@ from ngpu.cloud.standing import Standing
 from ngpu.egress import Egress
 from ngpu.errors import BadRequest, Conflict, NotFound
 from ngpu.settings import Account, Cloud, loads
+from ngpu.sharing import ALONE, Exclusively
 from ngpu.testing.documents import MemoryDocuments
 
 T = TypeVar("T")
@@ -101,13 +102,18 @@ def image(**more: Any) -> ImageAsked:
 class House:
     """A counter; ``restart`` makes another one of what was kept."""
 
-    def __init__(self, documents: Documents | None = None, workspaces: Workspaces | None = None) -> None:
+    def __init__(
+        self,
+        documents: Documents | None = None,
+        workspaces: Workspaces | None = None,
+        exclusively: Exclusively = ALONE.exclusively,
+    ) -> None:
         self.documents = documents or Documents()
         self.workspaces = workspaces or Workspaces()
         self.now = 1_700_000_000.0
         settings = loads(NODES + "egress: {allow: [192.0.2.0/24]}", "f", Path("/")).settings
         self.counter = Counter(
-            Catalog(self.documents),
+            Catalog(self.documents, exclusively),
             self.workspaces,
             Egress(settings.egress.allow, self._resolve),
             nodes=settings.nodes,
@@ -124,8 +130,8 @@ class House:
     async def _resolve(self, host: str) -> list[str]:
         raise OSError(host)
 
-    def restart(self) -> House:
-        return House(self.documents, self.workspaces)
+    def restart(self, exclusively: Exclusively = ALONE.exclusively) -> House:
+        return House(self.documents, self.workspaces, exclusively)
 
     def image(self, account: str = ANN, **more: Any) -> str:
         return str(done(self.counter.create_image(account, image(**more)))["image_id"])

@@ -63,6 +63,7 @@ ROOMS = (
     "line",
     "upstream",
     "fetch",
+    "vetted",
     "archives",
     "forward",
     "calls",

@@ -48,6 +48,7 @@ CLOSED = [
     *("http://[::127.0.0.1]/", "http://[::ffff:0:127.0.0.1]/", "http://[64:ff9b:1::7f00:1]/", "http://[fec0::1]/"),
     *("http://inside.example/", "http://both.example/", "http://none.example/", "http://nowhere.example/"),
     *("http://2130706433/", "http://0x7f.1/", "http://scoped.example/"),
+    *("http://192.0.0.192/", "http://192.0.0.8/", "http://192.88.99.1/", "http://[3fff::1]/", "http://[5f00::1]/"),
 ]
 MALFORMED = [
     *("", "x", "ftp://93.184.216.34/", "file:///etc/passwd", "gopher://93.184.216.34/", "//93.184.216.34/", "http://"),

@@ -19,7 +19,7 @@ async def test_what_the_system_knows() -> None:
     from twisted.internet import reactor
 
     resolve = make_resolver(reactor)
-    assert "127.0.0.1" in await resolve("localhost")
+    assert (await resolve("localhost")).count("127.0.0.1") == 1, "each address once: only so many are tried"
     for nowhere in ("nowhere.invalid", "a" * 70 + ".example", "\udcff"):
         with pytest.raises(OSError):
             await resolve(nowhere)

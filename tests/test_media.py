@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,19 @@ async def test_without_an_address_nothing_is_published(tmp_path: Path) -> None:
     (tmp_path / "media").write_text("a file in the way")
     with pytest.raises(Unavailable):
         await media(tmp_path).publish(b"x", "audio/mpeg")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_finds_no_room_leaves_no_part_of_it(tmp_path: Path) -> None:
+    """It would keep a full disk full."""
+    kept = media(tmp_path)
+    await kept.publish(b"x", "audio/mpeg")
+    before = set((tmp_path / "media").iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match="cannot keep a file"):
+            await kept.publish(bytes(5 << 20), "audio/mpeg")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert set((tmp_path / "media").iterdir()) == before

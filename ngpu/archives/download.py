@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any, NamedTuple
 
@@ -21,13 +21,16 @@ from ngpu.archives.transfer import Cut, Exchange, PacedBody
 from ngpu.errors import FetchFailed, FetchRefused, NgpuError
 from ngpu.fetch import retry_after
 
+LEAST = 64 * 1024
+"""Bytes that count as something: only so many archives come at once, and one that trickles keeps others waiting."""
+
 
 class Patience(NamedTuple):
     """When a download is given up, and how long it waits (seconds).
 
-    ``tries`` count in a row that bring nothing; after each that brings something the count begins anew. The wait
+    ``tries`` count in a row that bring nothing; after each that brings `LEAST` bytes the count begins anew. The wait
     before another is doubled each time, up to ``longest_wait``, and made up to half longer at random. ``silence`` is
-    how long a connection without a byte counts as whole.
+    how long a connection that does not bring as many counts as whole.
     """
 
     tries: int = 6
@@ -37,9 +40,6 @@ class Patience(NamedTuple):
 
 
 USUAL = Patience()
-
-Check = Callable[[str], Awaitable[None]]
-"""Raises NgpuError for a URL that must not be fetched; asked about each that a redirect leads to, too."""
 
 
 class Download:
@@ -51,17 +51,16 @@ class Download:
 
     log = Logger("ngpu.archive")
 
-    def __init__(
-        self, url: str, exchange: Callable[[], Exchange], clock: Any, rng: Random, check: Check, patience: Patience
-    ) -> None:
+    def __init__(self, url: str, exchange: Callable[[], Exchange], clock: Any, rng: Random, patience: Patience) -> None:
         self.size: int | None = None
         self._url = checked(url)
         self._place = shown(url)
-        self._exchange, self._clock, self._rng, self._check = exchange, clock, rng, check
+        self._exchange, self._clock, self._rng = exchange, clock, rng
         self._patience = patience
         self._version = Version(None, None)
         self._taken = 0
         self._failures = 0
+        self._came, self._waited = 0, 0.0  # since that was as much as LEAST
         self._body: PacedBody | None = None
         self._closed = False
 
@@ -91,7 +90,6 @@ class Download:
                 if not piece:
                     return
                 self._taken += len(piece)
-                self._failures = 0
                 yield piece
         finally:
             await self.close()
@@ -108,9 +106,14 @@ class Download:
 
     async def _read(self, body: PacedBody) -> bytes | None:
         """The next bytes, none at the end; ``None`` after a cut."""
-        reading = Deferred.fromCoroutine(body.read()).addTimeout(self._patience.silence, self._clock)
+        began, left = self._clock.seconds(), max(self._patience.silence - self._waited, 0.0)
         try:
-            return await reading
+            piece = await Deferred.fromCoroutine(body.read()).addTimeout(left, self._clock)
+            self._came += len(piece)
+            self._waited += self._clock.seconds() - began
+            if self._came >= LEAST:
+                self._came, self._waited, self._failures = 0, 0.0, 0
+            return piece
         except (Cut, TookTooLong) as error:
             self._drop()
             if self._closed:
@@ -127,7 +130,7 @@ class Download:
         """Ask for it, or for the rest of it; without a body at the end it is to be tried again."""
         try:
             response = await self._followed().addTimeout(self._patience.silence, self._clock)
-        except (NgpuError, CancelledError):  # of redirects, and of the check
+        except (NgpuError, CancelledError):  # of redirects, and of the way to a host
             raise
         except Exception as error:
             if _is_untrusted(error):
@@ -150,12 +153,13 @@ class Download:
             self._version = version(field)
         else:
             self._check_continued(response, field)
+        self._came, self._waited = 0, 0.0
         self._body = PacedBody()
         response.deliverBody(self._body)
 
     def _check_continued(self, response: Any, field: Field) -> None:
         try:
-            check_continued(response.code, field, self._taken, self._version.size, self._place)
+            check_continued(response.code, field, self._taken, self._version, self._place)
         except FetchFailed:
             _abandon(response)
             raise
@@ -167,7 +171,6 @@ class Download:
         """The reply at the end of the redirects, which may lead elsewhere each time."""
         url, hops = self._url, 0
         while True:
-            await self._check(url)
             headers = Headers({"User-Agent": ["ngpu"], "Accept-Encoding": ["identity"]})
             if self._taken and self._version.validator:
                 headers.setRawHeaders("Range", [f"bytes={self._taken}-"])

@@ -10,11 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, BinaryIO, Protocol
 
-from ngpu.archives.download import USUAL, Check, Download, Patience
+from ngpu.archives.download import USUAL, Download, Patience
 from ngpu.archives.resuming import is_url
 from ngpu.archives.transfer import Exchange
 from ngpu.engines.threads import Threads
 from ngpu.errors import EngineUnreachable, FetchFailed, FetchRefused
+from ngpu.fetch import Connect
 from ngpu.model import CHUNK
 
 READ_WITHIN = 60.0
@@ -85,10 +86,6 @@ class FileArchive:
             self._threads.run(lambda _: self._file.close(), None).addErrback(lambda _: None)
 
 
-async def _any_url(url: str) -> None:
-    """For archives whose URLs the operator gives."""
-
-
 class Archives:
     """Opens archives.
 
@@ -104,16 +101,18 @@ class Archives:
         self._trust_root, self._patience = trust_root, patience
         self._threads: Threads[_Reader] = Threads(reactor, 4, _Reader, "the file system of archives")
 
-    async def open(self, source: str, check: Check = _any_url) -> Archive:
+    async def open(self, source: str, connect: Connect | None = None) -> Archive:
         """An archive, whose bytes are still to be read.
 
         :param source: a path, or an http(s) URL without credentials.
-        :param check: of URLs; for those that customers give, one that keeps them out of the operator's network.
+        :param connect: another way to hosts: for URLs that customers give, one that keeps them, and what they redirect
+            to, out of the operator's network; it may raise NgpuError.
         :raises FetchRefused: it is not there, or not for us, until somebody changes something.
         :raises FetchFailed: it cannot be had now.
         """
         if is_url(source):
-            made = Download(source, self._exchange, self._reactor, self._rng, check, self._patience)
+            exchange = partial(Exchange, self._reactor, self._trust_root, connect)
+            made = Download(source, exchange, self._reactor, self._rng, self._patience)
             await made.begin()
             return made
         path = Path(self._folder, source)
@@ -125,9 +124,6 @@ class Archives:
         except EngineUnreachable:
             raise FetchFailed(f"{path} cannot be read: {_SLOW}") from None
         return FileArchive(path, file, size, self._threads)
-
-    def _exchange(self) -> Exchange:
-        return Exchange(self._reactor, self._trust_root)
 
     def close(self) -> None:
         """Let go of threads."""

@@ -92,13 +92,17 @@ def version(field: Field) -> Version:
     return Version(size, None)
 
 
-def check_continued(status: int, field: Field, at: int, size: int | None, place: str) -> None:
-    """Whether a reply to a range goes on at ``at``.
+def check_continued(status: int, field: Field, at: int, known: Version, place: str) -> None:
+    """Whether a reply to a range goes on at ``at``, with the same bytes: a server may not know ``If-Range``.
 
     :raises FetchFailed: it does not, and what was read so far is of no use.
     """
     found = _RANGE.fullmatch((field("Content-Range") or "").strip()) if status == 206 else None
+    size, validator = known
     same = found is not None and int(found[1]) == at and (size is None or found[3] in (str(size), "*"))
+    named = field("ETag" if validator is not None and validator.startswith('"') else "Last-Modified")
+    if named is not None and named != validator:
+        same = False
     if not same or (size is not None and found is not None and int(found[2]) != size - 1):
         raise FetchFailed(f"{place} was cut off, and cannot be resumed: it has changed, or its server gives no ranges")
 

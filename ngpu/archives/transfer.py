@@ -18,6 +18,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ngpu.fetch import Connect
 from ngpu.upstream.client import UpstreamClient
 
 LONGEST_HEAD = 256 * 1024
@@ -130,16 +131,18 @@ class Exchange:
     """Sends one request, over a connection of its own that verifies whom it talks to.
 
     :param trust_root: whose certificates are believed, an IOpenSSLTrustRoot; those that the system trusts by default.
+    :param connect: another way to hosts.
     """
 
-    def __init__(self, reactor: Any, trust_root: Any = None) -> None:
+    def __init__(self, reactor: Any, trust_root: Any = None, connect: Connect | None = None) -> None:
         self.wrapping: Any = None
         self._reactor = reactor
+        self._connect = connect or (lambda uri: HostnameEndpoint(reactor, uri.host, uri.port))
         self._policy = BrowserLikePolicyForHTTPS(trust_root or platformTrust())
 
     def endpointForURI(self, uri: URI) -> _Endpoint:
         """See IAgentEndpointFactory."""
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, uri.host, uri.port)
+        endpoint = self._connect(uri)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
         return _Endpoint(endpoint, self)

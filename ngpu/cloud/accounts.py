@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
-from ngpu.cloud.attempts import Attempts
+from ngpu.cloud.attempts import Attempts, Bucket
 from ngpu.cloud.tokens import account_digest, make_token, open_token
-from ngpu.errors import Unauthorized, Unavailable
+from ngpu.errors import TooManyTries, Unauthorized, Unavailable
 from ngpu.interfaces import IDocuments
 from ngpu.settings import Account, Cloud, ScryptHash, email_key, scrypt_hash
 from ngpu.sharing import ALONE, Exclusively
 from ngpu.waiting import shielded
 
 AT_ONCE, WAITING = 2, 50
-"""Passwords that are checked at once, and logins that may wait for that."""
+"""Passwords that are checked at once, and logins that may wait for that; as many may wait to see how others end."""
 
 SECRETS, TOKEN_SECRET = "cloud_secrets", "tokens"  # where it is kept
 _SECRET_BYTES = 32
@@ -52,6 +53,8 @@ class Accounts:
         self._hashes: Sequence[ScryptHash] = [scrypt_hash(account.password) for account in settings.accounts]
         self._attempts = Attempts()
         self._turns = DeferredSemaphore(AT_ONCE)
+        self._undecided: Counter[Bucket] = Counter()
+        self._waiting: list[Deferred[None]] = []
         self._secret = b""
 
     async def open(self) -> None:
@@ -59,14 +62,18 @@ class Accounts:
 
         :raises StoreUnavailable: the store cannot read or write.
         """
-        self._secret = bytes.fromhex(await self._exclusively(SECRETS, self._find_secret))
+        self._secret = bytes.fromhex(await self._kept_secret() or await self._exclusively(SECRETS, self._find_secret))
 
     async def _find_secret(self) -> str:
+        found = await self._kept_secret()
+        if not found:
+            found = secrets.token_hex(_SECRET_BYTES)
+            await self._documents.put(SECRETS, TOKEN_SECRET, {"secret": found})
+        return found
+
+    async def _kept_secret(self) -> str:
         kept = (await self._documents.documents(SECRETS)).get(TOKEN_SECRET)
-        if kept is None:
-            kept = {"secret": secrets.token_hex(_SECRET_BYTES)}
-            await self._documents.put(SECRETS, TOKEN_SECRET, kept)
-        return str(kept["secret"])
+        return "" if kept is None else str(kept["secret"])
 
     async def login(self, email: str, sent: str, address: str) -> str:
         """A token, for an email address and what the client made of the password.
@@ -79,18 +86,49 @@ class Accounts:
         :raises Unavailable: too many wait for their turn.
         """
         key = email_key(email)
-        paid = self._attempts.begin(address, key, self._clock())
+        paid = await self._pay(address, key)
         account = self._by_key.get(key)
         if len(self._turns.waiting) >= WAITING:
             self._attempts.give_back(paid)
             raise Unavailable("too many log in at once; try again in a moment", 2)
+        self._undecided.update(paid)
         # a client that goes away does not make room for another check: the thread is at work all the same
-        right = await shielded(Deferred.fromCoroutine(self._matches(sent, self._hash_for(key, account))))
+        right = await shielded(Deferred.fromCoroutine(self._decide(key, account, sent, address, paid)))
         if account is None or not right:
             raise Unauthorized("no account has this email address and this password")
-        self._attempts.give_back(paid)
-        self._attempts.know(address, key)
         return make_token(self._secret, account, self._clock() + self._ttl)
+
+    async def _pay(self, address: str, key: str) -> tuple[Bucket, ...]:
+        """Pay for a try. Where others have paid all there was and are not looked at yet, wait: they may be right.
+
+        :raises TooManyTries: see `login`.
+        """
+        while True:
+            try:
+                return self._attempts.begin(address, key, self._clock())
+            except TooManyTries:
+                undecided = any(self._undecided[each] for each in self._attempts.buckets(address, key))
+                if not undecided or len(self._waiting) >= WAITING:
+                    raise
+            waiting: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(waiting)
+            await waiting
+
+    async def _decide(
+        self, key: str, account: Account | None, sent: str, address: str, paid: tuple[Bucket, ...]
+    ) -> bool:
+        """Whether it is the account's password, and what that means for those who try next."""
+        try:
+            right = await self._matches(sent, self._hash_for(key, account)) and account is not None
+            if right:
+                self._attempts.give_back(paid)
+                self._attempts.know(address, key)
+            return right
+        finally:
+            self._undecided -= Counter(paid)
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
 
     def open_token(self, token: str) -> Account:
         """The account that logged in.

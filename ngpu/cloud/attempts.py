@@ -58,17 +58,22 @@ class Attempts:
         :returns: what was paid.
         :raises TooManyTries: there were too many; nothing was paid.
         """
-        place = _place(address)
-        buckets: tuple[Bucket, ...] = ((self._by_address, ("address", place)),)
-        if account is not None:
-            known = (account, place) in self._known
-            buckets += ((self._by_account, ("account", account, place if known else "")),)
+        buckets = self.buckets(address, account)
         waits = [self._wait(bucket, now) for bucket in buckets]
         if max(waits) > 0:
             after = math.ceil(max(waits))
             raise TooManyTries(f"too many wrong logins; try again in {after} s", after)
         for bucket in buckets:
             self._pay(bucket, now)
+        return buckets
+
+    def buckets(self, address: str, account: str | None) -> tuple[Bucket, ...]:
+        """What `begin` pays from."""
+        place = _place(address)
+        buckets: tuple[Bucket, ...] = ((self._by_address, ("address", place)),)
+        if account is not None:
+            known = (account, place) in self._known
+            buckets += ((self._by_account, ("account", account, place if known else "")),)
         return buckets
 
     def give_back(self, paid: tuple[Bucket, ...]) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from twisted.logger import Logger
+
 from ngpu.adapter import IUrlCheck
 from ngpu.cloud.asked import ImageAsked, WorkspaceAsked
 from ngpu.cloud.block import read_run, workspace_block
 from ngpu.cloud.catalog import Catalog, Group, Owned
 from ngpu.cloud.products import Product, product_row, products
 from ngpu.cloud.standing import Standing, docker_state, node_rows
-from ngpu.errors import BadRequest, Conflict, NotFound
+from ngpu.errors import BadRequest, Conflict, NotFound, StoreUnavailable
 from ngpu.settings import NodeSettings
 from ngpu.wire.times import format_time
 
@@ -56,6 +58,8 @@ class Counter:
     :param zone: of the times in replies.
     """
 
+    log = Logger("ngpu.cloud")
+
     def __init__(
         self,
         catalog: Catalog,
@@ -80,15 +84,27 @@ class Counter:
     async def open(self) -> None:
         """Read what was kept. A workspace whose making, or whose end, a crash cut short is forgotten.
 
-        :raises StoreUnavailable: the store cannot read or write.
+        Where that has to wait for the turn of a gateway that was killed, a later start does it: nobody is shown one.
+
+        :raises StoreUnavailable: the store cannot read.
         """
-        await self._catalog.alone(self._tidy)
+        await self._catalog.look()
+        if not await self._halves():
+            return
+        try:
+            await self._catalog.alone(self._tidy)
+        except StoreUnavailable as error:
+            self.log.warn(
+                "workspaces that were made or removed by half are not forgotten yet: {error}", error=str(error)
+            )
 
     async def _tidy(self) -> None:
+        for workspace_id in await self._halves():
+            await self._catalog.workspaces.remove(workspace_id)
+
+    async def _halves(self) -> Sequence[str]:
         await self._workspaces.look()  # after the records: of each that is whole there is a workspace
-        for each in self._catalog.workspaces.all:
-            if not self._workspaces.has(each.id):
-                await self._catalog.workspaces.remove(each.id)
+        return [each.id for each in self._catalog.workspaces.all if not self._workspaces.has(each.id)]
 
     async def follow(self, collections: Collection[str]) -> None:
         """See what other gateways have made or removed; see `ngpu.cloud.catalog` for the collections.
@@ -156,7 +172,10 @@ class Counter:
         name = (account, order.workspace_name)
 
         async def make() -> str:
-            if name in self._making or any(each.content.workspace_name == name[1] for each in self._own(account)):
+            same = [each for each in self._catalog.workspaces.of(account) if each.content.workspace_name == name[1]]
+            if same:
+                await self._workspaces.look()  # another gateway may have made it a moment ago
+            if name in self._making or any(self._workspaces.has(each.id) for each in same):
                 raise Conflict("you have a workspace of that name: choose another, or delete it first")
             self._making.add(name)
             try:

@@ -6,8 +6,8 @@ from random import Random
 
 from twisted.internet.interfaces import IReactorTime
 
-from ngpu.adapter import IUrlCheck
 from ngpu.archives.opening import Archive, Archives
+from ngpu.fetch import Connect
 from ngpu.fleet.fleet import Fleet
 from ngpu.fleet.ground import Make, ground_of, logins
 from ngpu.fleet.replicas import nodes_by_key
@@ -27,14 +27,14 @@ def make_fleet(
     store: IStore,
     serving: IServing,
     archives: Archives,
-    urls: IUrlCheck,
+    customers: Connect,
     clock: IReactorTime,
     rng: Random,
     metrics: Metrics,
 ) -> Fleet:
     """Make it; the workspaces of the file are deployed, others as `Fleet.follow` hears of them.
 
-    :param urls: judges where archives may come from that were given at run time.
+    :param customers: the way to the hosts of archives that were given at run time; see `ngpu.vetted`.
     :raises ConfigError: an engine's plugin is unknown or refuses its options; the path begins with ``nodes``.
     """
 
@@ -44,7 +44,7 @@ def make_fleet(
 
     async def open_archive(source: Source) -> Archive:
         if source.foreign:
-            return await archives.open(source.location, lambda url: urls.check(url, "the URL of the image's archive"))
+            return await archives.open(source.location, customers)
         return await archives.open(source.location)
 
     fleet = Fleet(

@@ -164,11 +164,14 @@ class Shelved:
         self._records()
         due = [each for each in self._shelf.webhooks.values() if each.due_at is not None and each.due_at <= now]
         taken: list[Webhook] = []
-        under_way = dict(busy)
+        under_way = Counter(dict(busy))
+        in_turn: list[tuple[int, Waiting]] = []
         for waiting in sorted(due, key=lambda each: (each.due_at, each.webhook)):
             workspace = waiting.webhook.workspace
-            if len(taken) < room and under_way.get(workspace, 0) < most:
-                under_way[workspace] = under_way.get(workspace, 0) + 1
+            in_turn.append((under_way[workspace], waiting))
+            under_way[workspace] += 1
+        for before, waiting in sorted(in_turn, key=lambda each: each[0]):
+            if len(taken) < room and before < most:
                 waiting.webhook = waiting.webhook._replace(tries=waiting.webhook.tries + 1)
                 waiting.due_at = until
                 taken.append(waiting.webhook)

@@ -31,6 +31,10 @@ LOOK_EVERY, COUNT_EVERY = 1.0, 5.0
 MOST, MOST_EACH = 32, 4
 """Deliveries under way at once, in all and of one workspace: a receiver that hangs holds no more than its own up."""
 
+TRIES_WITHOUT = 5
+"""Tries, within about seven minutes, after which one is given up whose workspace is not there: a gateway that has not
+read the configuration of others yet does not know of a new one."""
+
 TIMEOUT, LEASE = 15.0, 20.0
 """Seconds that a receiver has to answer, and after which a delivery of a dead gateway is due again."""
 
@@ -38,7 +42,7 @@ TIMEOUT, LEASE = 15.0, 20.0
 class Webhooks:
     """Delivers what the store's outbox holds.
 
-    :param fetcher: one that connects to nothing that ``egress`` closes (see `ngpu.webhooks.endpoint`).
+    :param fetcher: one that connects to nothing that ``egress`` closes (see `ngpu.vetted`).
     :param workspaces: by id; read anew for each delivery.
     :param wall: seconds since the epoch as receivers have them: they refuse what is five minutes off. The clock that
         timers go by may be hours behind, of a machine that was paused.
@@ -73,9 +77,13 @@ class Webhooks:
         for ticker, seconds in zip(self._tickers, (LOOK_EVERY, COUNT_EVERY), strict=True):
             ticker.start(seconds)
 
+    def retire(self) -> None:
+        """Begin nothing more: another process, whose workspaces may be others, goes on."""
+        self._stopping = True
+
     async def stop(self) -> None:
         """Cut what is under way; it is due at once at the next start."""
-        self._stopping = True
+        self.retire()
         for ticker in self._tickers:
             if ticker.running:
                 ticker.stop()
@@ -135,7 +143,9 @@ class Webhooks:
             raise NotFound("the task has not ended so any more")
         workspace = self._workspaces.get(webhook.workspace)
         if workspace is None:
-            await self._failed(webhook, task, None, "its workspace was removed")
+            again = webhook.tries < TRIES_WITHOUT
+            due_at = next_try(webhook.tries, None, None, self._clock.seconds(), self._rng) if again else None
+            await self._failed(webhook, task, due_at, "there is no such workspace")
             return
         result = self._store.result_body(task) if task.outcome is not None and task.outcome.worker_status else None
         request = await message(webhook, task, result, workspace.webhook_secret, self._wall())

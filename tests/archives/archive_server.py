@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ from typing import Any
 class Served:
     """What it does. ``cuts`` are the numbers of body bytes after which connections break, one after another.
 
-    ``statuses`` answer the first requests; ``redirects`` maps paths to where they lead.
+    ``conditions``: whether it knows If-Range. ``trickle``: it sends 100 bytes every so many seconds. ``statuses``
+    answer the first requests; ``redirects`` maps paths to where they lead.
     """
 
     data: bytes
     etag: str | None = '"1"'
     modified: str | None = None
     ranges: bool = True
+    conditions: bool = True
+    trickle: float = 0.0
     length: bool = True
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -55,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         start = 0
         found = re.fullmatch(r"bytes=(\d+)-", asked_range or "")
-        if found and served.ranges and condition in (served.etag, served.modified):
+        if found and served.ranges and (not served.conditions or condition in (served.etag, served.modified)):
             start = int(found[1])
         self.send_response(206 if start else 200)
         if start:
@@ -71,9 +75,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, served: Served, start: int) -> None:
         cut = served.cuts.pop(0) if served.cuts else len(served.data)
+        step = 100 if served.trickle else 65536
         with suppress(OSError):
-            for at in range(start, min(start + cut, len(served.data)), 65536):
-                piece = served.data[at : min(at + 65536, start + cut)]
+            for at in range(start, min(start + cut, len(served.data)), step):
+                piece = served.data[at : min(at + step, start + cut)]
+                time.sleep(served.trickle)
                 self.wfile.write(piece)
                 served.sent += len(piece)
             if served.stall is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 import pytest_twisted
@@ -16,6 +17,7 @@ from engine_labs import DockerLab, ticking
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
+from ngpu.archives.download import Patience
 from ngpu.archives.opening import Archives
 from ngpu.errors import FetchFailed, FetchRefused
 
@@ -97,12 +99,17 @@ class TestUrls:
                 await whole(archives, url)
             assert await whole(archives, url) == DATA
 
+    @pytest.mark.parametrize("conditions", [True, False], ids=["", "and its server does not know If-Range"])
+    @pytest.mark.parametrize("known", ["etag", "modified"])
     @pytest_twisted.ensureDeferred
-    async def test_bytes_of_another_version_are_never_put_together(self, archives: Archives) -> None:
-        served = Served(DATA, cuts=[1_000_000])
+    async def test_bytes_of_another_version_are_never_put_together(
+        self, archives: Archives, known: str, conditions: bool
+    ) -> None:
+        versions = {"etag": ['"1"', '"2"'], "modified": [f"Sun, 0{day} Nov 2020 00:00:00 GMT" for day in (1, 8)]}[known]
+        served = Served(DATA, cuts=[1_000_000], conditions=conditions, **{"etag": None, known: versions[0]})
         with archive_server(served) as url:
             opened = await archives.open(url)
-            served.etag = '"2"'
+            setattr(served, known, versions[1])
             with pytest.raises(FetchFailed, match="it has changed"):
                 async for _ in opened.pieces():
                     pass
@@ -128,6 +135,16 @@ class TestUrls:
         with archive_server(served) as url:
             assert await whole(archives, url) == DATA
         assert len(served.asked) == 2
+
+    @pytest.mark.parametrize("cut", [False, True], ids=["", "and is cut"])
+    @pytest_twisted.ensureDeferred
+    async def test_so_does_a_server_that_trickles(self, cut: bool) -> None:
+        """Whoever owns such a server would keep the others' images from coming, for ever."""
+        archives = Archives(reactor, Random(1), "/", patience=Patience(tries=3, first_wait=0.01, silence=0.3))
+        served = Served(DATA, trickle=0.02, cuts=[200] * 9 if cut else [])
+        with archive_server(served) as url, pytest.raises(FetchFailed, match="cannot be fetched after 3 tries"):
+            await whole(archives, url)
+        archives.close()
 
     @pytest.mark.parametrize(
         ("status", "words"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 
@@ -12,10 +13,14 @@ from archive_server import Served, archive_server
 from archives_rig import DATA, SOON, whole
 from docker_bed import Bed
 from twisted.internet import reactor
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.web.client import URI
 
 from ngpu.archives.opening import Archives
+from ngpu.egress import Egress
 from ngpu.errors import BadRequest, FetchRefused
+from ngpu.vetted import vetted
 
 
 class TestRedirects:
@@ -23,18 +28,38 @@ class TestRedirects:
     async def test_they_are_followed_and_each_is_checked(self, archives: Archives) -> None:
         seen: list[str] = []
 
-        async def check(url: str) -> None:
-            seen.append(url.rpartition("/")[2])
-            if url.endswith("/inside"):
+        def connect(uri: URI) -> HostnameEndpoint:
+            seen.append(uri.path.decode().removeprefix("/"))
+            if uri.path == b"/inside":
                 raise BadRequest("not there")
+            return HostnameEndpoint(reactor, uri.host, uri.port)
 
         served = Served(DATA, redirects={"/a": "/b", "/b": "c", "/x": "/inside"}, cuts=[1_000_000])
         with archive_server(served) as url:
-            assert await whole(archives, url + "/a", check=check) == DATA
+            assert await whole(archives, url + "/a", connect=connect) == DATA
             assert seen == ["a", "b", "c"] * 2  # what was cut is asked for where it was asked for first
             with pytest.raises(BadRequest, match="not there"):
-                await archives.open(url + "/x", check=check)
+                await archives.open(url + "/x", connect=connect)
         assert "/inside" not in [path for path, _, _ in served.asked]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_name_that_leads_elsewhere_after_it_was_looked_at_leads_nowhere(self, archives: Archives) -> None:
+        """DNS rebinding: public for the account's call and for a first look, and inside when it is connected to."""
+        answers = [["93.184.216.34"], ["127.0.0.1"], ["127.0.0.1"]]
+
+        async def resolve(host: str) -> list[str]:
+            return answers.pop(0) if host == "evil.example" else ["127.0.0.1"]
+
+        egress = Egress([], resolve)
+        served = Served(DATA)
+        with archive_server(served) as url:
+            evil = url.replace("127.0.0.1", "evil.example")
+            await egress.check(evil, "wget_url")
+            with pytest.raises(BadRequest, match=r"the archive: .* is not on the public internet"):
+                await archives.open(evil, vetted(reactor, egress, "the archive", secure=False))
+            allowed = vetted(reactor, Egress([ip_network("127.0.0.1")], resolve), "the archive", secure=False)
+            assert served.asked == []
+            assert await whole(archives, evil, connect=allowed) == DATA
 
     @pytest.mark.parametrize(
         ("location", "words"),

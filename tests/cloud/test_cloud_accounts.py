@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cloud_rig import Documents, account, cloud_settings, done
 from processes import ROOT
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ngpu.cloud.accounts import AT_ONCE, WAITING, Accounts
 from ngpu.cloud.attempts import Attempts, Rate
@@ -200,6 +200,55 @@ def test_right_logins_cost_nothing() -> None:
     house = House()
     for _ in range(50):
         house.login()
+
+
+def at_once(house: House, password: str, count: int, address: str = "192.0.2.1") -> list[Deferred[str]]:
+    """Logins that have all begun before the first of their passwords was looked at."""
+    house.held = []
+    return [
+        Deferred.fromCoroutine(house.accounts.login("ann@example.org", sent_for(password), address))
+        for _ in range(count)
+    ]
+
+
+def test_right_logins_at_once_cost_nothing_either() -> None:
+    """Several commands of the published client side by side, or one more where all tries but one are wrong."""
+    house = House()
+    for _ in range(9):
+        house.fail()
+    logins = at_once(house, "111111", 30)
+    left = logins.pop()
+    left.addErrback(lambda failure: failure.trap(CancelledError) and None)
+    left.cancel()
+    assert len(house.checked) == 10
+    while house.held:
+        house.held.pop(0).callback(None)
+    assert all(house.accounts.open_token(each.result) for each in logins)  # type: ignore[attr-defined]
+    assert not house.accounts._undecided and not house.accounts._waiting
+
+
+def test_a_right_login_whose_client_has_left_costs_nothing() -> None:
+    house = House()
+    for _ in range(12):
+        (login,) = at_once(house, "111111", 1)
+        login.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        login.cancel()
+        assert house.held is not None
+        house.held.pop().callback(None)
+    assert len(house.checked) == 12
+
+
+def test_wrong_logins_at_once_are_limited_as_one_by_one() -> None:
+    house = House()
+    ends: list[object] = []
+    for each in at_once(house, "wrong", 30 + WAITING):
+        each.addErrback(lambda failure: ends.append(failure.check(Unauthorized, TooManyTries)))
+    assert ends == [TooManyTries] * 20, "who would wait to see how others end, beyond as many as may"
+    while house.held:
+        house.held.pop(0).callback(None)
+    assert len(house.checked) == ends.count(Unauthorized) == 10
+    assert ends.count(TooManyTries) == 20 + WAITING
+    assert not house.accounts._undecided and not house.accounts._waiting
 
 
 def test_buckets_are_kept_for_so_many_only() -> None:

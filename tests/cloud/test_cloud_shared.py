@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
-from cloud_rig import ANN, House, account, cloud_settings, done
+from cloud_rig import ANN, House, Workspaces, account, cloud_settings, done
 from twisted.internet.task import Clock
 
 from ngpu.cloud.accounts import Accounts
 from ngpu.cloud.catalog import ALL
-from ngpu.errors import Conflict
+from ngpu.errors import Conflict, StoreUnavailable
 from ngpu.following import Following
 from ngpu.settings import ScryptHash
+from ngpu.sharing import ALONE
 from ngpu.testing.sharing import Hall
 
 
@@ -23,6 +26,64 @@ def test_an_image_that_one_gateway_keeps_can_be_ordered_of_another_at_once() -> 
     with pytest.raises(Conflict, match="of that name"):
         first.order(image_id=image_id)
     assert [each["id"] for each in first.counter.workspaces(ANN, None)] == [workspace_id]
+
+
+class Behind(Workspaces):
+    """Those of another gateway too, as they were at the last look."""
+
+    def __init__(self, others: Workspaces) -> None:
+        super().__init__()
+        self.blocks = others.blocks
+        self.seen: set[str] = set()
+
+    async def look(self) -> None:
+        self.seen = set(self.blocks)
+
+    def has(self, workspace_id: str) -> bool:
+        return workspace_id in self.seen
+
+
+def test_a_name_that_another_gateway_gave_a_moment_ago_is_taken() -> None:
+    """Though nothing was heard of its workspace yet."""
+    first = House()
+    second = House(first.documents, Behind(first.workspaces))
+    workspace_id = first.order()
+    assert not second.workspaces.has(workspace_id)
+    with pytest.raises(Conflict, match="of that name"):
+        second.order()
+    done(first.counter.delete_workspace(ANN, workspace_id))
+    assert second.order()
+
+
+def test_a_start_does_not_need_the_turn_of_a_gateway_that_was_killed() -> None:
+    """Which ends by itself, but later than a start may wait."""
+    house = House()
+    whole, half = house.order(), house.order(workspace_name="half")
+    del house.workspaces.blocks[half]
+    turns: list[str] = []
+
+    async def not_in_time(name: str, work: object) -> NoReturn:
+        turns.append(name)
+        raise StoreUnavailable("another gateway is at it already")
+
+    later = house.restart(not_in_time)
+    assert [each["id"] for each in later.counter.workspaces(ANN, None)] == [whole]
+    assert turns == ["cloud"]
+    assert half in house.documents.kept["cloud_workspaces"]
+    house.restart()
+    assert list(house.documents.kept["cloud_workspaces"]) == [whole]
+    house.restart(not_in_time)
+    assert turns == ["cloud"], "nothing is to be forgotten"
+    for exclusively in (ALONE.exclusively, not_in_time):
+        accounts = Accounts(
+            cloud_settings(account(ANN, "x")), house.documents, lambda: 1.0, lambda *_: done_check(), exclusively
+        )
+        done(accounts.open())
+    assert turns == ["cloud"], "nor is there a secret to be made"
+
+
+async def done_check() -> bool:
+    return True
 
 
 def test_what_others_make_and_remove_is_followed() -> None:

@@ -146,11 +146,22 @@ class TestOutbox:
             await cancelled(store, f"w{number}", 1001.0 + number)
             await cancelled(store, f"v{number}", 1010.0 + number, workspace="v")
         first = await take(store, most=2)
-        assert [webhook.task_id for webhook in first] == ["w0", "w1", "v0", "v1"]
+        assert [webhook.task_id for webhook in first] == ["w0", "v0", "w1", "v1"]
         assert [webhook.task_id for webhook in await take(store, most=3, w=2, v=3)] == ["w2"]
-        assert [webhook.task_id for webhook in await take(store, room=3)] == ["w3", "w4", "v2"]
+        assert [webhook.task_id for webhook in await take(store, room=3)] == ["w3", "v2", "w4"]
         assert await take(store, most=1, v=1) == []
         assert await take(store, room=0) == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_who_has_fewer_under_way_comes_first(self, store: Any) -> None:
+        """However long others have waited: the places of those whose receivers hang would be theirs for ever."""
+        for number in range(3):
+            await cancelled(store, f"w{number}", 1001.0 + number)
+        await cancelled(store, "v0", 1400.0, workspace="v")
+        await cancelled(store, "u0", 1401.0, workspace="u")
+        assert [webhook.task_id for webhook in await take(store, room=1, most=4, w=3)] == ["v0"]
+        assert [webhook.task_id for webhook in await take(store, room=2, most=4, w=1, u=2)] == ["w0", "w1"]
+        assert [webhook.task_id for webhook in await take(store, room=2, most=4, w=1, u=1)] == ["w2", "u0"]
 
     @pytest_twisted.ensureDeferred
     async def test_at_once_nobody_gets_the_same(self, store: Any) -> None:

@@ -9,13 +9,18 @@ TAKE = changing("""
 local now, till, room, most, busy = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), cjson.decode(ARGV[8])
 local due = {}
 for _, w in ipairs(redis.call('SMEMBERS', P .. ':outbox')) do
-    local here = math.min(room, most - (busy[w] or 0))
+    local under_way = busy[w] or 0
+    local here = math.min(room, most - under_way)
     if here > 0 then
         local found = redis.call('ZRANGEBYSCORE', pending(w), '-inf', now, 'WITHSCORES', 'LIMIT', 0, here)
-        for i = 1, #found, 2 do due[#due + 1] = {w = w, id = found[i], at = tonumber(found[i + 1])} end
+        for i = 1, #found, 2 do
+            local before = under_way + (i - 1) / 2
+            due[#due + 1] = {w = w, id = found[i], at = tonumber(found[i + 1]), before = before}
+        end
     end
 end
 table.sort(due, function(one, other)
+    if one.before ~= other.before then return one.before < other.before end
     if one.at ~= other.at then return one.at < other.at end
     if one.w ~= other.w then return one.w < other.w end
     return one.id < other.id

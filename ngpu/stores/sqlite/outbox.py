@@ -14,12 +14,14 @@ def take(
     """See ``IOutbox.take_webhooks``."""
     due = []
     for workspace in _workspaces(db):
-        due += db.execute(
+        under_way = busy.get(workspace, 0)
+        rows = db.execute(
             'SELECT due_at, workspace, task, "end", tries + 1 FROM webhooks '
             "WHERE workspace = ? AND dead = 0 AND due_at <= ? ORDER BY due_at, task LIMIT ?",
-            (workspace, now, max(0, min(room, most - busy.get(workspace, 0)))),
-        ).fetchall()
-    taken = [Webhook(*row) for _, *row in sorted(due)[:room]]
+            (workspace, now, max(0, min(room, most - under_way))),
+        )
+        due += [(before, *row) for before, row in enumerate(rows, under_way)]
+    taken = [Webhook(*row) for _, _, *row in sorted(due)[:room]]
     db.executemany(
         "UPDATE webhooks SET tries = ?, due_at = ? WHERE task = ?",
         [(webhook.tries, until, webhook.task_id) for webhook in taken],
