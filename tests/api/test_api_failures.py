@@ -18,7 +18,7 @@ ID, NOBODY, SMALL = "367614711220405248", "nobody", "small"
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     def make(ports: list[int]) -> dict[str, Any]:
         return configuration(
-            workspace(ID, *ports, slots=8, timeout="1500ms"),
+            workspace(ID, *ports, slots=8, timeout="3s"),
             workspace(NOBODY, find_free_port(), slots=8, timeout="1500ms"),
             workspace(SMALL, *ports, slots=8, result_limit="1KiB"),
         )

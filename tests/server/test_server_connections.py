@@ -209,7 +209,7 @@ async def test_a_client_that_never_reads_is_aborted() -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_slow_reader_is_not_aborted() -> None:
     """It takes something every now and then, which is enough."""
-    served = Served(replace(QUICK, write_timeout=0.4))
+    served = Served(replace(QUICK, write_timeout=1.0))
 
     def read_slowly() -> int:
         with socket.socket() as client:
