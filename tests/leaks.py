@@ -46,12 +46,22 @@ class LeakWatch:
         globalLogPublisher.removeObserver(self._observe)
         return [*map(_described, left), *(_told(event) for event in self._logged if not self._is_expected(event))]
 
-    def _settled(self) -> list[Any]:
+    def clear(self) -> None:
+        """Take away what a failed test has left behind, lest each test after it be blamed for that."""
+        for thing in self._left():
+            if hasattr(thing, "getTime"):
+                thing.cancel()
+            else:
+                self._reactor.removeReader(thing)
+                self._reactor.removeWriter(thing)
+
+    def _left(self) -> list[Any]:
         known = {id(thing) for thing in self._before}
+        return [thing for thing in _on_reactor(self._reactor) if id(thing) not in known]
+
+    def _settled(self) -> list[Any]:
         deadline = time.monotonic() + SETTLE
-        while (left := [one for one in _on_reactor(self._reactor) if id(one) not in known]) and (
-            time.monotonic() < deadline
-        ):
+        while (left := self._left()) and time.monotonic() < deadline:
             turned: Deferred[None] = Deferred()
             self._reactor.callLater(0.005, turned.callback, None)
             pytest_twisted.blockon(turned)
@@ -94,7 +104,9 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[LeakWatch]:
     watch = LeakWatch(reactor)
     yield watch
     leaks = watch.end()
-    if leaks and not request.node.stash.get(FAILED, False):
+    if request.node.stash.get(FAILED, False):
+        watch.clear()
+    elif leaks:
         pytest.fail("the test left behind:\n" + "\n".join(f"  {leak}" for leak in leaks), pytrace=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -90,8 +91,21 @@ class RedisServer:
 
     def kill9(self) -> None:
         self.signal(signal.SIGCONT)
+        self.written()
         self.signal(signal.SIGKILL)
         self._ended()
+
+    def written(self) -> None:
+        """Return once all that it has answered would outlive it.
+
+        With ``appendfsync everysec`` it answers, but does not write, while it waits for its disk. The answer to INFO
+        goes out after what had to be written before.
+        """
+        deadline = time.monotonic() + WITHIN
+        with contextlib.suppress(OSError):  # it has ended
+            while re.search("aof_pending_bio_fsync:[1-9]", self.ask("INFO", "persistence")):
+                assert time.monotonic() < deadline, "the disk is still being written to"
+                time.sleep(0.001)
 
     def stop(self) -> None:
         """End it as a service manager does, if it runs.

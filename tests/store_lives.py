@@ -35,10 +35,16 @@ def child(where: str) -> Iterator[subprocess.Popen[bytes]]:
         process.stdout.close()
 
 
-def work_and_be_killed(where: str, moment: float, meanwhile: Callable[[], None] | None = None) -> list[list[str]]:
+def work_and_be_killed(
+    where: str,
+    moment: float,
+    meanwhile: Callable[[], None] | None = None,
+    at_last: Callable[[], None] | None = None,
+) -> list[list[str]]:
     """Let a process work for ``moment`` seconds and kill it.
 
     :param meanwhile: what else happens in between.
+    :param at_last: what happens right before it is killed; what it prints from then on does not count.
     :returns: the words of each line that it printed.
     """
     with child(where) as process:
@@ -54,10 +60,14 @@ def work_and_be_killed(where: str, moment: float, meanwhile: Callable[[], None] 
                 said += stdout.read1()
         if meanwhile is not None:
             thread.join()
-        process.kill()
-        said += stdout.read()
+        if at_last is not None:
+            at_last()
+            process.kill()
+        else:
+            process.kill()
+            said += stdout.read()
     assert process.returncode == -9
-    return [line.split() for line in said.decode().splitlines()]
+    return [line.split() for line in said.decode().splitlines(keepends=True) if line.endswith("\n")]
 
 
 async def all_ids(store: Any) -> list[str]:

@@ -25,7 +25,8 @@ _SYNC = {
     "always": (Level.OK, "each write is on the disk before it is answered", ""),
     "everysec": (
         Level.OK,
-        "a machine that loses its power loses up to a second of writes; a Redis that is killed, none",
+        "a machine that loses its power loses up to two seconds of writes, and a Redis that is killed loses what it "
+        "had answered while its disk was busy",
         "",
     ),
     "no": (
