@@ -202,10 +202,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         """
 
     async def add_ended(tasks: Sequence[Task]) -> None:
-        """Store tasks that have ended, without bodies.
-
-        One whose id is there already ends so where it is RUNNING there in the same attempt, and else is left as it is.
-        """
+        """Store ended tasks, without bodies; one that is there ends so where it is RUNNING in the same attempt."""
 
     async def claim(workspace: str, placement: Placement, now: float) -> Task | None:
         """Take the first of the workspace's unexpired QUEUED tasks, if any: RUNNING, ``attempt`` one higher, placed."""
@@ -249,6 +246,9 @@ class ITaskStore(IQueue, IOutbox, ILimits):
 
     async def orphans() -> Sequence[Task]:
         """Take over some RUNNING tasks whose gateway is gone, each in a new attempt; first before any claim."""
+
+    async def running() -> Sequence[tuple[str, int]]:
+        """Id and attempt of each RUNNING task that is this gateway's own."""
 
     async def purge(ended_before: Mapping[str, float], otherwise: float) -> int:
         """Forget ended tasks, with their bodies, a bounded number at a time.

@@ -257,8 +257,7 @@ class Dispatcher:
         if workspace not in self._workspaces:
             await self.clear(workspace)
             return
-        waiting = await self._store.queued(workspace)
-        self.queued(workspace, max(0, waiting - self._queued[workspace]))
+        self.queued(workspace, max(0, await self._store.queued(workspace) - self._queued[workspace]))
 
     def _served(self, result: Any, served: Deferred[Any], workspace: str) -> None:
         self._serving.discard(served)
@@ -282,6 +281,7 @@ class Dispatcher:
         if self._shared:
             await self._orphans.take_over()
             await self._look_for_queued()
+        await self._orphans.look_for_strays(self._clock.seconds())
         doubtful, self._doubtful = self._doubtful, set()
         try:
             while doubtful and not self._stopping:

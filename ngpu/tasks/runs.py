@@ -62,10 +62,8 @@ class Runs:
     ) -> None:
         self.conversations = conversations
         self.stopping = False
-        self._store = store
-        self._caller = caller
-        self._clock = clock
-        self._metrics = metrics
+        self._store, self._caller = store, caller
+        self._clock, self._metrics = clock, metrics
         self._running: dict[str, Deferred[Any] | Handle] = {}
         self._cancelled: dict[object, NgpuError] = {}  # by their work: a task that is retried runs again under its id
         self._watches = Watches(clock, news)
@@ -120,6 +118,11 @@ class Runs:
     def running(self) -> Sequence[str]:
         """The ids of the tasks that run here."""
         return [task_id for task_id in self._running if _WRITE not in task_id]
+
+    @property
+    def known(self) -> set[str]:
+        """The ids of those, and of tasks whose end or way back into the queue is being written."""
+        return {each.partition(_WRITE)[0] for each in self._running}
 
     def abort(self, task_id: str) -> None:
         """Stop the run of a task whose record says already that it has ended."""

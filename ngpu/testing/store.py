@@ -166,6 +166,11 @@ class MemoryTaskStore(Shelved):
             record.pieces.clear()
         return [record.task for record in orphans]
 
+    async def running(self) -> Sequence[tuple[str, int]]:
+        """See ``ITaskStore.running``."""
+        tasks = [each.task for each in self._records().values()]
+        return [(task.id, task.attempt) for task in tasks if task.status is TaskStatus.RUNNING]
+
     async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
         """See ``ITaskStore.purge``."""
         due = [

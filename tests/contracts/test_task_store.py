@@ -640,6 +640,25 @@ class TestOrphans:
         await store.close()
 
     @pytest_twisted.ensureDeferred
+    async def test_what_runs_here_is_known_and_nothing_else(self, opener: Opener) -> None:
+        store = await opener()
+        assert list(await store.running()) == []
+        await running(store, "before")
+        await store.close()
+        store = await opener()
+        while not await store.orphans():
+            pass
+        await running(store, "a")
+        await added(store, "b", workspace="v", status=TaskStatus.RUNNING, attempt=4, placement=Placement())
+        await ended(store, "done", 1002.0)
+        await store.reattempt("a", 1, HERE)
+        await running(store, "back")
+        await store.requeue("back", 1)
+        await added(store, "waits")
+        assert sorted(await store.running()) == [("a", 2), ("b", 4), ("before", 2)]
+        await store.close()
+
+    @pytest_twisted.ensureDeferred
     async def test_whoever_ran_one_before_is_fenced_off(self, opener: Opener) -> None:
         store = await opener()
         before = await running(store, "t")

@@ -11,8 +11,10 @@ from task_stores import sample
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from ngpu.changing import changed
 from ngpu.errors import CallCut, DialFailed, QueueFull, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
+from ngpu.tasks.orphans import STRAYS_EVERY
 from ngpu.tasks.patience import READ_AGAIN, PatientBody
 from ngpu.tasks.retrying import MOST_ATTEMPTS
 from ngpu.testing.forwarder import FakeCall, FakeReply
@@ -303,6 +305,35 @@ def test_a_task_of_a_dead_process_runs_again_only_if_it_may(
     assert task.attempt == 2 + sends, "that it was taken over is an attempt"
     if not sends:
         assert task.outcome is not None and "unknown" in task.outcome.reason
+    house.assert_at_rest()
+
+
+@pytest.mark.parametrize(
+    ("retry", "status"), [("never", TaskStatus.FAILED), ("idempotent", TaskStatus.FINISHED)], ids=str
+)
+def test_a_task_that_runs_by_the_store_alone_is_settled(retry: str, status: TaskStatus) -> None:
+    """The store has forgotten that it ended. One that does run here is left to its end."""
+    runs: Deferred[Any] = Deferred()
+    house = House({18080: FakeReply(wait=runs)}, retry=retry, slots=2, timeout="10m")
+    started(house)
+    long = house.submit()
+    house.forwarder.answers[18080] = FakeReply(pieces=(b"ok",))
+    stray = house.submit()
+    house.pass_time(0.1)
+    record = house.shelf.records[stray]
+    assert record.task.status is TaskStatus.FINISHED
+    record.task = changed(record.task, status=TaskStatus.RUNNING, outcome=None, ended_at=None)
+    house.pass_time(STRAYS_EVERY - 1)
+    assert house.task(stray).status is TaskStatus.RUNNING
+    house.pass_time(2 * STRAYS_EVERY)
+    settled = house.task(stray)
+    assert settled.status is status
+    if status is TaskStatus.FAILED:
+        assert settled.outcome is not None and "unknown" in settled.outcome.reason
+    assert (house.task(long).status, house.task(long).attempt) == (TaskStatus.RUNNING, 1)
+    runs.callback(None)
+    house.pass_time(1)
+    assert house.task(long).status is TaskStatus.FINISHED
     house.assert_at_rest()
 
 

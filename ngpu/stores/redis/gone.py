@@ -76,6 +76,18 @@ return 'true'
 )
 """Says that it writes no more: what it still ran is taken over at once."""
 
+RUNNING = unfenced(
+    MEMBERS
+    + """
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', running(ARGV[1]), 0, -1)) do
+    found[#found + 1] = {id, tonumber(redis.call('HGET', task(id), 'a') or 0)}
+end
+return #found == 0 and '[]' or cjson.encode(found)
+"""
+)
+"""Id and attempt of what a gateway runs."""
+
 TAKE_OVER = changing(
     _LEAVE
     + """

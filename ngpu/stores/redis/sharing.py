@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from ngpu.errors import StoreUnavailable
 from ngpu.stores.redis.desk import Desk
+from ngpu.stores.redis.gone import RUNNING
 from ngpu.stores.redis.leading import RedisLeadership
 from ngpu.stores.redis.link import Link
 from ngpu.stores.redis.membership import Ask, Membership
@@ -45,6 +46,7 @@ class Sharing:
         lease: float,
     ) -> None:
         process = secrets.token_hex(8)
+        self._desk = desk
         self.membership = Membership(ask, process, lease, reactor)
         self.news = RedisNews(endpoint, greet, small, prefix, process, reactor, timeout)
         self.slots = RedisSlots(desk, self.news, self._identity, reactor)
@@ -60,6 +62,11 @@ class Sharing:
     async def exclusively(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """See ``IStore.exclusively``."""
         return await self._turnstile.exclusively(name, work)
+
+    async def running(self) -> Sequence[tuple[str, int]]:
+        """See ``ITaskStore.running``."""
+        found = await self._desk.read(RUNNING, self._identity())
+        return [(task_id, attempt) for task_id, attempt in found]
 
     def start(self) -> None:
         """Take part, as a member."""

@@ -73,7 +73,7 @@ class RedisTaskStore(Customers):
             self._ask, self._desk, endpoint, greeting, links[0], options.prefix, reactor, options.timeout, options.lease
         )
         self.news, self.slots, self.leadership = sharing.news, sharing.slots, sharing.leadership
-        self.watch_loss, self.exclusively = sharing.watch_loss, sharing.exclusively
+        self.watch_loss, self.exclusively, self.running = sharing.watch_loss, sharing.exclusively, sharing.running
         self._opened = False
         self._finished: set[tuple[str, int]] = set()
         self._expired: list[tuple[str, str]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from ngpu.listing import TaskPage, TaskQuery
@@ -19,6 +20,11 @@ def get(db: sqlite3.Connection, task_id: str) -> Task | None:
     """See ``ITaskStore.get``."""
     row = db.execute(f"SELECT {COLUMNS} FROM tasks WHERE id = ?", (search_key(task_id),)).fetchone()
     return task_of(row) if row else None
+
+
+def running(db: sqlite3.Connection) -> Sequence[tuple[str, int]]:
+    """See ``ITaskStore.running``."""
+    return db.execute("SELECT id, attempt FROM tasks WHERE status = 'running'").fetchall()
 
 
 def queues(db: sqlite3.Connection) -> dict[str, int]:

@@ -149,6 +149,11 @@ class SqliteTaskStore(Customers, Alone):
         self._taken_over = True
         return running
 
+    async def running(self) -> Sequence[tuple[str, int]]:
+        """See ``ITaskStore.running``."""
+        running: Sequence[tuple[str, int]] = await self._read(reads.running)
+        return running
+
     async def purge(self, ended_before: Mapping[str, float], otherwise: float) -> int:
         """See ``ITaskStore.purge``."""
         count: int = await self._write(writes.purge, dict(ended_before), otherwise)
