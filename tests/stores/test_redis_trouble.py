@@ -15,6 +15,7 @@ import pytest
 import pytest_twisted
 from redis_server import KEPT, RedisServer, Start
 from redis_store import eventually, keys, opened, pause
+from stopwatch import Stopwatch
 from store_lives import CHILD, check, work_and_be_killed
 from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
 from twisted.internet.defer import ensureDeferred, gatherResults
@@ -96,7 +97,7 @@ async def test_nobody_waits_for_ever_and_what_was_refused_is_not_done(start: Sta
     store = await opened(server.url, timeout=0.6)
     await store.add(sample("a"), EMPTY)
     server.signal(signal.SIGSTOP)
-    began = time.monotonic()
+    began, watch = time.monotonic(), Stopwatch()
     calls: list[Any] = [
         store.add(sample("b"), EMPTY),
         store.claim("w", HERE, 1001.0),
@@ -109,7 +110,7 @@ async def test_nobody_waits_for_ever_and_what_was_refused_is_not_done(start: Sta
     for call in running:
         with pytest.raises(StoreUnavailable, match="gives no answer"):
             await call
-    assert time.monotonic() - began < 2.0
+    assert watch.seconds() < 2.0
     server.signal(signal.SIGCONT)
 
     async def queued() -> int:
@@ -165,9 +166,9 @@ async def test_a_store_can_be_closed_while_redis_is_away(start: Start) -> None:
     store = await opened(server.url, timeout=0.5)
     server.signal(signal.SIGSTOP)
     adding = ensureDeferred(store.add(sample(), EMPTY))
-    began = time.monotonic()
+    watch = Stopwatch()
     await store.close()
-    assert time.monotonic() - began < 3.0
+    assert watch.seconds() < 3.0
     with pytest.raises(StoreUnavailable):
         await adding
     server.signal(signal.SIGCONT)
