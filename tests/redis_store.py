@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from redis_server import RedisServer
 from twisted.internet.task import deferLater
 
+from ngpu.errors import StoreUnavailable
 from ngpu.stores.redis import RedisOptions, RedisTaskStore, address_of
 
 
 async def opened(url: str, sentinels: object = (), **options: Any) -> RedisTaskStore:
-    """A store that is open; ``options`` are those of `RedisOptions`."""
-    store = made(url, sentinels, **options)
-    await store.open()
-    return store
+    """A store that is open, however short the ``timeout`` among its ``options``, which are those of `RedisOptions`."""
+    until = time.monotonic() + 15.0
+    while True:
+        store = made(url, sentinels, **options)
+        try:
+            await store.open()
+        except StoreUnavailable as error:
+            if "gives no answer" not in str(error) or time.monotonic() > until:
+                raise
+        else:
+            return store
 
 
 def made(url: str, sentinels: object = (), **options: Any) -> RedisTaskStore:

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 import redis_server
 from cutting_proxy import AFTER, BEFORE, LATE, CuttingProxy
-from redis_store import eventually
+from redis_store import eventually, opened
 from task_stores import DONE, HERE, THERE, pattern, sample, whole
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
@@ -53,9 +53,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     proxy = CuttingProxy(reactor, redis_server.shared().port)
     await proxy.start()
     prefix = secrets.token_hex(4)
-    options = RedisOptions(prefix=prefix, timeout=getattr(request, "param", 5.0))
-    store = RedisTaskStore(address_of(f"redis://127.0.0.1:{proxy.port}"), reactor, options)
-    await store.open()
+    store = await opened(f"redis://127.0.0.1:{proxy.port}", prefix=prefix, timeout=getattr(request, "param", 5.0))
     yield Scene(store, proxy, reactor, prefix)
     proxy.plan.clear()
     await store.close()

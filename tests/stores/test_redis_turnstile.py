@@ -17,9 +17,9 @@ from ngpu.stores.redis import turnstile
 
 
 @pytest_twisted.async_yield_fixture
-async def pair() -> AsyncIterator[tuple[SharedStore, SharedStore]]:
-    prefix, url = secrets.token_hex(4), redis_server.shared().url
-    a, b = [await SharedStore(url, prefix, timeout=2.0).open() for _ in "ab"]
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SharedStore, SharedStore]]:
+    prefix, url, timeout = secrets.token_hex(4), redis_server.shared().url, getattr(request, "param", 10.0)
+    a, b = [await SharedStore(url, prefix, timeout=timeout).open() for _ in "ab"]
     yield a, b
     await a.close()
     await b.close()
@@ -48,6 +48,7 @@ async def test_one_at_a_time_and_all_in_the_end(pair: tuple[SharedStore, SharedS
     assert locks(pair[0]) == []
 
 
+@pytest.mark.parametrize("pair", [2.0], indirect=True, ids=["timeout"])
 @pytest_twisted.ensureDeferred
 async def test_other_names_go_on_and_a_turn_that_does_not_come_is_refused(
     pair: tuple[SharedStore, SharedStore],
