@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.changing import changed
-from ngpu.errors import ConfigError, Conflict, StoreUnavailable
+from ngpu.errors import ConfigError, Conflict, ResultLost, StoreUnavailable
 from ngpu.examining import IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
@@ -122,7 +122,7 @@ class RedisTaskStore(Customers):
         limits = Limits(queue_limit, quota)
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
-            return await self._add(task, data, limits, "", result)
+            return await self._add(task, data, limits, "", 0, result)
         token = f"{self._sharing.membership.identity.decode()}/{secrets.token_hex(8)}"
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
         undo = partial(adding.dropping, task.id, token)
@@ -138,7 +138,7 @@ class RedisTaskStore(Customers):
             async for piece in pieces_of(request):
                 await self._desk.write(adding.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
                 index += 1
-            return await self._add(task, b"", limits, token, result)
+            return await self._add(task, b"", limits, token, index, result)
         except BaseException:  # cancelled too
             self._drop_upload(task.id, token)
             raise
@@ -152,18 +152,18 @@ class RedisTaskStore(Customers):
 
     async def _add_ended(self, task: Task) -> None:
         try:
-            await self._add(task, b"", Limits(None, None), "", b"")
+            await self._add(task, b"", Limits(None, None), "", 0, b"")
         except Conflict:
             if task.outcome is not None:
                 await self.finish(task.id, task.attempt, task.outcome, task.ended_at or 0.0, None)
 
-    async def _add(self, task: Task, data: bytes, limits: Limits, token: str, result: bytes) -> Task:
+    async def _add(self, task: Task, data: bytes, limits: Limits, token: str, pieces: int, result: bytes) -> Task:
         def undo(answer: Any) -> Redo | None:
             if not isinstance(answer, list):  # it was refused, or there already
                 return None
             return adding.FORGET, (task.id, answer[0], task.status.value, task.attempt, limits.window)
 
-        values, size = (*addition(task), *limits.values, token, data, result), len(data) + len(result)
+        values, size = (*addition(task), *limits.values, token, pieces, data, result), len(data) + len(result)
         answer = await self._desk.write(adding.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
         accepted = limits.accepted(answer, task)
         if isinstance(accepted, Task):
@@ -217,16 +217,17 @@ class RedisTaskStore(Customers):
         """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
 
         def undo(answer: Any) -> None:
-            self._finished.add((task_id, attempt))
+            if answer is True:
+                self._finished.add((task_id, attempt))
 
         index, data = ("", b"") if last is None else last
         values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
-        size = len(data)
-        done: bool = await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo)
-        if not done and (task_id, attempt) in self._finished:
-            self._finished.discard((task_id, attempt))
-            return True
-        return done
+        done = await self._desk.write(writes.FINISH, *values, size=len(data), bulk=len(data) > LARGE, undo=undo)
+        if done == "lost":
+            raise ResultLost
+        made = (task_id, attempt) in self._finished
+        self._finished.discard((task_id, attempt))
+        return bool(done) or made
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         """See ``ITaskStore.cancel``."""

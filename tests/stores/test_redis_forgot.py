@@ -1,0 +1,83 @@
+"""A Redis that has forgotten what it had answered: killed with its disk behind, or a replica that took over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import pytest_twisted
+from redis_server import Start
+from redis_store import keys, opened
+from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
+
+from ngpu.errors import ResultLost, StoreUnavailable
+from ngpu.model import CHUNK, BytesBody, TaskStatus
+from ngpu.tasks.lifecycle import failed
+
+EMPTY = BytesBody()
+
+
+@pytest.mark.parametrize("remembered", [0, 1])
+@pytest_twisted.ensureDeferred
+async def test_a_result_without_some_of_its_pieces_is_no_result(start: Start, remembered: int) -> None:
+    server = start()
+    store = await opened(server.url)
+    await store.add(sample("a"), EMPTY)
+    claimed = await store.claim("w", HERE, 1001.0)
+    outcome = replace(DONE, size=3 * CHUNK + 1)
+    for index in range(remembered):
+        await store.write_result("a", claimed.attempt, index, pattern(CHUNK))
+    kept = server.keep()
+    for index in range(remembered, 2):
+        await store.write_result("a", claimed.attempt, index, pattern(CHUNK))
+    server.fall_back(kept)
+    await store.write_result("a", claimed.attempt, 2, pattern(CHUNK))
+    with pytest.raises(ResultLost, match="lost a part of the result") as raised:
+        await store.finish("a", claimed.attempt, outcome, 1002.0, (3, b"!"))
+    assert (await store.get("a")).status is TaskStatus.RUNNING
+    assert await store.finish("a", claimed.attempt, failed(raised.value), 1003.0, None)
+    assert (await store.get("a")).outcome.code == 503
+    assert keys(server, "*:result:*") == []
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_without_some_of_its_pieces_is_refused(start: Start) -> None:
+    server = start()
+    store = await opened(server.url)
+    size, kept = 4 * CHUNK, []
+
+    async def forget(index: int) -> None:
+        if index == 1:
+            kept.append(server.keep())
+        elif index == 3:
+            server.fall_back(kept[0])
+
+    with pytest.raises(StoreUnavailable, match="not kept the whole request"):
+        await store.add(sample(request_size=size), SlowBody([bytes(CHUNK)] * 4, size, forget))
+    task = await store.add(sample(request_size=size), BytesBody(pattern(size)))
+    assert await whole(store.request_body(task)) == pattern(size)
+    assert keys(server, "ngpu:uploads") == []
+    await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_that_run_a_task_in_the_same_attempt_leave_one_result(start: Start) -> None:
+    """Its claim was forgotten, so another gateway has claimed it, too."""
+    server = start()
+    first, second = [await opened(server.url) for _ in "12"]
+    await first.add(sample("a"), EMPTY)
+    kept = server.keep()
+    assert (await first.claim("w", HERE, 1001.0)).attempt == 1
+    await first.write_result("a", 1, 0, b"1" * CHUNK)
+    server.fall_back(kept)
+    assert (await second.claim("w", HERE, 1002.0)).attempt == 1
+    outcome = replace(DONE, size=2 * CHUNK + 1)
+    await second.write_result("a", 1, 0, b"2" * CHUNK)
+    await second.write_result("a", 1, 1, b"2" * CHUNK)
+    await first.write_result("a", 1, 1, b"1" * CHUNK)
+    assert not await first.finish("a", 1, outcome, 1003.0, (2, b"1"))
+    assert await second.finish("a", 1, outcome, 1004.0, (2, b"2"))
+    assert await whole(store_body := second.result_body(await second.get("a"))) == b"2" * store_body.length
+    for store in (first, second):
+        await store.close()
