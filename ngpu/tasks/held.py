@@ -24,7 +24,12 @@ class Held:
         self._cancelled: dict[object, NgpuError] = {}  # by their work: a task that is retried runs again under its id
 
     def hold(self, task_id: str, work: Handle) -> None:
-        """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
+        """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it.
+
+        One that the task has already is aborted: the store has forgotten that it began, and both would be one attempt.
+        """
+        if task_id in self._running and self._running[task_id] not in self._cancelled:
+            self.abort(task_id)
         self._running[task_id] = work
 
     def let_go(self, task_id: str, work: Handle) -> NgpuError | None:
