@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 import pytest_twisted
 from redis_server import Start
-from redis_store import keys, opened
+from redis_store import keys, opened, pause
 from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
 
 from ngpu.errors import ResultLost, StoreUnavailable
@@ -80,4 +81,31 @@ async def test_two_that_run_a_task_in_the_same_attempt_leave_one_result(start: S
     assert await second.finish("a", 1, outcome, 1004.0, (2, b"2"))
     assert await whole(store_body := second.result_body(await second.get("a"))) == b"2" * store_body.length
     for store in (first, second):
+        await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_gateway_that_came_back_keeps_its_answers_though_its_former_life_ends_later(start: Start) -> None:
+    """That others had counted it as gone, and that it had come back, was forgotten: so it came back once more."""
+    server = start()
+    paused, other = await opened(server.url, lease=1.5), await opened(server.url, lease=1.5)
+    kept = server.keep()
+    membership = paused._sharing.membership
+    first = membership.identity.decode()
+
+    async def counted_as_gone() -> None:
+        until = time.monotonic() + 15
+        while first in server.ask("SMEMBERS", "ngpu:gateways"):
+            assert time.monotonic() < until, "it is not counted as gone"
+            await other.orphans()
+            await pause(0.05)
+
+    membership._renewing.stop()
+    await counted_as_gone()
+    await paused.add(sample("a"), EMPTY)
+    server.fall_back(kept)
+    await paused.add(sample("b"), EMPTY)
+    await counted_as_gone()
+    assert server.ask("TTL", f"ngpu:answers:{first.partition(':')[0]}") == ":-1\r\n"
+    for store in (paused, other):
         await store.close()
