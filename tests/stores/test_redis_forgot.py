@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytest_twisted
 from redis_server import Start
-from redis_store import keys, opened, pause
+from redis_store import eventually, keys, opened, pause
 from task_stores import DONE, HERE, SlowBody, pattern, sample, whole
 
 from ngpu.errors import ResultLost, StoreUnavailable
@@ -109,3 +110,27 @@ async def test_a_gateway_that_came_back_keeps_its_answers_though_its_former_life
     assert server.ask("TTL", f"ngpu:answers:{first.partition(':')[0]}") == ":-1\r\n"
     for store in (paused, other):
         await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_of_which_it_has_forgotten_the_end_is_cleared_away(start: Start) -> None:
+    """One that is under way meanwhile is not."""
+    server = start()
+    store, size = await opened(server.url), 2 * CHUNK
+    kept: list[Path] = []
+
+    async def keep(index: int) -> None:
+        if index == 1:
+            kept.append(server.keep())
+
+    async def meanwhile(index: int) -> None:
+        if index == 1:
+            await store.add(sample("over", request_size=size), SlowBody([bytes(CHUNK)] * 2, size, keep))
+            server.fall_back(kept[0])
+            assert sorted(keys(server, "ngpu:request:*")) == ["ngpu:request:over", "ngpu:request:slow"]
+            await eventually(lambda: keys(server, "ngpu:request:*") == ["ngpu:request:slow"], "it is cleared away")
+
+    task = await store.add(sample("slow", request_size=size), SlowBody([bytes(CHUNK)] * 2, size, meanwhile))
+    assert await whole(store.request_body(task)) == bytes(size)
+    assert keys(server, "ngpu:uploads") == []
+    await store.close()
