@@ -329,7 +329,9 @@ def test_a_task_that_runs_by_the_store_alone_is_settled(retry: str, status: Task
     settled = house.task(stray)
     assert settled.status is status
     if status is TaskStatus.FAILED:
-        assert settled.outcome is not None and "unknown" in settled.outcome.reason
+        assert settled.outcome is not None
+        assert settled.outcome.reason.startswith("the store forgot what became of the task on ")
+        assert "so its outcome is unknown" in settled.outcome.reason
     assert (house.task(long).status, house.task(long).attempt) == (TaskStatus.RUNNING, 1)
     runs.callback(None)
     house.pass_time(1)
