@@ -12,7 +12,7 @@ from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.waiting import Handle
 
 _WRITE = "/"
-LOST = "this gateway was away, and others have taken over what it ran"
+LOST = "this gateway was away, and others have taken over what it ran, or the store has forgotten it"
 T = TypeVar("T")
 
 
