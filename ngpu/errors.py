@@ -34,6 +34,7 @@
         ├── EngineError             a machine's container engine
         │   ├── EngineUnreachable       gave no answer in time: what was asked may have happened
         │   └── EngineRefused           will not do it until somebody changes something
+        ├── ResultLost              the task store has forgotten a part of a result
         └── StoreUnavailable        the task store cannot read or write
 
 Which status each one becomes is said once, in ``ngpu.wire.codes``.
@@ -234,6 +235,16 @@ class EngineUnreachable(EngineError):
 
 class EngineRefused(EngineError):
     """It answered no, and will go on doing so until somebody changes something: the message says what."""
+
+
+class ResultLost(Unavailable):
+    """The task store has forgotten pieces of a result that it had taken: it was killed, or a replica took over."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store lost a part of the result while it came in; "
+            "submit the task again if running it twice does no harm"
+        )
 
 
 class StoreUnavailable(Unavailable):

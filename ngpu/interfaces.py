@@ -233,6 +233,7 @@ class ITaskStore(IQueue, IOutbox, ILimits):
         :param last: of the result; ``None`` where there is no result.
         :param hurry: false where nobody waits for it, so that it may stand back for others for a moment.
         :returns: false, and nothing changed, when it is not RUNNING or ``attempt`` is not the current one.
+        :raises ResultLost: pieces of it are not there any more; nothing changed.
         """
 
     async def cancel(task_id: str, now: float) -> TaskStatus | None:

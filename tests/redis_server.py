@@ -107,6 +107,19 @@ class RedisServer:
                 assert time.monotonic() < deadline, "the disk is still being written to"
                 time.sleep(0.001)
 
+    def keep(self) -> Path:
+        """A copy of all that it has answered until now, for `fall_back`."""
+        self.written()
+        return Path(shutil.copytree(self.folder / "appendonlydir", self.folder / f"kept-{secrets.token_hex(4)}"))
+
+    def fall_back(self, kept: Path) -> None:
+        """Have it killed, and start with what it had then: the rest of what it has answered is forgotten."""
+        self.signal(signal.SIGKILL)
+        self._ended()
+        shutil.rmtree(self.folder / "appendonlydir")
+        shutil.copytree(kept, self.folder / "appendonlydir")
+        self.start()
+
     def stop(self) -> None:
         """End it as a service manager does, if it runs.
 

@@ -60,6 +60,9 @@ class Accounts:
     async def open(self) -> None:
         """Find the store's half of the tokens' key; the first start makes it.
 
+        To be called again now and then where there are other gateways: a store that has forgotten it would get another
+        one from the next that starts, and what one gives a token for would be nobody for the others.
+
         :raises StoreUnavailable: the store cannot read or write.
         """
         self._secret = bytes.fromhex(await self._kept_secret() or await self._exclusively(SECRETS, self._find_secret))
@@ -67,7 +70,7 @@ class Accounts:
     async def _find_secret(self) -> str:
         found = await self._kept_secret()
         if not found:
-            found = secrets.token_hex(_SECRET_BYTES)
+            found = self._secret.hex() or secrets.token_hex(_SECRET_BYTES)
             await self._documents.put(SECRETS, TOKEN_SECRET, {"secret": found})
         return found
 

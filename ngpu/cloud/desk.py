@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,4 +58,9 @@ def make_desk(settings: Settings, store: IStore, workspaces: IWorkspaces, urls: 
         zone=settings.zone,
     )
     accounts = Accounts(settings.cloud, store.documents, reactor.seconds, check, store.exclusively)
-    return Desk(accounts, counter, Following(store.news, sorted(ALL), counter.follow, reactor))
+
+    async def follow(collections: Collection[str]) -> None:
+        await counter.follow(collections)
+        await accounts.open()
+
+    return Desk(accounts, counter, Following(store.news, sorted(ALL), follow, reactor))

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from ngpu.changing import changed
 from ngpu.direct.spool import Sheet
-from ngpu.errors import StoreUnavailable
+from ngpu.errors import ResultLost, StoreUnavailable
 from ngpu.interfaces import ITaskStore, Last
 from ngpu.limits import Quota
 from ngpu.model import Body, Outcome, Placement, Task, TaskStatus
@@ -67,6 +67,8 @@ class LateRecord:
             self.task = changed(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
         fence = await self._store.reattempt(task_id, attempt, placement)
+        if fence is None and await self._known_attempt() is None:
+            fence = attempt + 1
         if fence is not None:
             self.task = changed(self.task, attempt=fence, placement=placement)
         return fence
@@ -84,13 +86,27 @@ class LateRecord:
         if self._adding is not None:
             await self.settled()
         if self.there:
-            return await self._store.finish(task_id, attempt, outcome, now, last, hurry)
+            if await self._store.finish(task_id, attempt, outcome, now, last, hurry):
+                return True
+            known = await self._known_attempt()
+            if known is not None:  # one before this: it is forgotten that there was another
+                return known < attempt and await self._store.finish(task_id, known, outcome, now, last, hurry)
+            if last is not None and last[0] > 0:
+                raise ResultLost
         await echo(self._begin_adding(ended(self.task, outcome, now), b"" if last is None else last[1]))
         if isinstance(self._error, StoreUnavailable):
             raise NotThere(str(self._error)) from self._error
         if self._error is not None:
             raise self._error
         return True
+
+    async def _known_attempt(self) -> int | None:
+        """The attempt in which the store has it; ``None``, and `there` no more, where it has forgotten all of it."""
+        kept = await self._store.get(self.task.id)
+        if kept is not None:
+            return kept.attempt
+        self.there, self._quota = False, None
+        return None
 
     @property
     def untouched(self) -> bool:

@@ -37,7 +37,10 @@ class Helm:
 
     @property
     def certain(self) -> bool:
-        """Whether it knows, too, what all its documents say: one that was refused may have been written."""
+        """Whether it knows, too, what all its documents say.
+
+        One that was refused may have been written, and a store that was away may have forgotten some.
+        """
         return self.held and not self._doubts
 
     def term(self) -> Callable[[], bool]:
@@ -46,7 +49,7 @@ class Helm:
         return lambda: term == self._term and self.held
 
     def doubt(self) -> None:
-        """A change was refused: what is kept has to be read again before anything else is decided."""
+        """What is kept may be something else: it has to be read again before anything else is decided."""
         self._doubts = True
 
     async def take(self) -> None:

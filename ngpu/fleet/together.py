@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 from ngpu.errors import StoreUnavailable
 from ngpu.fleet.facts import Facts
 from ngpu.fleet.reconciler import Reconciler
-from ngpu.fleet.state import ALL, WISHES, FleetState
+from ngpu.fleet.state import ALL, COPIES, WISHES, FleetState
 from ngpu.following import Following
-from ngpu.sharing import INews
+from ngpu.sharing import DOCUMENTS, INews
 
 TELL = 0.5
 """Seconds after which whoever works on the fleet tells again how far it is, where that has changed."""
@@ -41,6 +41,7 @@ class Together:
         changed: Callable[[], None],
         clock: IReactorTime,
     ) -> None:
+        self._news = news
         self._state = state
         self._reconciler = reconciler
         self._facts = facts
@@ -50,19 +51,28 @@ class Together:
         self._timer: IDelayedCall | None = None
         self._telling: Deferred[None] | None = None
         self._stopped = False
+        self._deaf: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Begin to follow."""
         self._following.start()
+        self._deaf = self._news.hear(DOCUMENTS.format(collection=COPIES), self._heard)
 
     def stop(self) -> None:
         """Follow, and tell, no more."""
         self._stopped = True
+        self._deaf()
         self._following.stop()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if self._telling is not None:
             self._telling.cancel()
+
+    def _heard(self, words: str | None) -> None:
+        """The store was away, and may have forgotten what whoever works on the fleet has written."""
+        if words is None:
+            self._reconciler.helm.doubt()
+            self._reconciler.nudge()
 
     async def _load(self, collections: frozenset[str]) -> None:
         if self._timer is None and self._telling is None:

@@ -201,6 +201,8 @@ class Conversation:
         while True:
             try:
                 kept = await self._house.store.save_checkpoint(task.id, task.attempt, text)
+                # whoever waits for one that the store has forgotten waits on, and its record is made anew
+                kept = kept or (task.direct and await self._house.store.get(task.id) is None)
             except StoreUnavailable as error:
                 log.error("the checkpoint of {task_id} is not kept yet: {error}", task_id=task.id, error=str(error))
                 await self.sleep(SAVE_AGAIN)

@@ -38,14 +38,17 @@ def ended(task: Task, outcome: Outcome, now: float) -> Task:
     return changed(task, status=outcome.status, outcome=outcome, ended_at=now)
 
 
-def unknown_outcome(task: Task) -> Outcome:
-    """How a task ends that was running when the gateway stopped, and must not run twice."""
+def unknown_outcome(task: Task, forgotten: bool = False) -> Outcome:
+    """How a task ends that was running when the gateway stopped, and must not run twice.
+
+    :param forgotten: whether it was the store that forgot its end instead.
+    """
+    what = "the store forgot what became of the task" if forgotten else "the gateway stopped while the task ran"
     where = f" on {task.placement.node_host}" if task.placement.node_host else ""
     return Outcome(
         TaskStatus.FAILED,
         503,
-        f"the gateway stopped while the task ran{where}, so its outcome is unknown; "
-        "submit it again if running it twice does no harm",
+        f"{what}{where}, so its outcome is unknown; submit it again if running it twice does no harm",
     )
 
 

@@ -52,7 +52,7 @@ class Orphans:
         """Settle all that there are."""
         while tasks := await self._store.orphans():
             for task in tasks:
-                await self._settle(task, "its gateway stopped")
+                await self._settle(task)
 
     async def look_for_strays(self, now: float) -> None:
         """Settle what the store says runs here and this gateway knows nothing of, at two looks one after the other.
@@ -69,9 +69,9 @@ class Orphans:
         for task_id, attempt in self._unknown & before:
             task = await self._store.get(task_id)
             if task is not None and (task.status, task.attempt) == (TaskStatus.RUNNING, attempt):
-                await self._settle(task, "the store forgot what became of it")
+                await self._settle(task, forgotten=True)
 
-    async def _settle(self, task: Task, when: str) -> None:
+    async def _settle(self, task: Task, forgotten: bool = False) -> None:
         workspace = self._workspaces.get(task.workspace)
         conversations = self._runs.conversations
         if workspace is not None and conversations is not None and conversations.may_go_on(task):
@@ -82,8 +82,9 @@ class Orphans:
             self._queued(workspace.id)
             what = "runs again"
         else:
-            await self._runs.insist(task.id, "end", partial(self._end, task, unknown_outcome(task)))
+            await self._runs.insist(task.id, "end", partial(self._end, task, unknown_outcome(task, forgotten)))
             what = "has an unknown outcome"
+        when = "the store forgot what became of it" if forgotten else "its gateway stopped"
         label = REMOVED if workspace is None else workspace.label
         about = {"journal": "task_interrupted", "workspace": label, "task_id": task.id}
         self.log.warn("{task_id} was running when {when}; it {what}", when=when, what=what, **about)

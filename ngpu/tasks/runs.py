@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet import defer
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from ngpu.calls import Caller, NextLease, Slot, placement_of
 from ngpu.changing import changed
-from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, StoreUnavailable, UpstreamError
+from ngpu.errors import NgpuError, NoReplica, ReplicaRemoved, ResultLost, StoreUnavailable, UpstreamError
 from ngpu.interfaces import ITaskStore, Last
 from ngpu.leases import Lease
 from ngpu.member import CallResult
@@ -24,6 +24,7 @@ from ngpu.tasks.averages import Averages
 from ngpu.tasks.conversation import EndedElsewhere
 from ngpu.tasks.conversations import Conversations
 from ngpu.tasks.failures import Failures
+from ngpu.tasks.held import Held
 from ngpu.tasks.insisting import until_stored
 from ngpu.tasks.lifecycle import ended, failed, refused, unknown_outcome
 from ngpu.tasks.patience import PatientBody
@@ -33,8 +34,6 @@ from ngpu.tasks.watches import Watches
 from ngpu.tracing import tell_of_end
 from ngpu.waiting import Handle, all_over
 
-_WRITE = "/"
-LOST = "this gateway was away, and others have taken over what it ran"
 T = TypeVar("T")
 
 
@@ -42,7 +41,7 @@ class PutBack(NgpuError):
     """Raised by a run's `NextLease`: the task goes back into the queue, since nothing was sent or it may run twice."""
 
 
-class Runs:
+class Runs(Held):
     """Takes tasks that hold a slot to their end, and records it.
 
     :param conversations: of tasks that have an app.
@@ -60,12 +59,11 @@ class Runs:
         conversations: Conversations | None = None,
         news: INews = Alone.news,
     ) -> None:
+        super().__init__()
         self.conversations = conversations
         self.stopping = False
         self._store, self._caller = store, caller
         self._clock, self._metrics = clock, metrics
-        self._running: dict[str, Deferred[Any] | Handle] = {}
-        self._cancelled: dict[object, NgpuError] = {}  # by their work: a task that is retried runs again under its id
         self._watches = Watches(clock, news)
         self._averages = Averages(metrics)
         self.failures = Failures(clock, metrics.label)
@@ -101,46 +99,10 @@ class Runs:
         """
         return self._held(task.id, work, self._resume(task, body, slot, workspace))
 
-    def hold(self, task_id: str, work: Handle) -> None:
-        """Let work that records its own end be a task's run until `let_go`: `abort` cancels it, `stop` waits for it."""
-        self._running[task_id] = work
-
-    def let_go(self, task_id: str, work: Handle) -> NgpuError | None:
-        """The end of `hold`: why it was cancelled, where that was here.
-
-        :returns: EndedElsewhere where the task has ended otherwise; StoreUnavailable where others have taken it over.
-        """
-        if self._running.get(task_id) is work:
-            del self._running[task_id]
-        return self._cancelled.pop(work, None)
-
-    @property
-    def running(self) -> Sequence[str]:
-        """The ids of the tasks that run here."""
-        return [task_id for task_id in self._running if _WRITE not in task_id]
-
-    @property
-    def known(self) -> set[str]:
-        """The ids of those, and of tasks whose end or way back into the queue is being written."""
-        return {each.partition(_WRITE)[0] for each in self._running}
-
-    def abort(self, task_id: str) -> None:
-        """Stop the run of a task whose record says already that it has ended."""
-        running = self._running.get(task_id)
-        if running is not None:
-            self._cancelled.setdefault(running, EndedElsewhere())
-            running.cancel()
-
     def insist(self, task_id: str, what: str, write: Callable[[], Awaitable[T]]) -> Deferred[T]:
         """Make a write (``what`` for the log), again and again while the store refuses, for as long as `stop` lets."""
         work = Deferred.fromCoroutine(until_stored(task_id, what, write, self._clock, self._metrics))
         return self.track(task_id, what, work)
-
-    def lose(self) -> None:
-        """Stop everything that runs: other gateways have taken it over, since this one was away."""
-        for task_id in self.running:
-            self._cancelled[self._running[task_id]] = StoreUnavailable(LOST)
-            self._running[task_id].cancel()
 
     def watch(self, task_id: str, seconds: float) -> Deferred[None]:
         """Fires when the task may have begun, ended or been put back, or after so many seconds; cancel it to stop."""
@@ -182,20 +144,6 @@ class Runs:
         await all_over(self._running.values, grace, self._clock)  # a run's end is written after it
         for running in tuple(self._running.values()):
             running.cancel()
-
-    def track(self, task_id: str, what: str, work: Deferred[T]) -> Deferred[T]:
-        """Let `stop` wait for some work on a task, ``what`` it is."""
-        if not work.called:
-            key = task_id + _WRITE + what
-            self._running[key] = work
-
-            def forget(result: Any) -> Any:
-                if self._running.get(key) is work:
-                    del self._running[key]
-                return result
-
-            work.addBoth(forget)
-        return work
 
     async def _held(self, task_id: str, work: Handle, run: Coroutine[Deferred[Any], Any, Ended | None]) -> Ended | None:
         self.hold(task_id, work)
@@ -244,17 +192,23 @@ class Runs:
             if not isinstance(error, NgpuError):
                 self.log.failure("the run of {task_id} failed", task_id=task.id)
             outcome = failed(error)
-        after = ended(sink.task, outcome, self._clock.seconds())
+        return await self._over(sink.task, outcome, last, records)
+
+    async def _over(self, task: Task, outcome: Outcome, last: Last, records: Records) -> Ended | None:
+        """Record how a run ended."""
+        after = ended(task, outcome, self._clock.seconds())
         result = None if last is None else self._store.result_body(after) if last[0] else BytesBody(last[1])
-        return Ended(after, result) if await self._record(records, after, outcome, last) else None
+        try:
+            return Ended(after, result) if await self._record(records, after, outcome, last) else None
+        except ResultLost as error:
+            return await self._over(task, failed(error), None, records)
 
     async def _resume(self, task: Task, body: Body, slot: Deferred[Lease], workspace: Workspace) -> Ended | None:
         assert self.conversations is not None
         try:
             lease = await slot.addTimeout(self.conversations.time_left(task), self._clock)
         except (defer.TimeoutError, ReplicaRemoved):
-            after = ended(task, unknown_outcome(task), self._clock.seconds())
-            return Ended(after, None) if await self._record(self._store, after, unknown_outcome(task), None) else None
+            return await self._over(task, unknown_outcome(task), None, self._store)
         except NoReplica:
             return None  # the gateway stops, and the next start finds the task as this one did
 

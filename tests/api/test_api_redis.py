@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -62,6 +63,19 @@ def test_nothing_is_lost_when_redis_is_killed(rig: Rig, server: RedisServer) -> 
     eventually(lambda: rig.admin("/readyz").status_code == 200, "it is ready again")
     assert [client.ended(task_id)["data"] for task_id in tasks] == [str(number) for number in range(20)]
     assert rig.worker.at_once == 0
+
+
+def test_who_waits_gets_the_answer_though_redis_has_forgotten_the_call(rig: Rig, server: RedisServer) -> None:
+    client = rig.client(WORKSPACE)
+    kept = server.keep()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.send, script(delay=8, body=b"done"), params={"taskMode": "Sync"})
+        eventually(lambda: rig.client(WORKSPACE).listed(), "it is recorded as a running one")
+        server.fall_back(kept)
+        reply = answer.result(60)
+    assert (reply.status_code, reply.json()["data"]) == (200, "done")
+    assert client.listed() == [reply.json()["taskID"]], "its record was made anew"
+    assert client.query(reply.json()["taskID"])["data"] == "done"
 
 
 def test_a_redis_that_hangs_costs_a_bounded_wait(rig: Rig, server: RedisServer) -> None:

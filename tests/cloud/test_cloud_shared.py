@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import pytest
 from cloud_rig import ANN, House, Workspaces, account, cloud_settings, done
@@ -10,6 +12,7 @@ from twisted.internet.task import Clock
 
 from ngpu.cloud.accounts import Accounts
 from ngpu.cloud.catalog import ALL
+from ngpu.cloud.desk import make_desk
 from ngpu.errors import Conflict, StoreUnavailable
 from ngpu.following import Following
 from ngpu.settings import ScryptHash
@@ -41,6 +44,34 @@ class Behind(Workspaces):
 
     def has(self, workspace_id: str) -> bool:
         return workspace_id in self.seen
+
+
+def test_all_take_the_same_tokens_where_the_store_has_forgotten_what_they_are_made_with() -> None:
+    urls: Any = None
+    settings: Any = SimpleNamespace(
+        cloud=cloud_settings(account(ANN, "x")), nodes=(), fleet=SimpleNamespace(mounts=()), zone=ZoneInfo("UTC")
+    )
+    house, hall, clock, desks = House(), Hall(), Clock(), []
+
+    def start() -> None:
+        store: Any = SimpleNamespace(documents=house.documents, news=hall.join(), exclusively=ALONE.exclusively)
+        desk = make_desk(settings, store, house.workspaces, urls, clock)
+        assert desk is not None
+        done(desk.open())
+        desks.append(desk)
+
+    start()
+    start()
+    done(house.documents.delete("cloud_secrets", "tokens"))
+    start()
+    clock.pump([0.1] * 100)
+    (secret,) = {desk.accounts._secret for desk in desks}
+    done(house.documents.delete("cloud_secrets", "tokens"))
+    clock.pump([0.1] * 100)
+    start()
+    assert desks[-1].accounts._secret == secret, "nobody has to log in again"
+    for desk in desks:
+        desk.close()
 
 
 def test_a_name_that_another_gateway_gave_a_moment_ago_is_taken() -> None:

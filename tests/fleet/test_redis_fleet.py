@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from pathlib import Path
 
 import pytest_twisted
 import redis_server
 from gateways import ID, OneOf, Several
-from redis_store import eventually, opened
+from redis_server import RedisServer
+from redis_store import eventually, opened, pause
 
 LEASE = 5.0
 
@@ -54,3 +56,37 @@ async def test_another_gateway_takes_the_fleet_over_and_any_of_them_may_be_asked
         for gateway, store in zip(gateways, stores, strict=True):
             await gateway.fleet.stop()
             await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_have_the_same_copies_where_redis_has_forgotten_some(tmp_path: Path) -> None:
+    """The leader leads on, and must not go on with what it alone knows."""
+    from twisted.internet import reactor
+
+    server, several = RedisServer(tmp_path / "redis").start(), Several(0, clock=reactor)
+    stores = [await opened(server.url, lease=30.0) for _ in range(2)]
+    gateways = several.gateways
+    gateways += [OneOf(several, store, interval=0.3) for store in stores]
+    try:
+        several.put(replicas=1)
+        for gateway in gateways:
+            await gateway.fleet.load()
+            gateway.fleet.start()
+        await eventually(lambda: several.all_serve(1), "all serve")
+        await eventually(lambda: any(gateway.leadership.leads() for gateway in gateways), "one leads")
+        kept = server.keep()
+        several.put(replicas=3)
+        await eventually(lambda: several.all_serve(3), "all serve the new ones")
+
+        server.fall_back(kept)
+        began = time.monotonic()
+        while len(copies := await stores[0].documents.documents("copies")) != 3:
+            assert time.monotonic() - began < 30.0, f"not placed anew: {copies}"
+            await pause(0.1)
+        await eventually(lambda: all(each.fleet._state.copies.keys() == copies.keys() for each in gateways), "known")
+        await eventually(lambda: several.all_serve(3) and len(several.world.names()) == 3, "all serve these three")
+    finally:
+        for gateway, store in zip(gateways, stores, strict=True):
+            await gateway.fleet.stop()
+            await store.close()
+        server.stop()

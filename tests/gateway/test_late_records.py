@@ -10,11 +10,12 @@ from gateway_rig import NO_SPOOL, House, begun, done
 from twisted.internet.defer import Deferred
 
 from ngpu.direct import START_AFTER, DirectCalls, LateRecord
-from ngpu.errors import OverLimit, StoreUnavailable
+from ngpu.errors import OverLimit, ResultLost, StoreUnavailable
 from ngpu.limits import Quota
 from ngpu.line import Lease
 from ngpu.member import CallResult
-from ngpu.model import BytesBody, Outcome, Placement, SelectionRequest, TaskStatus
+from ngpu.model import CHUNK, BytesBody, Outcome, Placement, SelectionRequest, TaskStatus
+from ngpu.tasks.lifecycle import failed
 
 FINISHED = Outcome(TaskStatus.FINISHED, 200, "", 200)
 
@@ -112,6 +113,50 @@ def test_an_end_while_the_start_is_being_written_is_no_second_record() -> None:
     assert ending.value is True
     assert calls.house.store.asked == ["add", "finish"]
     assert calls.house.task("t").status is TaskStatus.FINISHED
+
+
+@pytest.mark.parametrize("sent_again", [False, True])
+def test_one_that_the_store_has_forgotten_is_written_anew(sent_again: bool) -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(calls.direct.settle("t"))
+    del calls.house.shelf.records["t"]
+    if sent_again:
+        assert done(record.reattempt("t", 1, Placement("r1", "0x1", "h"))) == 2
+    assert done(record.finish("t", 1 + sent_again, FINISHED, 1.0, (0, b"ok")))
+    task = calls.house.task("t")
+    assert (task.status, task.attempt) == (TaskStatus.FINISHED, 1 + sent_again)
+
+
+def test_one_of_which_the_store_has_forgotten_that_it_was_sent_again_ends() -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(calls.direct.settle("t"))
+    before = calls.house.task("t")
+    assert done(record.reattempt("t", 1, Placement("r1", "0x1", "h"))) == 2
+    calls.house.shelf.records["t"].task = before
+    assert done(record.finish("t", 2, FINISHED, 1.0, (0, b"ok")))
+    assert calls.house.task("t").status is TaskStatus.FINISHED
+
+
+def test_one_whose_pieces_the_store_has_forgotten_ends_as_failed() -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(record.write_result("t", 1, 0, bytes(CHUNK)))
+    del calls.house.shelf.records["t"]
+    with pytest.raises(ResultLost) as raised:
+        done(record.finish("t", 1, FINISHED, 1.0, (1, b"ok")))
+    assert done(record.finish("t", 1, failed(raised.value), 1.0, None))
+    assert calls.house.task("t").status is TaskStatus.FAILED
+
+
+def test_one_that_was_cancelled_is_not_written_anew() -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(calls.direct.settle("t"))
+    done(calls.house.store.cancel("t", 1.0))
+    assert not done(record.finish("t", 1, FINISHED, 2.0, None))
+    assert calls.house.task("t").status is TaskStatus.CANCELLED
 
 
 def test_a_start_that_could_not_be_written_leaves_the_end_to_be() -> None:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from ngpu.changing import changed
-from ngpu.errors import CallCut, DialFailed, QueueFull, StoreUnavailable
+from ngpu.errors import CallCut, DialFailed, QueueFull, ResultLost, StoreUnavailable
 from ngpu.model import CHUNK, BytesBody, Placement, Task, TaskStatus
 from ngpu.tasks.orphans import STRAYS_EVERY
 from ngpu.tasks.patience import READ_AGAIN, PatientBody
@@ -329,11 +329,32 @@ def test_a_task_that_runs_by_the_store_alone_is_settled(retry: str, status: Task
     settled = house.task(stray)
     assert settled.status is status
     if status is TaskStatus.FAILED:
-        assert settled.outcome is not None and "unknown" in settled.outcome.reason
+        assert settled.outcome is not None
+        assert settled.outcome.reason.startswith("the store forgot what became of the task on ")
+        assert "so its outcome is unknown" in settled.outcome.reason
     assert (house.task(long).status, house.task(long).attempt) == (TaskStatus.RUNNING, 1)
     runs.callback(None)
     house.pass_time(1)
     assert house.task(long).status is TaskStatus.FINISHED
+    house.assert_at_rest()
+
+
+def test_a_task_whose_result_the_store_has_lost_a_part_of_fails() -> None:
+    house = House({18080: FakeReply(pieces=(bytes(2 * CHUNK), b"!"))})
+    finish = house.store.finish
+
+    async def forgetful(*args: Any, **kwargs: Any) -> bool:
+        if args[4] is not None and args[4][0] > 0:
+            raise ResultLost
+        return bool(await finish(*args, **kwargs))
+
+    house.store.finish = forgetful
+    started(house)
+    task_id = house.submit()
+    house.pass_time(0.1)
+    task = house.task(task_id)
+    assert task.outcome is not None and (task.status, task.outcome.code) == (TaskStatus.FAILED, 503)
+    assert "lost a part of the result" in task.outcome.reason
     house.assert_at_rest()
 
 

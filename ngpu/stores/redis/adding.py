@@ -11,7 +11,7 @@ ADD = changing("""
 local id, w, s, a, sent, x, b, e = unpack(ARGV, 4, 11)
 local pl, out, cp, sub, at, node, address = unpack(ARGV, 12, 18)
 local priority, p, retries, webhook, key = unpack(ARGV, 19, 23)
-local limit, quota, window, token, data, result = unpack(ARGV, 24, 29)
+local limit, quota, window, token, pieces, data, result = unpack(ARGV, 24, 30)
 local ours = (redis.call('HGET', P .. ':uploads', id) or '') == token
 local known = same_key(w, key)
 if known then
@@ -25,6 +25,7 @@ local refusal = refused(w, limit, quota, window)
 if refusal then return answer(refusal) end
 if redis.call('EXISTS', task(id)) == 1 then return answer('taken') end
 if not ours then return answer(token == '' and 'taken' or 'gone') end
+if token ~= '' and redis.call('HLEN', P .. ':request:' .. id) < tonumber(pieces) then return answer('gone') end
 local n = redis.call('INCR', P .. ':number')
 count(w, window)
 p = behind_its_own(w, priority, p)

@@ -50,5 +50,5 @@ class Limits(NamedTuple):
         if answer == "taken":
             raise Conflict(f"there is a task {task.id} already")
         if answer == "gone":
-            raise StoreUnavailable("the request was cleared away while this gateway counted as gone; send it again")
+            raise StoreUnavailable("the store has not kept the whole request while it came in; send it again")
         return task_of(answer["known"]) if isinstance(answer, dict) else answer

@@ -27,10 +27,13 @@ local function leave(identity)
     redis.call('DEL', P .. ':gateway:' .. identity)
     redis.call('HDEL', P .. ':missing', identity)
     local process, life = string.match(identity, '^(.-):(%d+)$')
-    redis.call('HSET', P .. ':answers:' .. process, 'life', life + 1)
-    redis.call('EXPIRE', P .. ':answers:' .. process, """
+    local answers = P .. ':answers:' .. process
+    if tonumber(redis.call('HGET', answers, 'life') or 0) <= tonumber(life) then -- else it is back already
+        redis.call('HSET', answers, 'life', life + 1)
+        redis.call('EXPIRE', answers, """
     + str(ANSWERS_KEPT)
     + """)
+    end
     free_all(identity)
     local uploads = redis.call('HGETALL', P .. ':uploads')
     for i = 1, #uploads, 2 do

@@ -93,7 +93,8 @@ class Membership:
     async def _come_back(self) -> None:
         await self.join()
         self.log.critical(
-            "this gateway was away for so long that others have taken over what it ran", journal="gateway_lost"
+            "this gateway was away for so long that others have taken over what it ran, or Redis has forgotten it",
+            journal="gateway_lost",
         )
         for lost in self._watchers:
             lost()

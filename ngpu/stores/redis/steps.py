@@ -74,6 +74,7 @@ local function current(id, attempt)
     return {w = found[3], n = found[4], x = found[5], place = place(found[6], found[4], id), node = found[7],
         p = found[8], t = found[9], run = found[10]}
 end
+local function ours(run) return string.match(run, '^[^:]*') == string.match(I, '^[^:]*') end
 local function usage(w) return P .. ':usage:' .. w end
 local function refused(w, limit, quota, window)
     if limit ~= '' and redis.call('ZCARD', queue(w)) >= tonumber(limit) then return 'full' end

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ngpu.changing import changed
-from ngpu.errors import ConfigError, Conflict, StoreUnavailable
+from ngpu.errors import ConfigError, Conflict, ResultLost
 from ngpu.examining import IExaminable
 from ngpu.interfaces import Last
 from ngpu.limits import Quota
@@ -38,9 +36,8 @@ from ngpu.stores.redis.options import USUAL, RedisOptions
 from ngpu.stores.redis.records import addition, node_of, task_of
 from ngpu.stores.redis.script import Script
 from ngpu.stores.redis.sharing import Sharing
+from ngpu.stores.redis.uploads import Uploads
 from ngpu.storing import IStore
-
-log = Logger("ngpu.store")
 
 LARGE = 4096
 """Bytes from which on a body goes the way of pieces."""
@@ -74,6 +71,7 @@ class RedisTaskStore(Customers):
         )
         self.news, self.slots, self.leadership = sharing.news, sharing.slots, sharing.leadership
         self.watch_loss, self.exclusively, self.running = sharing.watch_loss, sharing.exclusively, sharing.running
+        self._uploads = Uploads(self._desk, sharing.news, options.prefix, lambda: sharing.membership.identity)
         self._opened = False
         self._finished: set[tuple[str, int]] = set()
         self._expired: list[tuple[str, str]] = []
@@ -122,14 +120,20 @@ class RedisTaskStore(Customers):
         limits = Limits(queue_limit, quota)
         if request.length <= CHUNK:
             data = b"".join([chunk async for chunk in request.chunks()])
-            return await self._add(task, data, limits, "", result)
-        token = f"{self._sharing.membership.identity.decode()}/{secrets.token_hex(8)}"
+            return await self._add(task, data, limits, "", 0, result)
+        token = self._uploads.begin()
+        try:
+            return await self._upload(task, request, limits, token, result)
+        finally:
+            self._uploads.end(token)
+
+    async def _upload(self, task: Task, request: Body, limits: Limits, token: str, result: bytes) -> Task:
         begin = (task.id, task.workspace, task.idempotency_key, *limits.values, token)
         undo = partial(adding.dropping, task.id, token)
         try:
             answer = limits.accepted(await self._desk.write(adding.BEGIN_UPLOAD, *begin, undo=undo), task)
         except CancelledError:  # it is begun nevertheless
-            self._drop_upload(task.id, token)
+            self._uploads.drop(task.id, token)
             raise
         if isinstance(answer, Task):
             return answer
@@ -138,9 +142,9 @@ class RedisTaskStore(Customers):
             async for piece in pieces_of(request):
                 await self._desk.write(adding.UPLOAD, task.id, token, index, piece, size=len(piece), bulk=True)
                 index += 1
-            return await self._add(task, b"", limits, token, result)
+            return await self._add(task, b"", limits, token, index, result)
         except BaseException:  # cancelled too
-            self._drop_upload(task.id, token)
+            self._uploads.drop(task.id, token)
             raise
 
     async def add_ended(self, tasks: Sequence[Task]) -> None:
@@ -152,33 +156,24 @@ class RedisTaskStore(Customers):
 
     async def _add_ended(self, task: Task) -> None:
         try:
-            await self._add(task, b"", Limits(None, None), "", b"")
+            await self._add(task, b"", Limits(None, None), "", 0, b"")
         except Conflict:
             if task.outcome is not None:
                 await self.finish(task.id, task.attempt, task.outcome, task.ended_at or 0.0, None)
 
-    async def _add(self, task: Task, data: bytes, limits: Limits, token: str, result: bytes) -> Task:
+    async def _add(self, task: Task, data: bytes, limits: Limits, token: str, pieces: int, result: bytes) -> Task:
         def undo(answer: Any) -> Redo | None:
             if not isinstance(answer, list):  # it was refused, or there already
                 return None
             return adding.FORGET, (task.id, answer[0], task.status.value, task.attempt, limits.window)
 
-        values, size = (*addition(task), *limits.values, token, data, result), len(data) + len(result)
+        values, size = (*addition(task), *limits.values, token, pieces, data, result), len(data) + len(result)
         answer = await self._desk.write(adding.ADD, *values, size=size, bulk=size > LARGE, undo=undo)
         accepted = limits.accepted(answer, task)
         if isinstance(accepted, Task):
             return accepted
         number, place = accepted
         return changed(task, number=number, place=float(place))
-
-    def _drop_upload(self, task_id: str, token: str) -> None:
-        def stays(reason: object) -> None:
-            log.warn("{task_id}: an upload stays until the next start: {reason}", task_id=task_id, reason=str(reason))
-
-        try:
-            self._desk.write(adding.DROP_UPLOAD, task_id, token).addErrback(lambda failure: stays(failure.value))
-        except StoreUnavailable as error:
-            stays(error)
 
     async def claim(self, workspace: str, placement: Placement, now: float) -> Task | None:
         """See ``ITaskStore.claim``."""
@@ -217,16 +212,17 @@ class RedisTaskStore(Customers):
         """See ``ITaskStore.finish``. One that was made though its caller was told that it failed is made once more."""
 
         def undo(answer: Any) -> None:
-            self._finished.add((task_id, attempt))
+            if answer is True:
+                self._finished.add((task_id, attempt))
 
         index, data = ("", b"") if last is None else last
         values = (task_id, attempt, outcome.status.value, repr(now), outcome_json(outcome), index, data)
-        size = len(data)
-        done: bool = await self._desk.write(writes.FINISH, *values, size=size, bulk=size > LARGE, undo=undo)
-        if not done and (task_id, attempt) in self._finished:
-            self._finished.discard((task_id, attempt))
-            return True
-        return done
+        done = await self._desk.write(writes.FINISH, *values, size=len(data), bulk=len(data) > LARGE, undo=undo)
+        if done == "lost":
+            raise ResultLost
+        made = (task_id, attempt) in self._finished
+        self._finished.discard((task_id, attempt))
+        return bool(done) or made
 
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         """See ``ITaskStore.cancel``."""

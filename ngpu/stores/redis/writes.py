@@ -73,7 +73,8 @@ return answer(true)
 
 WRITE_RESULT = changing("""
 local id, attempt, index, data = unpack(ARGV, 4)
-if not current(id, attempt) then return answer(false) end
+local found = current(id, attempt)
+if not found or not ours(found.run) then return answer(false) end
 redis.call('HSET', P .. ':result:' .. id, index, data)
 return answer(true)
 """)
@@ -82,6 +83,10 @@ FINISH = changing("""
 local id, attempt, s, now, out, index, data = unpack(ARGV, 4)
 local found = current(id, attempt)
 if not found then return answer(false) end
+if (tonumber(index) or 0) > 0 then
+    if not ours(found.run) then return answer(false) end
+    if redis.call('HLEN', P .. ':result:' .. id) < tonumber(index) then return answer('lost') end
+end
 redis.call('ZREM', running(found.run), id)
 redis.call('HSET', task(id), 's', s, 'e', now, 'out', out)
 has_ended(id, found.w, now)
@@ -92,6 +97,8 @@ elseif index == '0' then
 elseif data ~= '' then redis.call('HSET', P .. ':result:' .. id, index, data) end
 return answer(true)
 """)
+"""Where pieces were written before the last one, they have to be there, and this gateway's own: a Redis that has
+forgotten a claim may have let another gateway run the task in the same attempt."""
 
 CANCEL = changing("""
 local id, now = unpack(ARGV, 4)
