@@ -155,7 +155,7 @@ def _short(reply: WorkerReply) -> WorkerReply:
 
 def _plain(value: Any) -> str | int | float | None:
     """A number or text of the worker; STATUS has nothing else."""
-    return value if isinstance(value, str | int | float) else None
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 
 def _has_url(fields: Mapping[str, Any], name: str) -> bool:

@@ -216,6 +216,7 @@ def test_status_holds_nothing_but_texts_and_numbers_whatever_the_worker_said() -
     told = adapter.status(task, json.dumps(said).encode())
     assert (told["result_url"], told["msg"], told["video_w"], told["video_h"]) == (None, "success", None, 512)
     assert adapter.status(task, b"[" * 100_000)["result_url"] is None
+    assert adapter.status(task, b'{"video_h": true}')["video_h"] is None, "no number"
 
 
 @pytest_twisted.ensureDeferred
