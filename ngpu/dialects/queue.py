@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ngpu.adapter import DEEPEST, JSON, IConversation, WorkerReply, read_json
+from ngpu.adapter import DEEPEST, JSON, MOST_VALUES, IConversation, WorkerReply, read_json
 from ngpu.dialects.settings import member
 from ngpu.errors import BadRequest, JobFailed, UpstreamError
 
@@ -198,7 +198,8 @@ def object_of(request: bytes, what: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, Mapping):
-        raise BadRequest(f"{what} takes a JSON object, nested no more than {DEEPEST} deep, without NaN")
+        size = f"of at most {MOST_VALUES} values, nested no more than {DEEPEST} deep"
+        raise BadRequest(f"{what} takes a JSON object {size}, without NaN")
     return dict(value)
 
 

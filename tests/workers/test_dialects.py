@@ -309,3 +309,23 @@ async def test_what_no_cog_says_is_shown_as_it_is() -> None:
     adapter = discover([]).make("adapter", "cog", {}, PluginContext(None, None, "/"))
     with pytest.raises(JobFailed, match=r"^cog: HTTP 200: <html>"):
         await adapter.run(FakeConversation(b"{}", lambda call: WorkerReply(200, (), b"<html>")))
+
+
+MANY = [b"1,", b"{},", b'"a,",', b"[],"]
+
+
+@pytest.mark.parametrize("value", MANY, ids=["numbers", "objects", "strings", "lists"])
+@pytest_twisted.ensureDeferred
+async def test_what_takes_seconds_to_read_is_not_read(value: bytes) -> None:
+    """A worker's reply of 60 MB, or a customer's string of 15, held the whole gateway up for as long."""
+    body = b'{"result_code": 100, "task_id": "1", "x": [' + value * 1_000_000 + b"1]}"
+    with pytest.raises(JobFailed, match=r"^worker: answered with more than 1000000 JSON values"):
+        await DIALECT.run(FakeConversation(b"", lambda call: WorkerReply(200, (), body)), b"{}")
+    with pytest.raises(BadRequest, match="at most 1000000 values"):
+        object_of(body, "this app")
+
+
+def test_a_large_text_is_one_value() -> None:
+    text = ',[{\\"' * 400_000
+    assert object_of(b'{"text": "' + text.encode() + b'"}', "this app") == {"text": text.replace('\\"', '"')}
+    assert len(WorkerReply(200, (), b'{"x": [' + b"1," * 900_000 + b"1]}").object()["x"]) == 900_001
