@@ -60,10 +60,9 @@ class QueueWorker(Adapter):
         if not (self._rename or self._defaults):
             return request
         fields = object_of(request, self._dialect.name)
-        for theirs, ours in self._rename.items():
-            if ours in fields:
-                fields[theirs] = fields.pop(ours)
-        return json.dumps({**self._defaults, **fields}).encode()
+        renamed = {theirs: fields[ours] for theirs, ours in self._rename.items() if ours in fields}
+        others = {name: value for name, value in fields.items() if name not in self._rename.values()}
+        return json.dumps({**self._defaults, **others, **renamed}).encode()
 
 
 def _from_options(options: Mapping[str, Any], context: PluginContext) -> QueueWorker:

@@ -329,3 +329,26 @@ def test_a_large_text_is_one_value() -> None:
     text = ',[{\\"' * 400_000
     assert object_of(b'{"text": "' + text.encode() + b'"}', "this app") == {"text": text.replace('\\"', '"')}
     assert len(WorkerReply(200, (), b'{"x": [' + b"1," * 900_000 + b"1]}").object()["x"]) == 900_001
+
+
+@pytest.mark.parametrize(
+    ("rename", "sent", "expected"),
+    [
+        ({"image": "mask", "url": "image"}, {"image": 1, "mask": 2}, {"image": 2, "url": 1}),
+        ({"url": "image", "image": "mask"}, {"image": 1, "mask": 2}, {"image": 2, "url": 1}),
+        ({"a": "b", "b": "a"}, {"a": 1, "b": 2}, {"a": 2, "b": 1}),
+        ({"a": "x", "b": "x"}, {"x": 1, "y": 2}, {"a": 1, "b": 1, "y": 2}),
+        ({"a": "x"}, {"a": 1, "x": 2}, {"a": 2}),
+        ({"a": "a"}, {"a": 1}, {"a": 1}),
+    ],
+    ids=str,
+)
+@pytest_twisted.ensureDeferred
+async def test_names_are_changed_all_at_once(
+    rename: dict[str, str], sent: dict[str, int], expected: dict[str, int]
+) -> None:
+    options = {"poll": {"path": "x"}, "rename": rename}
+    adapter = discover([]).make("adapter", "queue_worker", options, PluginContext(None, None, "/"))
+    work = FakeConversation(sent, worker({"result_code": 100}))
+    await adapter.run(work)
+    assert work.calls[0].json == expected
