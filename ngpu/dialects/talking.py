@@ -133,14 +133,13 @@ def talking_head(
 
 
 def _finished(reply: WorkerReply) -> dict[str, Any]:
-    """STATUS of a job that is done, out of its worker's last reply."""
+    """STATUS of a task that has finished, out of its worker's last reply; without a URL it is none of this app."""
     said = reply.object()
-    words = said.get("msg")
-    told = {
-        "result_url": url_in(said, "result_url"),
-        "result_code": DONE,
-        "msg": words if isinstance(words, str) and words else "success",
-    }
+    url, words = url_in(said, "result_url"), said.get("msg")
+    code, msg = DONE, words if isinstance(words, str) and words else "success"
+    if url is None:
+        code, msg = FAILED, "the task has finished, and has no result_url: it is none of this app"
+    told = {"result_url": url, "result_code": code, "msg": msg}
     return told | {name: _plain(said.get(name)) for name in NUMBERS}
 
 

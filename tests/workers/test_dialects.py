@@ -212,9 +212,12 @@ def test_what_json_does_not_have_reads_as_nothing_from_a_worker_and_is_refused_f
 def test_status_holds_nothing_but_texts_and_numbers_whatever_the_worker_said() -> None:
     adapter = discover([]).make("adapter", "sad_talker", {"tts": {"workspace": "w"}}, PluginContext(None, None, "/"))
     task = finished(FakeConversation(b"", lambda call: {}).task, Outcome(TaskStatus.FINISHED, worker_status=200), 1.0)
-    said = {"result_url": ["x"], "msg": {"a": 1}, "video_w": [[[]]], "video_h": 512, "gpu_type": "T4"}
+    said = {"result_url": "http://h/x", "msg": {"a": 1}, "video_w": [[[]]], "video_h": 512, "gpu_type": "T4"}
     told = adapter.status(task, json.dumps(said).encode())
-    assert (told["result_url"], told["msg"], told["video_w"], told["video_h"]) == (None, "success", None, 512)
+    assert (told["result_url"], told["msg"], told["video_w"], told["video_h"]) == ("http://h/x", "success", None, 512)
+    for useless in (["x"], None, "x.mp4"):
+        told = adapter.status(task, json.dumps({**said, "result_url": useless}).encode())
+        assert (told["result_url"], told["result_code"]) == (None, 104), "no success without a URL to fetch"
     assert adapter.status(task, b"[" * 100_000)["result_url"] is None
     assert adapter.status(task, b'{"video_h": true}')["video_h"] is None, "no number"
 
