@@ -22,8 +22,8 @@ SAID = 300
 KEYS = ("workspace", "port", "kind", "voices", "model", "format", "deliver")
 _SPOKEN = 100
 _SHORT_NAME = re.compile(r"(?P<language>[a-z]{2,3})-(?P<rest>[A-Za-z0-9-]+-)?(?P<name>[A-Za-z0-9]+)Neural")
-_NO_SOUND = ("application/json", "text/")
-"""How the type of a reply begins that is words: an error with HTTP 200, as many workers tell theirs."""
+_OF_WORDS = ("application/json", "text/")
+"""How the type of a reply begins that may be words: an error with HTTP 200, as many workers tell theirs."""
 
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
 _LANGUAGES = {
@@ -105,7 +105,7 @@ class Speech:
     async def _openai(self, work: IConversation, text: str, voice: str) -> str:
         body = {"model": self.model, "input": text, "voice": voice, "response_format": self.format}
         reply = await self._call(work, "POST", "/v1/audio/speech", body)
-        if reply.status != 200 or not reply.body or reply.content_type.lower().startswith(_NO_SOUND):
+        if reply.status != 200 or not reply.body or _is_words(reply):
             raise JobFailed(_words(reply), reply)
         if self.deliver == "url":
             return await work.publish(reply.body, _TYPES[self.format])
@@ -165,6 +165,17 @@ def _groups(listed: Any) -> Iterator[Sequence[str]]:
     elif isinstance(listed, list):
         for value in listed:
             yield from ([[value]] if isinstance(value, str) else _groups(value))
+
+
+def _is_words(reply: WorkerReply) -> bool:
+    """Whether it is text, and says so; frameworks call bytes of no type ``text/html``."""
+    if not reply.content_type.lower().startswith(_OF_WORDS):
+        return False
+    try:
+        reply.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _words(reply: WorkerReply, otherwise: str = "no speech came") -> str:

@@ -279,13 +279,14 @@ async def test_what_is_no_sound_is_not_handed_on_as_speech(kind: bytes, body: by
         await Speech("tts", None, "openai_speech", deliver="data_uri").speak(work, "hello", "fable")
 
 
-@pytest.mark.parametrize("kind", [b"audio/mpeg", b"application/octet-stream", b""])
+@pytest.mark.parametrize("kind", [b"audio/mpeg", b"application/octet-stream", b"", b"text/html; charset=utf-8"])
 @pytest_twisted.ensureDeferred
 async def test_sound_of_any_name_is_speech(kind: bytes) -> None:
+    """A worker on Flask that returns bytes and says no more calls them a page."""
     headers = ((b"Content-Type", kind),) if kind else ()
-    work = FakeConversation(b"", lambda call: WorkerReply(200, headers, b"ID3"))
+    work = FakeConversation(b"", lambda call: WorkerReply(200, headers, b"ID3\xff\xfb"))
     url = await Speech("tts", None, "openai_speech", deliver="data_uri").speak(work, "hello", "fable")
-    assert url == "data:audio/mpeg;base64,SUQz"
+    assert url == "data:audio/mpeg;base64,SUQz//s="
 
 
 @pytest.mark.parametrize("status", [404, 405])
