@@ -30,6 +30,12 @@ NUMBERS = (
 )
 """What of STATUS is null until the worker says it."""
 
+_UNSERVED = {
+    TaskStatus.CANCELLED: "the task was cancelled",
+    TaskStatus.EXPIRED: "the task waited in the queue for longer than its ttl; send it again",
+}
+"""What is said of tasks that no worker took to their end; STATUS is all that clients of these apps ask for."""
+
 OPTIONS = (
     Option(
         "tts", "who makes speech: {workspace, port, kind: edge_tts or openai_speech, voices, model, format, deliver}"
@@ -104,7 +110,7 @@ class TalkingHead(Adapter):
         elif task.status is TaskStatus.RUNNING:
             told |= {"result_code": RUNNING, "msg": "running"}
         else:
-            reason = task.outcome.reason if task.outcome is not None else str(task.status)
+            reason = task.outcome.reason if task.outcome is not None else _UNSERVED.get(task.status)
             told |= {"result_code": FAILED, "msg": reason or str(task.status)}
         return told | numbers
 

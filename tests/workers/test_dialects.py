@@ -13,6 +13,7 @@ import pytest_twisted
 from zope.interface.verify import verifyObject
 
 from ngpu.adapter import IAppAdapter, IConversation, WorkerReply
+from ngpu.changing import changed
 from ngpu.dialects.queue import Cancel, Poll, QueueDialect, Submit, object_of
 from ngpu.dialects.speech import Speech
 from ngpu.discovery import discover
@@ -356,3 +357,13 @@ async def test_names_are_changed_all_at_once(
     work = FakeConversation(sent, worker({"result_code": 100}))
     await adapter.run(work)
     assert work.calls[0].json == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(TaskStatus.EXPIRED, "longer than its ttl"), (TaskStatus.CANCELLED, "was cancelled")]
+)
+def test_status_says_why_no_worker_took_a_task(status: TaskStatus, said: str) -> None:
+    adapter = discover([]).make("adapter", "sad_talker", {"tts": {"workspace": "w"}}, PluginContext(None, None, "/"))
+    task = changed(FakeConversation(b"", lambda call: {}).task, status=status)
+    told = adapter.status(task, b"")
+    assert told["result_code"] == 104 and said in told["msg"]
