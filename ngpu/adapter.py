@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from zope.interface import Attribute, Interface
 
+from ngpu.errors import JobFailed
 from ngpu.model import Task
 
 T = TypeVar("T")
@@ -24,6 +27,12 @@ JSON: Headers = ((b"Content-Type", b"application/json"),)
 
 DEEPEST = 200
 """How deep a worker's JSON may be nested; what is deeper could be read here, and then be too deep for a customer."""
+
+MOST_VALUES = 1_000_000
+"""How many values a JSON document may have here: to read more holds everybody up for seconds."""
+
+# Up to the next mark outside strings, or the end. It never fails, or each byte would be tried as another beginning.
+_UP_TO_MARK = re.compile(rb'(?:[^"\[{,]++|"(?:[^"\\]++|\\.)*+"?)*+[\[{,]?', re.DOTALL)
 
 DEADLINE = 1800.0
 """Seconds that a conversation may take unless its adapter says otherwise: half an hour."""
@@ -43,20 +52,34 @@ class WorkerReply:
         return next((value.decode("latin-1") for name, value in self.headers if name.lower() == b"content-type"), "")
 
     def object(self) -> Mapping[str, Any]:
-        """The body as a JSON object; an empty one where it is something else, or nested too deep."""
+        """The body as a JSON object; an empty one where it is something else, or nested too deep.
+
+        :raises JobFailed: it has more than `MOST_VALUES` values.
+        """
         try:
             value = read_json(self.body)
+        except TooManyValues:
+            raise JobFailed(f"answered with more than {MOST_VALUES} JSON values") from None
         except ValueError:
             return {}
         return value if isinstance(value, dict) else {}
+
+
+class TooManyValues(ValueError):
+    """A JSON document has more than `MOST_VALUES` values."""
 
 
 def read_json(data: bytes, constant: Callable[[str], Any] = lambda name: None) -> Any:
     """A JSON document, as a worker writes it.
 
     :param constant: what stands for NaN and Infinity, which workers write and JSON does not have; ``None`` does.
-    :raises ValueError: it is none, or nested more than `DEEPEST` deep.
+    :raises ValueError: it is none, or nested more than `DEEPEST` deep; `TooManyValues`.
     """
+    marks = data.count(b",") + data.count(b"[") + data.count(b"{")
+    if marks > MOST_VALUES:  # some of them may stand in strings
+        marks = sum(1 for _ in islice(_UP_TO_MARK.finditer(data), MOST_VALUES + 1))
+    if marks > MOST_VALUES:
+        raise TooManyValues(f"more than {MOST_VALUES} values")
 
     def number(digits: str) -> Any:
         value = float(digits)

@@ -27,6 +27,8 @@ MOST_CACHED = 10_000
 UNKNOWN_KEPT = 1.0
 """Seconds for which it is remembered that nobody could tell, so that a crowd does not fall upon a source in trouble."""
 
+NO_ADDRESS = "this is not a Bitcoin address of the main network (BIP-173, BIP-350 or base58check)"
+
 MOST = Decimal("1e100")
 """No balance is as much, and one of a million digits would hold the gateway up while it is written down."""
 
@@ -76,7 +78,7 @@ class Gate:
         :raises CheckerUnavailable: nobody can tell.
         """
         if address not in self._known and not self._is_address(address):
-            raise BadRequest("this is not a Bitcoin address of the main network (BIP-173, BIP-350 or base58check)")
+            raise BadRequest(NO_ADDRESS)
         key = address_key(address)
         known = self._known.get(key)
         if known is None or known.until <= self._clock.seconds():

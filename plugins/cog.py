@@ -3,7 +3,8 @@
 The id is the task's, so the worker knows the job under the same name, and one that is asked for twice while it runs is
 one prediction. cog tells a result only to the call that waits for it, or to a webhook: ``Prefer: respond-async`` leaves
 nothing to ask for, and a second ``PUT`` after the end would run the model again. So the call is held open, and a client
-that leaves, or cancelTask, ends the prediction by ``POST /predictions/<id>/cancel``.
+that leaves, or cancelTask, ends the prediction by ``POST /predictions/<id>/cancel``. Versions that name no
+predictions are asked by ``POST /predictions`` (wire contract §5).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zope.interface import implementer
 from ngpu import options as read
 from ngpu.adapter import JSON, Adapter, IAppAdapter, WorkerReply
 from ngpu.dialects import settings
-from ngpu.dialects.queue import object_of
+from ngpu.dialects.queue import check_urls, object_of
 from ngpu.errors import JobFailed
 from ngpu.interfaces import Option, PluginContext
 from ngpu.plugin import Factory
@@ -27,6 +28,8 @@ BUSY_AGAIN = 1.0
 """Seconds until a container that has no slot of its own free is asked again."""
 
 _BUSY = frozenset({409, 503})
+_NO_PUT = frozenset({404, 405})
+"""What containers of early versions say, where a prediction has no name, and ends with the call that waits for it."""
 
 
 @implementer(IAppAdapter)
@@ -46,10 +49,7 @@ class Cog(Adapter):
 
     async def check(self, request: bytes, urls: Any) -> None:
         """See `IAppAdapter.check`."""
-        fields = _input_of(request)
-        for name in self._urls:
-            if fields.get(name) not in (None, ""):
-                await urls.check(fields[name], name)
+        await check_urls(_input_of(request), self._urls, urls)
 
     async def run(self, work: Any) -> WorkerReply:
         """See `IAppAdapter.run`."""
@@ -57,6 +57,8 @@ class Cog(Adapter):
 
         async def predict() -> WorkerReply | None:
             reply: WorkerReply = await work.call("PUT", _path(work), headers=JSON, body=body, timeout=self.deadline)
+            if reply.status in _NO_PUT:
+                reply = await work.call("POST", "/predictions", headers=JSON, body=body, timeout=self.deadline)
             return None if reply.status in _BUSY else reply
 
         with work.part("cog"):
@@ -90,9 +92,10 @@ def _input_of(request: bytes) -> dict[str, Any]:
 def _words(reply: WorkerReply) -> str:
     document = reply.object()
     said = document.get("error") or document.get("detail")
-    told = said if isinstance(said, str) else json.dumps(said) if said else "no output"
-    state = document.get("status") if reply.status == 200 else f"HTTP {reply.status}"
-    return f"{state}: {told}"[:SAID]
+    state = document.get("status") if reply.status == 200 else None
+    otherwise = "no output" if state else reply.body[: 4 * SAID].decode("utf-8", "replace") or "no output"
+    told = said if isinstance(said, str) else json.dumps(said) if said else otherwise
+    return f"{state or f'HTTP {reply.status}'}: {told}"[:SAID]
 
 
 def _from_options(options: Mapping[str, Any], context: PluginContext) -> Cog:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ngpu import options as read
 from ngpu.adapter import Adapter, IAppAdapter, WorkerReply
 from ngpu.dialects import settings
-from ngpu.dialects.queue import Cancel, Poll, QueueDialect, Submit, object_of
+from ngpu.dialects.queue import Cancel, Poll, QueueDialect, Submit, check_urls, object_of
 from ngpu.interfaces import Option, PluginContext
 from ngpu.plugin import Factory
 
@@ -45,10 +45,8 @@ class QueueWorker(Adapter):
         """See `IAppAdapter.check`."""
         if not (self._rename or self._defaults or self._urls):
             return
-        fields = object_of(request, self._dialect.name)
-        for name in self._urls:
-            if fields.get(name) not in (None, ""):
-                await urls.check(fields[name], name)
+        theirs = [name for name, ours in self._rename.items() if ours in self._urls]  # which customers may use as well
+        await check_urls(object_of(request, self._dialect.name), (*self._urls, *theirs), urls)
 
     async def run(self, work: Any) -> WorkerReply:
         """See `IAppAdapter.run`."""
@@ -62,10 +60,9 @@ class QueueWorker(Adapter):
         if not (self._rename or self._defaults):
             return request
         fields = object_of(request, self._dialect.name)
-        for theirs, ours in self._rename.items():
-            if ours in fields:
-                fields[theirs] = fields.pop(ours)
-        return json.dumps({**self._defaults, **fields}).encode()
+        renamed = {theirs: fields[ours] for theirs, ours in self._rename.items() if ours in fields}
+        others = {name: value for name, value in fields.items() if name not in self._rename.values()}
+        return json.dumps({**self._defaults, **others, **renamed}).encode()
 
 
 def _from_options(options: Mapping[str, Any], context: PluginContext) -> QueueWorker:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ngpu.adapter import DEEPEST, JSON, IConversation, WorkerReply, read_json
+from ngpu.adapter import DEEPEST, JSON, MOST_VALUES, IConversation, WorkerReply, read_json
 from ngpu.dialects.settings import member
 from ngpu.errors import BadRequest, JobFailed, UpstreamError
 
@@ -22,6 +22,9 @@ LONGEST_SAID = 300
 
 LONGEST_ID = 500
 """Characters of a worker's id of a job at most: it goes into URLs and into the record."""
+
+LONGEST_URL = 8192
+"""Characters of a URL at most; no server takes a longer one."""
 
 _URL = re.compile(r"(?i)https?://[^\s/]\S*")
 
@@ -180,7 +183,9 @@ def is_text(value: str) -> bool:
 def url_in(document: Mapping[str, Any], name: str) -> str | None:
     """The http(s) URL under that name; ``None`` where something else stands there, or nothing."""
     value = member(document, name)
-    return value if isinstance(value, str) and _URL.fullmatch(value) and is_text(value) else None
+    if not isinstance(value, str) or len(value) > LONGEST_URL:
+        return None
+    return value if _URL.fullmatch(value) and is_text(value) else None
 
 
 def object_of(request: bytes, what: str) -> dict[str, Any]:
@@ -193,8 +198,20 @@ def object_of(request: bytes, what: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, Mapping):
-        raise BadRequest(f"{what} takes a JSON object, nested no more than {DEEPEST} deep, without NaN")
+        size = f"of at most {MOST_VALUES} values, nested no more than {DEEPEST} deep"
+        raise BadRequest(f"{what} takes a JSON object {size}, without NaN")
     return dict(value)
+
+
+async def check_urls(fields: Mapping[str, Any], names: Iterable[str], urls: Any) -> None:
+    """See that what stands under these names may be fetched by a worker, where anything does; dots lead into objects.
+
+    :raises BadRequest: it may not.
+    """
+    for name in names:
+        for value in (fields.get(name), member(fields, name) if "." in name else None):
+            if value not in (None, ""):
+                await urls.check(value, name)
 
 
 def _refuse(constant: str) -> None:

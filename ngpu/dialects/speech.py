@@ -22,6 +22,9 @@ SAID = 300
 KEYS = ("workspace", "port", "kind", "voices", "model", "format", "deliver")
 _SPOKEN = 100
 _SHORT_NAME = re.compile(r"(?P<language>[a-z]{2,3})-(?P<rest>[A-Za-z0-9-]+-)?(?P<name>[A-Za-z0-9]+)Neural")
+_OF_WORDS = ("application/json", "text/")
+"""How the type of a reply begins that may be words: an error with HTTP 200, as many workers tell theirs."""
+
 _TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "flac": "audio/flac", "opus": "audio/ogg", "aac": "audio/aac"}
 _LANGUAGES = {
     "zh": "中文",
@@ -90,7 +93,11 @@ class Speech:
             listed = read_json(reply.body)
         except ValueError:
             listed = None
-        found = display_name(listed, voice) if reply.status == 200 else None
+        if reply.status != 200 or listed is None:
+            raise JobFailed(
+                f"the worker does not tell its voices at /ttsVoices: {_words(reply, 'no list came')}", reply
+            )
+        found = display_name(listed, voice)
         if found is None:
             raise JobFailed(f"the worker has no voice {voice[:_SPOKEN]}")
         return found
@@ -98,7 +105,7 @@ class Speech:
     async def _openai(self, work: IConversation, text: str, voice: str) -> str:
         body = {"model": self.model, "input": text, "voice": voice, "response_format": self.format}
         reply = await self._call(work, "POST", "/v1/audio/speech", body)
-        if reply.status != 200 or not reply.body:
+        if reply.status != 200 or not reply.body or _is_words(reply):
             raise JobFailed(_words(reply), reply)
         if self.deliver == "url":
             return await work.publish(reply.body, _TYPES[self.format])
@@ -160,10 +167,21 @@ def _groups(listed: Any) -> Iterator[Sequence[str]]:
             yield from ([[value]] if isinstance(value, str) else _groups(value))
 
 
-def _words(reply: WorkerReply) -> str:
+def _is_words(reply: WorkerReply) -> bool:
+    """Whether it is text, and says so; frameworks call bytes of no type ``text/html``."""
+    if not reply.content_type.lower().startswith(_OF_WORDS):
+        return False
+    try:
+        reply.body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _words(reply: WorkerReply, otherwise: str = "no speech came") -> str:
     document = reply.object()
     said = document.get("msg") or document.get("detail") or document.get("error")
-    told = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False) if said else "no speech came"
+    told = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False) if said else otherwise
     code = document.get("result_code")
     where = f"HTTP {reply.status}" if reply.status != 200 else f"code {code}" if code is not None else "HTTP 200"
     return f"{where}: {told}"[:SAID]

@@ -9,13 +9,13 @@ from typing import Any
 from zope.interface import implementer
 
 from ngpu import options as read
-from ngpu.adapter import Adapter, IAppAdapter, Peer, WorkerReply
+from ngpu.adapter import JSON, Adapter, IAppAdapter, Peer, WorkerReply
 from ngpu.dialects import settings
-from ngpu.dialects.queue import Poll, QueueDialect, Submit, object_of, url_in
+from ngpu.dialects.queue import LONGEST_SAID, Poll, QueueDialect, Submit, object_of, url_in
 from ngpu.dialects.speech import Speech, speech_of
 from ngpu.errors import BadRequest
 from ngpu.interfaces import Option
-from ngpu.model import Task, TaskStatus
+from ngpu.model import CHUNK, Task, TaskStatus
 
 LONGEST_TEXT = 10_000
 """Characters that may be spoken in one job."""
@@ -29,6 +29,12 @@ NUMBERS = (
     *("api_time_consume", "api_time_left", "video_w", "video_h", "gpu_type", "gpu_time_estimate", "gpu_time_use"),
 )
 """What of STATUS is null until the worker says it."""
+
+_UNSERVED = {
+    TaskStatus.CANCELLED: "the task was cancelled",
+    TaskStatus.EXPIRED: "the task waited in the queue for longer than its ttl; send it again",
+}
+"""What is said of tasks that no worker took to their end; STATUS is all that clients of these apps ask for."""
 
 OPTIONS = (
     Option(
@@ -71,21 +77,21 @@ class TalkingHead(Adapter):
             _check_text(fields, "pronouncer", LONGEST_NAME)
         if fields.get("logo_url"):
             await urls.check(fields["logo_url"], "logo_url")
-        background = fields.get("backGroundName")
-        if isinstance(background, str) and "://" in background:
-            await urls.check(background, "backGroundName")
-        elif background:
+        if fields.get("backGroundName") and not _has_url(fields, "backGroundName"):
             _check_text(fields, "backGroundName", LONGEST_NAME)
+        for name in ("backGroundName", *self._defaults):  # some are names of files there, or URLs, such as ref_video
+            if _has_url(fields, name):
+                await urls.check(fields[name], name)
 
     async def run(self, work: Any) -> WorkerReply:
         """See `IAppAdapter.run`."""
         if work.checkpoint is not None:
-            return await self._dialect.run(work, b"")
+            return _short(await self._dialect.run(work, b""))
         fields = object_of(work.request, "this app")
         audio = fields.get("audio_url") or await self._speech.speak(work, fields["text"], fields["pronouncer"])
         further = {name: fields.get(name, value) for name, value in self._defaults.items()}
         body = {**further, self._picture: fields[self._picture], "audio_url": audio}
-        return await self._dialect.run(work, json.dumps(body).encode())
+        return _short(await self._dialect.run(work, json.dumps(body).encode()))
 
     async def cancel(self, work: Any) -> None:
         """See `IAppAdapter.cancel`."""
@@ -98,20 +104,13 @@ class TalkingHead(Adapter):
         if task is None:
             return told | numbers
         if task.status is TaskStatus.FINISHED:
-            said = WorkerReply(200, (), result).object()
-            words = said.get("msg")
-            told = {
-                "result_url": url_in(said, "result_url"),
-                "result_code": DONE,
-                "msg": words if isinstance(words, str) and words else "success",
-            }
-            return told | {name: _plain(said.get(name)) for name in NUMBERS}
+            return _finished(WorkerReply(200, (), result))
         if task.status is TaskStatus.QUEUED:
             told |= {"result_code": WAITING, "msg": "waiting"}
         elif task.status is TaskStatus.RUNNING:
             told |= {"result_code": RUNNING, "msg": "running"}
         else:
-            reason = task.outcome.reason if task.outcome is not None else str(task.status)
+            reason = task.outcome.reason if task.outcome is not None else _UNSERVED.get(task.status)
             told |= {"result_code": FAILED, "msg": reason or str(task.status)}
         return told | numbers
 
@@ -139,9 +138,34 @@ def talking_head(
     return TalkingHead(dialect, picture, further, speech_of(options), read.duration(options, "deadline", "30m"))
 
 
+def _finished(reply: WorkerReply) -> dict[str, Any]:
+    """STATUS of a task that has finished, out of its worker's last reply; without a URL it is none of this app."""
+    said = reply.object()
+    url, words = url_in(said, "result_url"), said.get("msg")
+    code, msg = DONE, words if isinstance(words, str) and words else "success"
+    if url is None:
+        code, msg = FAILED, "the task has finished, and has no result_url: it is none of this app"
+    told = {"result_url": url, "result_code": code, "msg": msg}
+    return told | {name: _plain(said.get(name)) for name in NUMBERS}
+
+
+def _short(reply: WorkerReply) -> WorkerReply:
+    """A last reply as it is, or without what STATUS does not have, since `TalkingHead.status` gets no large one."""
+    if len(reply.body) <= CHUNK:
+        return reply
+    told = _finished(reply)
+    cut = {name: value[:LONGEST_SAID] for name, value in told.items() if isinstance(value, str)}
+    return WorkerReply(200, JSON, json.dumps({**told, **cut, "result_url": told["result_url"]}).encode())
+
+
 def _plain(value: Any) -> str | int | float | None:
     """A number or text of the worker; STATUS has nothing else."""
-    return value if isinstance(value, str | int | float) else None
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def _has_url(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    return isinstance(value, str) and "://" in value
 
 
 def _check_text(fields: Mapping[str, Any], name: str, longest: int) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ngpu.adapter import IAppAdapter
-from ngpu.errors import BadRequest, NotFound
+from ngpu.addresses import is_address
+from ngpu.errors import BadRequest, NotFound, Unavailable
+from ngpu.gates import NO_ADDRESS
 from ngpu.gateway import Gateway
 from ngpu.http.access_log import annotate
 from ngpu.http.call import Call
@@ -98,7 +100,12 @@ class Reading:
         address = normal_address(call.needed("address"))
         if not address:
             raise BadRequest("this stands for no address at all; send one")
-        holdings = await self._gateway.holdings(address, access.workspace.gate if access is not None else None)
+        try:
+            holdings = await self._gateway.holdings(address, access.workspace.gate if access is not None else None)
+        except Unavailable:
+            if not is_address(address):  # which is so whether somebody can tell what it holds or not
+                raise BadRequest(NO_ADDRESS) from None
+            raise
         names = list(holdings.balances)
         balances = [math.floor(holdings.balances[name]) for name in names]
         return Reply({**success(), "exists": bool(names), "names": names, "balances": balances})

@@ -92,7 +92,8 @@ class Submitting:
         workspace = access.workspace
         url = call.param("paramUrl")
         path = workspace.path if url is None else url
-        name = workspace.apps.get(path.removeprefix("/"), "")
+        bare = path.removeprefix("/")
+        name = workspace.apps.get(bare) or workspace.apps.get("/" + bare, "")
         app = self._apps.get(name)
         if isinstance(app, AppRoute):
             path = app.path or path

@@ -13,6 +13,7 @@ from codecs import BOM_UTF8
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NamedTuple, NoReturn
 
+from ngpu.addresses import address_key
 from ngpu.errors import BadRequest
 from ngpu.model import DataForm
 
@@ -93,9 +94,13 @@ def btc_address(fields: dict[str, Field]) -> str:
 
 
 def normal_address(text: str) -> str:
-    """An address without surrounding space; "" for the ways of saying that there is none."""
+    """An address without surrounding space, one in capitals (as in QR codes, BIP-173) in small letters; "" for the ways
+    of saying that there is none.
+    """
     text = text.strip()
-    return "" if text in NO_ADDRESS else text
+    if text in NO_ADDRESS:
+        return ""
+    return address_key(text) if text.isupper() else text
 
 
 class Field(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +109,10 @@ def test_check_address_refuses_what_is_no_address(rig: Rig, address: str | None)
 def test_check_address_takes_no_wrong_credential(rig: Rig) -> None:
     refused(rig.client("wrong").ask("GET", f"/brc20/checkAddress?address={HOLDER}"), 401)
     assert right(rig.client(GATED).ask("GET", f"/brc20/checkAddress?address={HOLDER}"))["exists"] is True
+
+
+def test_without_a_gate_nobody_can_tell_and_nonsense_is_nonsense(tmp_path: Path) -> None:
+    with rig_of(tmp_path, 1, lambda ports: {**configuration(workspace(FREE, *ports)), "gates": {}}) as rig:
+        for client in (rig.client(), rig.client(FREE)):
+            refused(client.ask("GET", f"/brc20/checkAddress?address={HOLDER}"), 503)
+            assert "not a Bitcoin address" in refused(client.ask("GET", "/brc20/checkAddress?address=nonsense"), 400)

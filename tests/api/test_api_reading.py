@@ -154,6 +154,13 @@ def test_tasks_of_an_address_need_a_credential_and_show_one_tenant(rig: Rig) -> 
     refused(rig.client(ID).ask("GET", "/user/getTasks"), 400)
 
 
+def test_an_address_in_capitals_is_the_same_address(rig: Rig) -> None:
+    client = rig.client(ID)
+    ids = {client.submit(script(), address=HOLDER.upper()), client.submit(script(), address=HOLDER)}
+    for spelling in (HOLDER, HOLDER.upper()):
+        assert ids <= set(client.get("/user/getTasks", btcaddress=spelling)["taskIds"])
+
+
 FIELDS = {
     "id": int,
     "userkey": str,

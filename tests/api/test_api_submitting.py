@@ -24,7 +24,8 @@ UNESCAPED = '{"prompt":"a "quoted" cat\\", 猫}'
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     def make(ports: list[int]) -> dict[str, Any]:
         main, other = ports
-        both = workspace(ID, main, path="by/default?marker=default", slots=8)
+        taken = {"taken": "later", "/taken/too": "later"}
+        both = workspace(ID, main, path="by/default?marker=default", slots=8, apps=taken)
         both["ports"] = {PORT: 7860, OTHER_PORT: 4040}
         both["upstream"][0]["ports"] = {PORT: main, OTHER_PORT: other}
         patient = workspace("patient", main, inline_wait="20s", slots=8, path="act")
@@ -366,3 +367,11 @@ def test_the_worker_never_sees_two_bodies(rig: Rig) -> None:
     for call in calls:
         assert call.header("transfer-encoding") is None
         assert int(call.header("content-length") or 0) == len(call.body)
+
+
+@pytest.mark.parametrize("url", ["taken", "/taken", "taken/too", "/taken/too"])
+def test_an_app_takes_a_path_over_with_and_without_its_slash(rig: Rig, client: Client, url: str) -> None:
+    """On both sides: in what a client sends, and in the workspace's ``apps``."""
+    reply = sync(client, url)
+    assert echo(reply)["target"] == "/on/another"
+    assert rig.workers[1].calls[-1].path == "/on/another"

@@ -156,6 +156,21 @@ def test_no_address_in_all_its_spellings_asks_for_no_check(address: str | None) 
     assert parse_envelope(json.dumps(body).encode()).btc_address == ""
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (" BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4\n", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"),
+        ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kV8F3T4", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kV8F3T4"),
+        ("1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "1BoatSLRHtKNngkdXEeobR76b53LETtpyT"),
+    ],
+    ids=["capitals", "mixed: no address", "base58"],
+)
+def test_one_address_has_one_spelling(sent: str, kept: str) -> None:
+    """Capitals are for QR codes (BIP-173): tasks of one address are found together."""
+    body = {"data": "x", "btc_address": sent}
+    assert parse_envelope(json.dumps(body).encode()).btc_address == kept
+
+
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=5), st.booleans(), st.sampled_from([None, 1, "\t"]))
 @settings(deadline=None)
 def test_objects_are_read_as_the_standard_library_reads_them(value: Any, ascii: bool, indent: Any) -> None:

@@ -10,7 +10,7 @@ from api_rig import HOLDER, NO_HOLDER, Client, eventually, key_hash, refused, ri
 from apps_rig import HEAD, SPEECH, VIDEO, Apps, fetched, flat, followed, has_state, status, submit, talking, workspace
 from queue_workers import NUMBERS, QueueWorker, sad_talker, video_retalking
 from speech_workers import EdgeTts, OpenAiSpeech
-from stand_in import StandIn
+from stand_in import Answer, StandIn
 
 
 class Scene:
@@ -119,6 +119,20 @@ def test_an_unknown_id_is_an_answer_in_the_workers_words(apps: Apps) -> None:
     told = status(client, "20240415_14_30_09_00000000000000000000000000")
     assert told["result_code"] == 200 and told["result_url"] is None and told["api_time_consume"] is None
     refused(client.ask("GET", "/user/queryTask?taskID=20240415_14_30_09_00000000000000000000000000"), 404)
+
+
+def test_a_task_of_another_kind_is_no_success_here(apps: Apps) -> None:
+    """A poller would take 100 without a URL for the end, and be left with nothing."""
+    scene = Scene(apps)
+    client = scene.start()
+    task_id = apps.client(HEAD).submit("nothing/here")
+    apps.client(HEAD).ended(task_id)
+    assert status(client, task_id)["result_code"] == 104, "it failed at the worker"
+    scene.head.answer = lambda line: Answer({"task_id": "7", "result_code": 100, "msg": "ok"})  # type: ignore[method-assign]
+    task_id = apps.client(HEAD).submit("something/else")
+    assert apps.client(HEAD).ended(task_id)["status"] == "finished"
+    told = status(client, task_id)
+    assert (told["result_url"], told["result_code"]) == (None, 104) and "none of this app" in told["msg"]
 
 
 def test_what_fails_is_named(apps: Apps) -> None:
