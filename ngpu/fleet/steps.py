@@ -85,6 +85,7 @@ class Actions:
     unserve: list[Replica] = field(default_factory=list)
     serve: list[Replica] = field(default_factory=list)
     drain: list[Replica] = field(default_factory=list)
+    trust: list[Replica] = field(default_factory=list)
 
     def at(self, node: str, step: Step) -> None:
         """One more step of a node."""

@@ -68,14 +68,19 @@ def _serve(situation: Situation, copy: Copy, actions: Actions) -> None:
     if copy.id in situation.drained:
         actions.unserve.append(served)
         return
+    container = sight.containers.get(copy.id) if sight is not None and sight.up else None
+    now = None if sight is None or container is None else replica_of(situation, copy, sight, container)
+    doubted = situation.doubted.get(copy.id)
+    if sight is not None and doubted is not None and now == served and sight.as_of >= doubted:
+        actions.trust.append(served)
     if copy.leaving:
-        if copy.id not in situation.draining:
+        if now is not None and now != served:
+            actions.serve.append(now)  # for the jobs that it has; it is drained again in the next round
+        elif copy.id not in situation.draining:
             actions.drain.append(served)
         return
     if sight is None or not sight.up:
         return
-    container = sight.containers.get(copy.id)
-    now = None if container is None else replica_of(situation, copy, sight, container)
     if container is None or now is None or (now != served and not serves(container)):
         actions.unserve.append(served)  # its ports may be somebody else's by now: nobody may be sent there
     elif now != served:

@@ -403,3 +403,36 @@ def test_two_nodes_of_one_engine_do_not_fight() -> None:
     world.pass_time(30)
     assert len(world.engines["n0"].names()) == 1
     assert [call for call, _ in world.engines["n0"].calls].count("remove") == 0
+
+
+def test_a_copy_that_was_gone_is_trusted_once_its_engine_shows_it() -> None:
+    """Also where nothing has changed there; by no look that began before, and not while the engine is away."""
+    world = serving(2)
+    copy, replica = sorted(world.serving.there.items())[0]
+    world.clock.advance(INTERVAL / 2)
+    world.serving.doubt(copy)
+    world.pass_time(0.5)
+    assert world.serving.in_doubt == {}, "it is looked at soon"
+    assert world.serving.trusted == [copy]
+    world.engines[replica.node.address].away = "gone"
+    world.pass_time(2 * INTERVAL)
+    assert {each.id for each in world.serving.checked} == {copy}, "what may be gone with its engine is checked"
+    world.serving.doubt(copy)
+    world.pass_time(NODE_GRACE / 2)
+    assert copy in world.serving.in_doubt
+    world.engines[replica.node.address].away = ""
+    world.pass_time(2 * INTERVAL)
+    assert world.serving.in_doubt == {}
+
+
+def test_a_copy_of_which_one_is_in_doubt_has_those_beside_it_checked() -> None:
+    world = World(nodes=1, gpus=4)
+    world.deploy(replicas=3)
+    world.start()
+    world.until(lambda: len(world.up()) == 3, what="serving")
+    first, *others = sorted(world.serving.there)
+    world.serving.doubt(first)
+    assert {each.id for each in world.serving.checked} >= set(others)
+    count = len(world.serving.checked)
+    world.serving.doubt(others[0])
+    assert len(world.serving.checked) == count, "once is enough"

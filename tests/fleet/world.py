@@ -104,6 +104,9 @@ class FakeServing:
         self.world = world
         self.there: dict[str, Replica] = {}
         self.draining: dict[str, Deferred[None]] = {}
+        self.in_doubt: dict[str, float] = {}
+        self.trusted: list[str] = []
+        self.checked: list[Replica] = []
 
     def add(self, workspace_id: str, replica: Replica) -> None:
         self.there[replica.id] = replica
@@ -120,6 +123,24 @@ class FakeServing:
     def expect(self, workspace_id: str, replica_id: str) -> None:
         """Nobody waits here."""
 
+    def check(self, workspace_id: str, replica_id: str) -> None:
+        self.checked.append(self.there[replica_id])
+
+    def watch(self, doubted: Callable[[str], None]) -> None:
+        self._tell_doubt = doubted
+
+    def doubt(self, replica_id: str) -> None:
+        """Its address was not there when somebody dialled it."""
+        self.in_doubt[replica_id] = self.world.clock.seconds()
+        self._tell_doubt(replica_id)
+
+    def doubted(self, replica_id: str) -> float | None:
+        return self.in_doubt.get(replica_id)
+
+    def trust(self, workspace_id: str, replica_id: str) -> None:
+        del self.in_doubt[replica_id]
+        self.trusted.append(replica_id)
+
     def in_flight(self, workspace_id: str, replica_id: str) -> int:
         return 0
 
@@ -134,6 +155,7 @@ class FakeServing:
         return drained
 
     def remove(self, workspace_id: str, replica_id: str) -> None:
+        self.in_doubt.pop(replica_id, None)
         self.there.pop(replica_id, None)
         self.draining.pop(replica_id, None)
 
