@@ -263,6 +263,7 @@ class Reconciler:
 
     def _act(self, actions: Actions, situation: Situation) -> None:
         awake, may = [key for key, sight in situation.nodes.items() if sight.up], self.helm.term()
+        self._images.keep(actions.sources)
         for source in actions.resolve:
             self._images.resolve(source, awake)
         for wanted in actions.fetch:

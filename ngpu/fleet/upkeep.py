@@ -36,6 +36,7 @@ def upkeep(situation: Situation) -> Actions:
         if situation.nodes[key].workable and not _may_be_wanted(situation, container):
             actions.at(key, Remove("", container.name, STRAY_GRACE))
     for deployment in situation.deployments.values():
+        actions.sources.update(_sources(situation, deployment))
         _fetch_unknown(situation, deployment, actions)
     return actions
 
@@ -159,6 +160,15 @@ def _revive(situation: Situation, copy: Copy, container: Container) -> Step | No
     if copy.id not in situation.up and situation.now - vital.since > deployment.patience:
         return Restart(copy.id, container.name, copy.stop_grace)
     return None
+
+
+def _sources(situation: Situation, deployment: Deployment) -> Iterator[str]:
+    """Of what a deployment's copies may be made."""
+    standing = situation.standing(deployment.digest)
+    if not standing.suspended and deployment.replicas:
+        yield deployment.recipe.source.key
+        if standing.good is not None:
+            yield standing.good.source.key
 
 
 def _fetch_unknown(situation: Situation, deployment: Deployment, actions: Actions) -> None:

@@ -436,3 +436,35 @@ def test_a_copy_of_which_one_is_in_doubt_has_those_beside_it_checked() -> None:
     count = len(world.serving.checked)
     world.serving.doubt(others[0])
     assert len(world.serving.checked) == count, "once is enough"
+
+
+def test_an_image_that_is_wanted_again_does_not_rest_for_who_wanted_it_before() -> None:
+    world = World(nodes=2)
+    late = "registry.test/late:1"
+    digest = world.deploy(replicas=1, reference=late)
+    world.start()
+    world.pass_time(200)
+    source = world.wanted[digest].recipe.source
+    job = world.images.resolving(source)
+    assert job is not None and job.rests_until > world.clock.seconds() + 10
+    del world.wanted[digest]
+    world.nudge()
+    world.pass_time(INTERVAL)
+    assert world.images.jobs_of({source.key}) == {}
+    world.registry.push(late)
+    world.deploy(replicas=1, reference=late)
+    assert world.until(lambda: len(world.up()) == 1) < 10
+
+
+def test_an_image_that_nobody_wants_any_more_is_not_brought_on() -> None:
+    world = World(nodes=1)
+    world.engines["n0"].pull_seconds = 600.0
+    digest = world.deploy(replicas=1)
+    world.start()
+    key = world.wanted[digest].recipe.source.key
+    world.until(lambda: any(node for node, _, _ in world.images.jobs_of({key})), what="it is on its way")
+    del world.wanted[digest]
+    world.nudge()
+    world.pass_time(INTERVAL)
+    assert world.images.jobs_of({key}) == {}
+    assert world.state.copies == {}
