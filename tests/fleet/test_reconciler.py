@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.defer import Deferred
 from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
 
@@ -468,3 +469,23 @@ def test_an_image_that_nobody_wants_any_more_is_not_brought_on() -> None:
     world.pass_time(INTERVAL)
     assert world.images.jobs_of({key}) == {}
     assert world.state.copies == {}
+
+
+@pytest.mark.parametrize("fields", [{}, {"command": ("serve", "v2")}])
+@pytest.mark.parametrize("latency", [0.0, 2.0])
+def test_a_gateway_that_starts_with_fewer_wanted_learns_first_which_copies_work(
+    latency: float, fields: dict[str, object]
+) -> None:
+    """One that serves must not go for one that does not, and that was seen to before."""
+    for ill in range(3):
+        world = serving(3, replicas=3)
+        world.ill.add(world.names()[ill])
+        world.crash()
+        world.latency, world.check_seconds = latency, 1.0
+        world.deploy(replicas=2, **fields)
+        well = set(world.up())
+        gone: list[str] = []
+        world.on_drain = gone.append
+        world.start()
+        world.until(lambda: gone, what="one leaves")  # noqa: B023
+        assert gone[0] not in well

@@ -107,9 +107,11 @@ class FakeServing:
         self.in_doubt: dict[str, float] = {}
         self.trusted: list[str] = []
         self.checked: list[Replica] = []
+        self.added: dict[str, float] = {}
 
     def add(self, workspace_id: str, replica: Replica) -> None:
         self.there[replica.id] = replica
+        self.added.setdefault(replica.id, self.world.clock.seconds())
         drained = self.draining.pop(replica.id, None)
         if drained is not None:
             drained.cancel()
@@ -118,6 +120,8 @@ class FakeServing:
         replica = self.there.get(replica_id)
         if replica is None:
             return None
+        if self.world.clock.seconds() < self.added[replica_id] + self.world.check_seconds:
+            return Health.UNKNOWN, "not checked yet"
         return (Health.UP, "") if self.world.works(replica) else (Health.DOWN, "its health check was refused")
 
     def expect(self, workspace_id: str, replica_id: str) -> None:
@@ -175,6 +179,7 @@ class World:
         self.registry = FakeRegistry(REFERENCE)
         self.latency = latency
         self.call_seconds = 0.0
+        self.check_seconds = 0.0
         self.rng = Random(seed)
         self.shelf: dict[str, dict[str, str]] = {}
         self.documents = MemoryDocuments(self.shelf)
