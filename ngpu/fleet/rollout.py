@@ -176,6 +176,8 @@ class Rollout:
         """What stays away goes; what still serves, since only its engine is away, once others are there for it."""
         others = sum(copy.id in self._at.up for copy in current)
         for copy in lost:
+            if copy.node not in self._at.nodes and not self._at.settled:
+                continue  # it may be found on another node
             if copy.id not in self._at.up or others >= want:
                 self._changes.leave(copy, "its node stays away")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred
 from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
@@ -489,3 +491,26 @@ def test_a_gateway_that_starts_with_fewer_wanted_learns_first_which_copies_work(
         world.start()
         world.until(lambda: gone, what="one leaves")  # noqa: B023
         assert gone[0] not in well
+
+
+def test_a_node_that_got_another_address_keeps_its_copies() -> None:
+    """Else others would be started in their place, and on their GPUs."""
+    world = serving(2, nodes=1, gpus=2)
+    before = world.names()
+    world.crash()
+    node, gpu_ids = world.posts.pop("n0")
+    world.posts["m0"] = replace(node, address="m0"), gpu_ids
+    world.engines["m0"] = engine = world.engines.pop("n0")
+    world.latency = 0.5
+    count = len(engine.calls)
+
+    def check() -> None:
+        held = [gpu for name in engine.names() for gpu in engine.spec(name).gpu_ids]
+        assert len(held) == len(set(held)), "two containers have one GPU"
+
+    world.start()
+    world.pass_time(60, check=check)
+    assert len(world.up()) == 2
+    assert world.names() == before
+    assert {call for call, _ in engine.calls[count:]} <= {"info", "containers", "resolve", "image"}
+    assert {copy.node for copy in world.state.copies.values()} == {"m0"}
