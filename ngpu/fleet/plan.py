@@ -158,6 +158,7 @@ def adopted(situation: Situation) -> Iterator[Copy]:
             or sight.drained
             or container.labels.get(REVISION) != target.revision
             or len(gpu_ids) != target.gpus
+            or not sight.has_gpus(gpu_ids)
             or used[key].intersection(gpu_ids)
         ):
             continue

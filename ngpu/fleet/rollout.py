@@ -111,7 +111,8 @@ class Rollout:
 
     def _fits(self, copy: Copy, target: Recipe, demand: Demand) -> bool:
         sight = self._at.nodes[copy.node]
-        return copy.revision == target.revision and not sight.drained and suits(demand, sight.node)
+        may_stay = not sight.drained and suits(demand, sight.node) and sight.has_gpus(copy.gpu_ids)
+        return copy.revision == target.revision and may_stay
 
     def _note_target(self, target: Recipe, obsolete: list[Copy]) -> bool:
         """Keep what copies are to be made of from now on; whether it is new, and all else waits until it is kept.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ngpu.containers import COPY, Container, ContainerHealth, ContainerState
@@ -36,6 +36,10 @@ class Sight:
     images: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     as_of: float = 0.0
+
+    def has_gpus(self, gpu_ids: Collection[str]) -> bool:
+        """Whether it still has all of these GPUs, as its operator says."""
+        return set(gpu_ids) <= set(self.gpu_ids)
 
     @property
     def workable(self) -> bool:

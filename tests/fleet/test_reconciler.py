@@ -514,3 +514,23 @@ def test_a_node_that_got_another_address_keeps_its_copies() -> None:
     assert world.names() == before
     assert {call for call, _ in engine.calls[count:]} <= {"info", "containers", "resolve", "image"}
     assert {copy.node for copy in world.state.copies.values()} == {"m0"}
+
+
+@pytest.mark.parametrize("ill", [False, True])
+def test_a_gpu_that_is_taken_out_of_the_file_loses_its_copy(ill: bool) -> None:
+    """It is broken, perhaps: restarting the copy on it for ever would help nobody."""
+    world = serving(2, nodes=1, gpus=3)
+    engine = world.engines["n0"]
+    if ill:
+        world.ill.update(name for name in world.names() if engine.spec(name).gpu_ids == ("0",))
+    world.crash()
+    node, _ = world.posts["n0"]
+    world.posts["n0"] = node, ("1", "2")
+    world.start()
+    world.until(lambda: {engine.spec(name).gpu_ids for name in engine.names()} == {("1",), ("2",)})
+    world.until(lambda: len(world.up()) == 2)
+    world.crash()
+    world.shelf.clear()
+    world.posts["n0"] = node, ("2", "3")
+    world.start()
+    world.until(lambda: {engine.spec(name).gpu_ids for name in engine.names()} == {("2",), ("3",)}, what="nor adopted")
