@@ -154,6 +154,8 @@ def _revive(situation: Situation, copy: Copy, container: Container) -> Step | No
         return None
     if container.state in (ContainerState.CREATED, ContainerState.EXITED):
         return Start(copy.id, container.name)
+    if container.state is ContainerState.DEAD:
+        return Remove(copy.id, container.name, 0.0)  # and another one is made in its place
     deployment = situation.deployments.get(copy.workspace)
     if container.state is not ContainerState.RUNNING or deployment is None or vital is None:
         return None

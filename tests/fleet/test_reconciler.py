@@ -534,3 +534,13 @@ def test_a_gpu_that_is_taken_out_of_the_file_loses_its_copy(ill: bool) -> None:
     world.posts["n0"] = node, ("2", "3")
     world.start()
     world.until(lambda: {engine.spec(name).gpu_ids for name in engine.names()} == {("2",), ("3",)}, what="nor adopted")
+
+
+def test_a_container_that_can_only_be_removed_is_made_anew() -> None:
+    world = serving(2)
+    name = world.names()[0]
+    engine = next(engine for engine in world.engines.values() if name in engine.names())
+    before = engine.kept(name).id
+    engine.break_beyond_repair(name)
+    world.until(lambda: name in engine.names() and engine.kept(name).id != before, within=30)
+    world.until(lambda: len(world.up()) == 2)
