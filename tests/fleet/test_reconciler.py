@@ -544,3 +544,16 @@ def test_a_container_that_can_only_be_removed_is_made_anew() -> None:
     engine.break_beyond_repair(name)
     world.until(lambda: name in engine.names() and engine.kept(name).id != before, within=30)
     world.until(lambda: len(world.up()) == 2)
+
+
+def test_the_grace_of_a_node_ends_though_the_clock_was_set_back() -> None:
+    """As where a machine begins with a clock that is hours ahead, and is put right before the gateway starts again."""
+    world = serving(2)
+    away = next(key for key, names in world.containers().items() if names)
+    world.engines[away].lose_power()
+    world.pass_time(2 * INTERVAL)
+    assert away in world.state.away_since
+    world.crash()
+    world.clock.rightNow -= 7200
+    world.start()
+    world.until(lambda: len(world.up()) == 2, within=NODE_GRACE + 30)
