@@ -122,7 +122,7 @@ def assemble(
     dispatcher = Dispatcher(store, runs, roster.lines, roster.workspaces, reactor, store.slots is not None)
     health = HealthChecks(forwarder, roster.lines, roster.workspaces, reactor, metrics, store.news)
     archives = Archives(reactor, Random(), str(settings.folder))
-    serving = Serving(roster.lines, roster.leaving, health)
+    serving = Serving(roster.lines, roster.leaving, health, connections.doubts)
     fleet = _fleet(loaded, plugins, context, store, serving, archives, urls, metrics)
     gates = gates_of(settings, plugins, context, metrics)
     spool = Spool(settings.spool)

@@ -70,6 +70,7 @@ class ContainerSpec:
 class ContainerState(enum.StrEnum):
     """What a container does. CREATED: never started. RESTARTING: it ended, and its engine starts it again.
 
+    DEAD: its engine can only remove it.
     PENDING: the engine has it, but no machine runs it yet (an engine that chooses machines looks for one, or pulls).
     """
 
@@ -78,6 +79,7 @@ class ContainerState(enum.StrEnum):
     RUNNING = "running"
     RESTARTING = "restarting"
     EXITED = "exited"
+    DEAD = "dead"
 
 
 class ContainerHealth(enum.StrEnum):

@@ -123,22 +123,23 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class RawWorker:
-    """Listens on a free port of `interface` from `start` to `stop`."""
+    """Listens on `port` of `interface`, a free one by default, from `start` to `stop`."""
 
-    def __init__(self, reactor: Any, script: Script, interface: str = "127.0.0.1") -> None:
+    def __init__(self, reactor: Any, script: Script, interface: str = "127.0.0.1", port: int = 0) -> None:
         self.script = script
         self.peers: list[Peer] = []
         self.running: list[Deferred[None]] = []
         factory = Factory.forProtocol(Peer)
         factory.noisy = False
         factory.buildProtocol = lambda _: Peer(self)  # type: ignore[method-assign]
-        self._port = reactor.listenTCP(0, factory, interface=interface)
+        self._port = reactor.listenTCP(port, factory, interface=interface)
         self.host = interface
         self.port: int = self._port.getHost().port
 
     async def stop(self) -> None:
         """Close everything; an assertion that failed in a script fails here."""
-        await self._port.stopListening()
+        if (stopping := self._port.stopListening()) is not None:  # else it was stopped before
+            await stopping
         for peer in self.peers:
             if not peer.gone:
                 peer.reset()

@@ -30,6 +30,7 @@ from ngpu.tasks.dispatcher import Dispatcher
 from ngpu.tasks.runs import Runs
 from ngpu.testing.forwarder import Answer, FakeForwarder
 from ngpu.testing.store import Shelf
+from ngpu.upstream.doubts import Doubts
 from ngpu.wiring import watch_changes
 
 NODES = {"ab01": Node("0xAB01", "10.0.0.1"), "ab02": Node("0xAB02", "10.0.0.2")}
@@ -76,7 +77,7 @@ class Hall:
         self.runs = Runs(self.store, caller, self.clock, self.metrics, conversations)
         self.dispatcher = Dispatcher(self.store, self.runs, lines, workspaces, self.clock)
         self.health = HealthChecks(self.forwarder, lines, workspaces, self.clock, self.metrics, news)
-        self.serving = Serving(lines, self.roster.leaving, self.health)
+        self.serving = Serving(lines, self.roster.leaving, self.health, Doubts(self.clock))
         watch_changes(self.roster, self.health, self.dispatcher, self.metrics)
         self.gateway = Gateway(
             store=self.store,

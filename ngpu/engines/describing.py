@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ngpu.containers import Container, ContainerHealth, ContainerState
@@ -16,7 +16,7 @@ _STATES = {
     "restarting": ContainerState.RESTARTING,
     "removing": ContainerState.EXITED,
     "exited": ContainerState.EXITED,
-    "dead": ContainerState.EXITED,
+    "dead": ContainerState.DEAD,
     "stopped": ContainerState.EXITED,
 }
 _CODES = {
@@ -52,6 +52,36 @@ def container_of(said: Any) -> Container:
         restarts=whole(whole_answer, "RestartCount", 0),
         reason=_reason(state, status, health, state_said),
     )
+
+
+def damaged(listed_as: Any, reason: str) -> Container:
+    """A container that its engine lists and cannot describe, such as one whose files a power cut has taken.
+
+    What it does not run any more it will not start either.
+
+    :param reason: why it is not described.
+    :raises BadAnswer: what was listed is no container.
+    """
+    said = mapping(listed_as)
+    state = _STATES.get(text(said, "State", ""), ContainerState.EXITED)
+    running = state is ContainerState.RUNNING
+    labels = mapping(said.get("Labels") or {})
+    names = listed(said.get("Names"))
+    if not names or not isinstance(names[0], str):
+        raise BadAnswer("a container without a name")
+    return Container(
+        id=text(said, "Id"),
+        name=names[0].removeprefix("/"),
+        labels={key: text(labels, key) for key in labels},
+        state=state if running or state is ContainerState.RESTARTING else ContainerState.DEAD,
+        ports=_listed_ports(listed(said.get("Ports") or [])) if running else {},
+        reason=reason,
+    )
+
+
+def _listed_ports(ports: Sequence[Any]) -> dict[int, int]:
+    found = [(whole(mapping(port), "PrivatePort", 0), whole(mapping(port), "PublicPort", 0)) for port in ports]
+    return {inside: outside for inside, outside in reversed(found) if inside and outside}
 
 
 def _health(state: Mapping[str, Any]) -> ContainerHealth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from ngpu.containers import FLEET, Container, ContainerSpec, EngineInfo, IContai
 from ngpu.engines.archive import check_beginning, only_image
 from ngpu.engines.client import Client, credentials
 from ngpu.engines.daemon import CALLS, Daemon
-from ngpu.engines.describing import container_of
+from ngpu.engines.describing import container_of, damaged
 from ngpu.engines.making import Manner, container_config
 from ngpu.engines.progress import Layers, Loaded
 from ngpu.engines.reading import Unframed, listed, mapping, text, whole
@@ -62,6 +63,10 @@ class DockerEngine:
                     found.append(container_of(client.inspect_container(text(mapping(said), "Id"))))
                 except NotFound:
                     continue  # it has gone meanwhile
+                except APIError as error:
+                    if not _is_damaged(error):
+                        raise
+                    found.append(damaged(said, str(refusal(error.explanation))))
             return found
 
         return await self._daemon.ask(look)
@@ -215,9 +220,20 @@ def _has(client: Client, image: str) -> bool:
 
 
 def _fleet_of(client: Client, name: str) -> str | None:
-    config = mapping(mapping(client.inspect_container(name)).get("Config"))
-    fleet = mapping(config.get("Labels") or {}).get(FLEET)
+    try:
+        said = mapping(mapping(client.inspect_container(name)).get("Config"))
+    except APIError as error:
+        if not _is_damaged(error):
+            raise
+        found = listed(client.containers(all=True, filters={"name": f"^/{re.escape(name)}$"}))
+        said = mapping(found[0]) if found else {}
+    fleet = mapping(said.get("Labels") or {}).get(FLEET)
     return fleet if isinstance(fleet, str) else None
+
+
+def _is_damaged(error: APIError) -> bool:
+    """Whether an engine fails to describe a container, as one whose files are lost: it alone is ill."""
+    return bool(error.status_code == 500)
 
 
 def _on_ours(client: Client, name: str, act: Callable[[str], Any]) -> Any:
@@ -228,9 +244,18 @@ def _on_ours(client: Client, name: str, act: Callable[[str], Any]) -> Any:
 
 
 def _tell_to_end(client: Client, name: str) -> bool | None:
-    """Send a container the signal that its image wants to be stopped with; see `_goes_on`."""
+    """Send a container the signal that its image wants to be stopped with; see `_goes_on`.
+
+    One that its engine cannot describe is given no time: nobody could tell when it has ended.
+    """
     try:
-        said = _on_ours(client, name, client.inspect_container)
+        _on_ours(client, name, str)
+        try:
+            said = client.inspect_container(name)
+        except APIError as error:
+            if not _is_damaged(error):
+                raise
+            return False
         if _is_alive(said):
             client.kill(name, text(mapping(said["Config"]), "StopSignal", "") or "SIGTERM")
     except APIError as error:

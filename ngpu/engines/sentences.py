@@ -37,6 +37,11 @@ _KNOWN: tuple[tuple[str, str], ...] = (
         "port {what} of the machine is taken: free it, or leave the port out of `publish` so that any free one is used",
     ),
     (
+        r"all ports are allocated",
+        "the machine has no port left to publish: see what listens there (`ss -ltn`), and widen "
+        "net.ipv4.ip_local_port_range there, then restart Docker",
+    ),
+    (
         r"docker-init[^:]*: .*not found|docker-init: no such file",
         "the machine's Docker has no docker-init: install the package tini there, or say `init: false` in the node's "
         "`engine_options`",

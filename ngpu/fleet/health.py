@@ -198,13 +198,25 @@ class HealthChecks:
         told = json.loads(words) if words is not None else {}
         now, health = self._clock.seconds(), Health.UP if told.get("up") else Health.DOWN
         for member, watch in tuple(self._watches.get(told.get("workspace", ""), {}).items()):
-            hinted, ticker = watch.hinted, watch.ticker
-            if member.replica.id != told["replica"] or member.health is health or ticker is None or ticker.call is None:
+            if member.replica.id != told["replica"] or member.health is health:
                 continue
-            if hinted is None or now - hinted >= BRISK:  # hints must not become a storm
+            due = watch.hinted is None or now - watch.hinted >= BRISK  # hints must not become a storm
+            if due and self._check_now(watch):
                 watch.hinted = now
-                ticker.stop()
-                ticker.start(self._interval(watch))
+
+    def hasten(self, workspace_id: str, replica_id: str) -> None:
+        """Check a replica now, unless it is being checked."""
+        for member, watch in tuple(self._watches.get(workspace_id, {}).items()):
+            if member.replica.id == replica_id:
+                self._check_now(watch)
+
+    def _check_now(self, watch: _Watch) -> bool:
+        ticker = watch.ticker
+        if ticker is None or ticker.call is None:
+            return False
+        ticker.stop()
+        ticker.start(self._interval(watch))
+        return True
 
 
 def _end(watch: _Watch) -> None:

@@ -145,6 +145,17 @@ class Images:
         for job in self._jobs.values():
             job.rests_until, job.tries = 0.0, 0
 
+    def keep(self, sources: Collection[str]) -> None:
+        """Give up what is on its way of other sources than these, and forget that it failed: nobody waits for it.
+
+        Else it would go on for hours, and whoever wants it again would wait for as long as it rests.
+        """
+        for key, job in tuple(self._jobs.items()):
+            if key[1] not in sources:
+                del self._jobs[key]
+                if job.under_way is not None:
+                    job.under_way.cancel()
+
     def stop(self) -> None:
         """Give up what is on its way, and forget what failed."""
         for job in tuple(self._jobs.values()):

@@ -108,8 +108,15 @@ def _has_another(situation: Situation, copy: Copy, container: Container) -> bool
 
 
 def moved(situation: Situation, changes: Changes) -> Iterator[Copy]:
-    """Copies whose container is on another node than their document says: nodes have exchanged their engines."""
-    missing = [copy for copy in situation.copies.values() if situation.absent(copy) and copy.id not in changes.forget]
+    """Copies whose container is on another node than their document says.
+
+    Nodes have exchanged their engines, or one has another address by now.
+    """
+    missing = [
+        copy
+        for copy in situation.copies.values()
+        if (situation.absent(copy) or copy.node not in situation.nodes) and copy.id not in changes.forget
+    ]
     if not missing:
         return
     places: dict[str, list[str]] = {}
@@ -151,6 +158,7 @@ def adopted(situation: Situation) -> Iterator[Copy]:
             or sight.drained
             or container.labels.get(REVISION) != target.revision
             or len(gpu_ids) != target.gpus
+            or not sight.has_gpus(gpu_ids)
             or used[key].intersection(gpu_ids)
         ):
             continue

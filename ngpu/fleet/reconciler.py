@@ -9,7 +9,7 @@ the next one understands.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from functools import partial
 from random import Random
 
@@ -99,6 +99,8 @@ class Reconciler:
         self._began = 0.0
         self._rounds = Rounds(self._go_round, interval, clock)
         self._served = Served(serving, self.nudge)
+        self._awake: frozenset[str] = frozenset()
+        serving.watch(self._doubt)
 
     def start(self) -> None:
         """Begin; the documents are loaded."""
@@ -182,8 +184,26 @@ class Reconciler:
         health = self._served.health()
         up = [copy_id for copy_id, (word, _) in health.items() if word is Health.UP]
         awake = frozenset(key for key, station in self._stations.items() if station.up)
+        self._check_on(self._awake - awake)
+        self._awake = awake
         self._vitals.note(copies, seen, health, up, awake, now)
         self._served.forget(copies)
+
+    def _doubt(self, copy_id: str) -> None:
+        """A copy is not there any more: if all of its node began anew, the ports of the others are others' by now."""
+        copies = self._state.copies
+        copy = copies.get(copy_id)
+        station = None if copy is None else self._stations.get(copy.node)
+        if copy is None or station is None:
+            return
+        station.look()
+        others = (copies.get(each) for each in self._served.doubted() if each != copy_id)
+        if not any(other is not None and other.node == copy.node for other in others):
+            self._check_on({copy.node})
+
+    def _check_on(self, nodes: Set[str]) -> None:
+        """See which copies of these nodes are still there."""
+        self._served.check(copy.id for copy in self._state.copies.values() if copy.node in nodes)
 
     def _containers(self, node: str) -> Mapping[str, Container]:
         station = self._stations.get(node)
@@ -219,6 +239,7 @@ class Reconciler:
             self._served.drained,
             looked or now - self._began > FIRST_LOOK,
             self._held(),
+            self._served.doubted(),
         )
 
     def _sight(self, key: str, station: Station, now: float) -> Sight:
@@ -237,10 +258,12 @@ class Reconciler:
             containers=station.containers,
             images=dict(self._images.on(key)),
             reason=station.reason,
+            as_of=station.as_of,
         )
 
     def _act(self, actions: Actions, situation: Situation) -> None:
         awake, may = [key for key, sight in situation.nodes.items() if sight.up], self.helm.term()
+        self._images.keep(actions.sources)
         for source in actions.resolve:
             self._images.resolve(source, awake)
         for wanted in actions.fetch:

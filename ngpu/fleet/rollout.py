@@ -13,7 +13,7 @@ from ngpu.containers import ContainerState
 from ngpu.errors import PolicyFailed
 from ngpu.fleet.copies import Copy, Standing
 from ngpu.fleet.placement import NodeState, Occupant, place, suits
-from ngpu.fleet.situation import Situation, target_of
+from ngpu.fleet.situation import Situation, serves, target_of
 from ngpu.fleet.wanted import Deployment, Recipe, demand_of
 from ngpu.placing import Demand
 
@@ -94,8 +94,9 @@ class Rollout:
             return
         self._retire_lost(lost, current, want)
         obsolete = self._retire_useless(obsolete)
-        self._retire_surplus(current, want)
-        self._retire_replaced(current[:want] if len(current) > want else current, obsolete, target, want)
+        if not any(map(self._untold, here)):
+            self._retire_surplus(current, want)
+            self._retire_replaced(current, obsolete, target, want)
         if self._at.settled:
             self._grow(current, obsolete, target, demand, want)
 
@@ -110,7 +111,8 @@ class Rollout:
 
     def _fits(self, copy: Copy, target: Recipe, demand: Demand) -> bool:
         sight = self._at.nodes[copy.node]
-        return copy.revision == target.revision and not sight.drained and suits(demand, sight.node)
+        may_stay = not sight.drained and suits(demand, sight.node) and sight.has_gpus(copy.gpu_ids)
+        return copy.revision == target.revision and may_stay
 
     def _note_target(self, target: Recipe, obsolete: list[Copy]) -> bool:
         """Keep what copies are to be made of from now on; whether it is new, and all else waits until it is kept.
@@ -157,6 +159,14 @@ class Rollout:
         told = (container.reason if container is not None else "") or (vital.reason if vital is not None else "")
         return f"{sight.node.address}: {told or self._at.troubles.get(copy.id) or 'it did not come up'}"
 
+    def _untold(self, copy: Copy) -> bool:
+        """Whether nobody can tell yet if it works: the process may have just begun."""
+        container = self._at.container(copy)
+        if not self._at.settled or copy.id in self._at.up or copy.id in self._at.troubles:
+            return not self._at.settled
+        begins = container is not None and serves(container) and self._at.nodes[copy.node].up
+        return begins and not self._waited(copy)
+
     def _waited(self, copy: Copy) -> bool:
         """Whether it has had its grace."""
         vital = self._at.vitals.get(copy.id)
@@ -167,6 +177,8 @@ class Rollout:
         """What stays away goes; what still serves, since only its engine is away, once others are there for it."""
         others = sum(copy.id in self._at.up for copy in current)
         for copy in lost:
+            if copy.node not in self._at.nodes and not self._at.settled:
+                continue  # it may be found on another node
             if copy.id not in self._at.up or others >= want:
                 self._changes.leave(copy, "its node stays away")
 

@@ -48,6 +48,16 @@ class Served:
             for copy_id, replica in self._replicas.items()
         }
 
+    def doubted(self) -> Mapping[str, float]:
+        """Those that get no connections until their engine shows that their ports are still theirs; since when."""
+        since = {copy_id: self._serving.doubted(copy_id) for copy_id in self._replicas}
+        return {copy_id: when for copy_id, when in since.items() if when is not None}
+
+    def check(self, copies: Iterable[str]) -> None:
+        """Have the health of these checked now."""
+        for replica in [self._replicas[copy_id] for copy_id in copies if copy_id in self._replicas]:
+            self._serving.check(replica.workspace, replica.id)
+
     def act(self, actions: Actions) -> None:
         """Do what was planned."""
         for replica in actions.unserve:
@@ -59,6 +69,8 @@ class Served:
             self._drained.discard(replica.id)
             self._serving.add(replica.workspace, replica)
             self._replicas[replica.id] = replica
+        for replica in actions.trust:
+            self._serving.trust(replica.workspace, replica.id)
         for replica in actions.drain:
             drain = self._serving.drain(replica.workspace, replica.id)
             self._draining[replica.id] = drain

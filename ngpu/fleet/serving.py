@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -11,6 +11,7 @@ from ngpu.fleet.health import HealthChecks
 from ngpu.line import Line
 from ngpu.member import Health, Member
 from ngpu.model import Replica
+from ngpu.upstream.doubts import Doubts
 
 
 class IServing(Protocol):
@@ -31,6 +32,18 @@ class IServing(Protocol):
     def health(self, workspace_id: str, replica_id: str) -> tuple[Health, str] | None:
         """What the health checks say, and why where it is not UP; ``None``: there is no such replica."""
 
+    def check(self, workspace_id: str, replica_id: str) -> None:
+        """Have its health checked now."""
+
+    def watch(self, doubted: Callable[[str], None]) -> None:
+        """Have somebody told of each replica that is not there any more: its ports may be others' from then on."""
+
+    def doubted(self, replica_id: str) -> float | None:
+        """Since when it gets no connections, for its ports may be others' by now; ``None``: it gets some."""
+
+    def trust(self, workspace_id: str, replica_id: str) -> None:
+        """Its engine has shown since that it has these ports."""
+
     def in_flight(self, workspace_id: str, replica_id: str) -> int:
         """How many calls it works on, conversations that hold a slot of it included."""
 
@@ -46,19 +59,27 @@ class Serving:
 
     :param lines: of the workspaces that there are now.
     :param leaving: of workspaces that were removed while they had replicas.
+    :param doubts: of the connections to replicas.
     """
 
     def __init__(
-        self, lines: Mapping[str, Line], leaving: Mapping[str, Sequence[Line]], health_checks: HealthChecks
+        self,
+        lines: Mapping[str, Line],
+        leaving: Mapping[str, Sequence[Line]],
+        health_checks: HealthChecks,
+        doubts: Doubts,
     ) -> None:
         self._lines = lines
         self._leaving = leaving
         self._health_checks = health_checks
+        self._doubts = doubts
 
     def add(self, workspace_id: str, replica: Replica) -> None:
         """See `IServing.add`."""
         line = self._lines.get(workspace_id)
         if line is not None:
+            if not line.pool.holds(replica):
+                self._doubts.guard(replica)
             line.add(replica)
             self._health_checks.follow(workspace_id)
 
@@ -73,6 +94,23 @@ class Serving:
         member = self._member(workspace_id, replica_id)
         return None if member is None else (member.health, member.reason)
 
+    def check(self, workspace_id: str, replica_id: str) -> None:
+        """See `IServing.check`."""
+        self._health_checks.hasten(workspace_id, replica_id)
+
+    def watch(self, doubted: Callable[[str], None]) -> None:
+        """See `IServing.watch`."""
+        self._doubts.told = doubted
+
+    def doubted(self, replica_id: str) -> float | None:
+        """See `IServing.doubted`."""
+        return self._doubts.since(replica_id)
+
+    def trust(self, workspace_id: str, replica_id: str) -> None:
+        """See `IServing.trust`."""
+        self._doubts.trust(replica_id)
+        self._health_checks.hasten(workspace_id, replica_id)
+
     def in_flight(self, workspace_id: str, replica_id: str) -> int:
         """See `IServing.in_flight`."""
         member = self._member(workspace_id, replica_id)
@@ -85,6 +123,7 @@ class Serving:
 
     def remove(self, workspace_id: str, replica_id: str) -> None:
         """See `IServing.remove`."""
+        self._doubts.forget(replica_id)
         line = self._line(workspace_id, replica_id)
         if line is not None:
             line.remove(replica_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ngpu.containers import COPY, Container, ContainerHealth, ContainerState
@@ -19,7 +19,7 @@ class Sight:
     longer than ``node_grace``; ``halting``: for long enough that what has not begun there begins elsewhere.
     ``drained``: its operator wants it empty. ``busy``: steps are under way there, so that ``containers`` (those of
     ours, by the copy that their label names) may be behind. ``images``: what it is known to have, pin → what the engine
-    calls it. ``memory`` is bytes, 0 where it is not known.
+    calls it. ``memory`` is bytes, 0 where it is not known. ``as_of`` is when the look began that showed all this.
     """
 
     node: Node
@@ -35,6 +35,11 @@ class Sight:
     containers: Mapping[str, Container] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    as_of: float = 0.0
+
+    def has_gpus(self, gpu_ids: Collection[str]) -> bool:
+        """Whether it still has all of these GPUs, as its operator says."""
+        return set(gpu_ids) <= set(self.gpu_ids)
 
     @property
     def workable(self) -> bool:
@@ -64,7 +69,8 @@ class Situation:
 
     ``served`` are the replicas that serving has, ``up`` those of them that are healthy, ``troubles`` why the others are
     not; ``draining`` are copies that get no new calls, ``drained`` those of them whose last call is over. ``settled``:
-    every node was looked at, or has had the time for it. ``held`` are workspaces, by digest, whose settings cannot be
+    every node was looked at, or has had the time for it. ``doubted`` are copies that get no connections, since when:
+    their ports may be others' by now. ``held`` are workspaces, by digest, whose settings cannot be
     used as they are: what runs of them is left as it is until somebody mends or removes them.
     """
 
@@ -83,6 +89,7 @@ class Situation:
     drained: frozenset[str] = frozenset()
     settled: bool = True
     held: frozenset[str] = frozenset()
+    doubted: Mapping[str, float] = field(default_factory=dict)
 
     def standing(self, workspace: str) -> Standing:
         """How the deployment of this digest stands."""

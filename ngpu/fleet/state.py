@@ -173,7 +173,11 @@ class FleetState:
 
     async def missed(self, node: str, now: float) -> None:
         """Keep since when a node has been away; the first time counts. To be called until the store has taken it."""
-        since = self.away_since.setdefault(node, now)
+        since = self.away_since.get(node, now)
+        if since > now:  # the clock was set back since
+            since = now
+            self._kept_away.discard(node)
+        self.away_since[node] = since
         if node not in self._kept_away:
             await self._write(NODES, self._led.put(NODES, node, {"away_since": since}))
             self._kept_away.add(node)

@@ -61,6 +61,7 @@ class Station:
     :ivar containers: ours there, by their copy.
     :ivar reason: why it does not answer.
     :ivar stale: steps were made since the last look.
+    :ivar as_of: when the look began that showed what is seen.
     """
 
     log = Logger("ngpu.fleet")
@@ -72,6 +73,7 @@ class Station:
         self.up: bool | None = None
         self.seen = False
         self.stale = False
+        self.as_of = 0.0
         self.memory = post.memory
         self.containers: Mapping[str, Container] = {}
         self.reason = ""
@@ -86,6 +88,7 @@ class Station:
         self._ending: dict[str, Deferred[Any]] = {}
         self._rests: dict[str, float] = {}
         self._turn = 0
+        self._asked = self._told = False
         self._stopped = True
 
     @property
@@ -97,6 +100,12 @@ class Station:
         """Look now, then at each interval."""
         self._stopped = False
         self._look_now()
+
+    def look(self) -> None:
+        """Look now, and say when that is done, also where nothing has changed; after a look that is under way."""
+        self._asked = True
+        if self._looking is None and not self._stopped:
+            self._look_now()
 
     def stop(self) -> None:
         """Look no more, and leave steps where they are; the containers run on."""
@@ -193,6 +202,7 @@ class Station:
         self._turn += 1
         if self._looking is not None:
             self._looking.cancel()  # it began before what was done since
+        self._asked, self._told = False, self._asked or self._told
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._looking = Deferred.fromCoroutine(self._look())
@@ -204,12 +214,14 @@ class Station:
         self._looking = None
         if isinstance(result, Failure) and not result.check(CancelledError):
             self.log.failure("a look at a node stumbled", failure=result)
-        if not self._stopped:
+        if self._asked and not self._stopped:
+            self._look_now()
+        elif not self._stopped:
             seconds = self._interval * (1 + JITTER * (2 * self._rng.random() - 1))
             self._timer = self._clock.callLater(seconds, self._look_now)
 
     async def _look(self) -> None:
-        before = (self.up, self.containers, self.reason, self.busy)
+        before, began = (self.up, self.containers, self.reason, self.busy), self._clock.seconds()
         try:
             if not self.up:
                 info = await self._within(lambda: self.post.engine.info(), LOOK_WITHIN)
@@ -223,6 +235,7 @@ class Station:
             self.up, self.reason = False, f"the engine's plugin failed: {described(error)}"
         else:
             self.up, self.reason, self.seen, self.containers = True, "", True, found
+            self.as_of = began
             self.stale = self._working is not None
         if before[0] is not self.up:
             word = "answers" if self.up else "does not answer"
@@ -234,7 +247,8 @@ class Station:
                 word=word,
                 reason=self.reason,
             )
-        if before != (self.up, self.containers, self.reason, self.busy):
+        if self._told or before != (self.up, self.containers, self.reason, self.busy):
+            self._told = False
             self._changed()
 
     async def close(self) -> None:

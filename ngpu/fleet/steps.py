@@ -77,14 +77,19 @@ class Fetch:
 
 @dataclass
 class Actions:
-    """What is to be done now. ``serve`` and ``unserve`` come in this order: away with the old, then the new."""
+    """What is to be done now. ``serve`` and ``unserve`` come in this order: away with the old, then the new.
+
+    ``sources`` are the keys of those whose images are wanted somewhere; no others are brought.
+    """
 
     steps: dict[str, list[Step]] = field(default_factory=dict)
     resolve: list[Source] = field(default_factory=list)
     fetch: list[Fetch] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
     unserve: list[Replica] = field(default_factory=list)
     serve: list[Replica] = field(default_factory=list)
     drain: list[Replica] = field(default_factory=list)
+    trust: list[Replica] = field(default_factory=list)
 
     def at(self, node: str, step: Step) -> None:
         """One more step of a node."""

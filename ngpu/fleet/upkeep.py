@@ -36,6 +36,7 @@ def upkeep(situation: Situation) -> Actions:
         if situation.nodes[key].workable and not _may_be_wanted(situation, container):
             actions.at(key, Remove("", container.name, STRAY_GRACE))
     for deployment in situation.deployments.values():
+        actions.sources.update(_sources(situation, deployment))
         _fetch_unknown(situation, deployment, actions)
     return actions
 
@@ -68,14 +69,19 @@ def _serve(situation: Situation, copy: Copy, actions: Actions) -> None:
     if copy.id in situation.drained:
         actions.unserve.append(served)
         return
+    container = sight.containers.get(copy.id) if sight is not None and sight.up else None
+    now = None if sight is None or container is None else replica_of(situation, copy, sight, container)
+    doubted = situation.doubted.get(copy.id)
+    if sight is not None and doubted is not None and now == served and sight.as_of >= doubted:
+        actions.trust.append(served)
     if copy.leaving:
-        if copy.id not in situation.draining:
+        if now is not None and now != served:
+            actions.serve.append(now)  # for the jobs that it has; it is drained again in the next round
+        elif copy.id not in situation.draining:
             actions.drain.append(served)
         return
     if sight is None or not sight.up:
         return
-    container = sight.containers.get(copy.id)
-    now = None if container is None else replica_of(situation, copy, sight, container)
     if container is None or now is None or (now != served and not serves(container)):
         actions.unserve.append(served)  # its ports may be somebody else's by now: nobody may be sent there
     elif now != served:
@@ -148,12 +154,23 @@ def _revive(situation: Situation, copy: Copy, container: Container) -> Step | No
         return None
     if container.state in (ContainerState.CREATED, ContainerState.EXITED):
         return Start(copy.id, container.name)
+    if container.state is ContainerState.DEAD:
+        return Remove(copy.id, container.name, 0.0)  # and another one is made in its place
     deployment = situation.deployments.get(copy.workspace)
     if container.state is not ContainerState.RUNNING or deployment is None or vital is None:
         return None
     if copy.id not in situation.up and situation.now - vital.since > deployment.patience:
         return Restart(copy.id, container.name, copy.stop_grace)
     return None
+
+
+def _sources(situation: Situation, deployment: Deployment) -> Iterator[str]:
+    """Of what a deployment's copies may be made."""
+    standing = situation.standing(deployment.digest)
+    if not standing.suspended and deployment.replicas:
+        yield deployment.recipe.source.key
+        if standing.good is not None:
+            yield standing.good.source.key
 
 
 def _fetch_unknown(situation: Situation, deployment: Deployment, actions: Actions) -> None:

@@ -121,6 +121,11 @@ class FakeEngine:
         kept.change(state=state, reason=reason, restarts=kept.container.restarts + 1, ports={})
         kept.wake()
 
+    def break_beyond_repair(self, name: str) -> None:
+        """It ends, and can only be removed."""
+        self.end(name, "its files are lost", again=False)
+        self._kept[name].change(state=ContainerState.DEAD)
+
     def run(self, name: str, health: ContainerHealth = ContainerHealth.NONE) -> None:
         """A container runs (again), with that health."""
         kept = self._kept[name]

@@ -8,10 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from ngpu.errors import DialFailed
 from ngpu.upstream.connection import Connection
 from ngpu.upstream.dial import Dial, endpoint_of
+from ngpu.upstream.doubts import Doubts
 from ngpu.upstream.origin import Origin
 
 HASTY = 60.0
@@ -20,7 +22,11 @@ HASTY = 60.0
 A call that is sent just as the origin closes is lost, and nothing tells whether the worker has begun with it.
 """
 
+LONG = 1.0
+"""Seconds after which an attempt that is given up says as much of its origin as one that failed."""
+
 _STOPPING = "the gateway is stopping"
+_IN_DOUBT = "it was gone a moment ago, and its engine has not shown since that this port is still its own"
 
 
 class ConnectionFactory(Factory):
@@ -46,9 +52,11 @@ class Pool:
     :param idle: seconds that a connection rests at most, default 2: servers close theirs later, uvicorn after 5.
     :param per_origin: how many rest at most for one host and port, default 128.
     :param total: how many rest at most for all of them, default 1024.
+    :ivar doubts: where no new connection may lead.
     """
 
     def __init__(self, reactor: Any, idle: float = 2.0, per_origin: int = 128, total: int = 1024) -> None:
+        self.doubts = Doubts(reactor)
         self._reactor = reactor
         self._idle = idle
         self._per_origin = per_origin
@@ -81,11 +89,13 @@ class Pool:
         """
         if self._closing is not None:
             return fail(DialFailed(f"the replica at {origin} is not called: {_STOPPING}"))
+        if origin in self.doubts:
+            return fail(DialFailed(f"the replica at {origin} is not called: {_IN_DOUBT}"))
         endpoint, factory = self._route(origin)
         dial = Dial(self._reactor, endpoint, factory, origin)
         if not dial.outcome.called:
             self._dials.add(dial)
-            dial.outcome.addBoth(self._dialed, dial)
+            dial.outcome.addBoth(self._dialed, dial, origin, self._reactor.seconds())
         return dial.outcome
 
     async def close(self) -> None:
@@ -165,8 +175,12 @@ class Pool:
         now: float = self._reactor.seconds()
         return self._hasty.get(origin, now) > now
 
-    def _dialed(self, result: Any, dial: Dial) -> Any:
+    def _dialed(self, result: Any, dial: Dial, origin: Origin, began: float) -> Any:
         self._dials.discard(dial)
+        if not isinstance(result, Failure):
+            self.doubts.reached(origin)
+        elif result.check(DialFailed) or self._reactor.seconds() - began >= LONG:
+            self.doubts.missed(origin)
         return result
 
     def _make_route(self, origin: Origin) -> tuple[IStreamClientEndpoint, Factory]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from engine_labs import DockerLab, Lab, first_page
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from ngpu.containers import ContainerHealth, ContainerState, Mount
+from ngpu.containers import FLEET, ContainerHealth, ContainerState, Mount
+from ngpu.engines.describing import damaged
+from ngpu.engines.reading import BadAnswer
 from ngpu.errors import EngineRefused
 
 
@@ -246,3 +249,54 @@ class TestTroubles:
         ended = await lab.until(lambda container: container.restarts > 0 and container.reason != "")
         assert "memory" in ended.reason
         assert ended.state is ContainerState.RESTARTING
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_container_whose_files_are_lost_is_no_trouble_of_its_machine(lab: Lab, bed: Bed) -> None:
+    """As after a power cut: its engine lists it and cannot describe it, and removes it all the same."""
+    spec = lab.spec(await lab.image())
+    await lab.engine.create(spec)
+    lost = lab.spec(spec.image, copy="lost")
+    await lab.engine.create(lost)
+    driver = inspected(bed, lost.name).get("GraphDriver") or {}
+    if driver.get("Name") != "overlay2":
+        pytest.skip(f"the engine keeps containers' files in another way: {driver.get('Name')}")
+    shutil.rmtree(Path(driver["Data"]["UpperDir"]).parent)
+    found = {each.name: each for each in await lab.engine.containers(spec.labels[FLEET])}
+    assert found[spec.name].state is ContainerState.CREATED
+    damaged = found[lost.name]
+    assert (damaged.state, damaged.labels, damaged.ports) == (ContainerState.DEAD, lost.labels, {})
+    assert "no such file" in damaged.reason
+    await lab.engine.remove(lost.name, 60)
+    assert [each.name for each in await lab.engine.containers(spec.labels[FLEET])] == [spec.name]
+    await lab.engine.create(lost)
+    await lab.engine.start(lost.name)
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "ports"),
+    [
+        ("running", ContainerState.RUNNING, {8080: 32768}),
+        ("restarting", ContainerState.RESTARTING, {}),
+        ("exited", ContainerState.DEAD, {}),
+        ("created", ContainerState.DEAD, {}),
+        ("unheard of", ContainerState.DEAD, {}),
+    ],
+)
+def test_what_is_only_listed(state: str, found: ContainerState, ports: dict[int, int]) -> None:
+    """What runs serves on where it did."""
+    published = [
+        {"IP": "0.0.0.0", "PrivatePort": 8080, "PublicPort": 32768, "Type": "tcp"},
+        {"IP": "::", "PrivatePort": 8080, "PublicPort": 32769, "Type": "tcp"},
+        {"PrivatePort": 9090, "Type": "tcp"},
+    ]
+    said = {"Id": "1", "Names": ["/ngpu-f-a"], "Labels": {"a": "b"}, "State": state, "Ports": published}
+    container = damaged(said, "it is ill")
+    assert (container.name, container.labels, container.state) == ("ngpu-f-a", {"a": "b"}, found)
+    assert (container.ports, container.reason) == (ports, "it is ill")
+
+
+@pytest.mark.parametrize("said", [None, {}, {"Id": "1"}, {"Id": "1", "Names": [3]}, {"Names": ["/a"]}])
+def test_what_is_listed_and_no_container(said: Any) -> None:
+    with pytest.raises(BadAnswer):
+        damaged(said, "")

@@ -25,6 +25,9 @@ RECORDED = {
     "Error starting userland proxy: listen tcp4 127.0.0.1:38933: bind: address already in use": "port 38933 of",
     "failed to set up container networking: driver failed programming external connectivity on endpoint x: failed to "
     "bind host port for 0.0.0.0:8081:172.17.0.2:80/tcp: address already in use": "port 8081 of",
+    "driver failed programming external connectivity on endpoint x (afe1): all ports are allocated": (
+        "no port left to publish"
+    ),
     "failed to bind host port 0.0.0.0:8082/tcp: address already in use": "port 8082 of",
     "failed to register layer: Error processing tar file(exit status 1): write /x: no space left on device": "is full",
     "no matching manifest for linux/arm64/v8 in the manifest list entries": r"not made for this machine \(linux/arm64",

@@ -20,6 +20,11 @@ printf 'Content-Type: application/octet-stream\\r\\n\\r\\n%s' "$body"
 """
 """A page, /cgi-bin/slow, that gives a POST back after a second."""
 
+WHO = b"""#!/bin/busybox sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n%s' "$WHO"
+"""
+"""A page, /cgi-bin/who, that says what the container's environment says."""
+
 JOB = b"""#!/bin/busybox sh
 printf 'Content-Type: application/json\\r\\n\\r\\n'
 if [ "$REQUEST_METHOD" = POST ]; then
@@ -42,7 +47,10 @@ def image(bed: Bed) -> Callable[[str, int], str]:
 
     def push(name: str = "app:1", size: int = 0) -> str:
         if name not in pushed:
-            layers = [busybox_layer(), tar_of({"www/cgi-bin/slow": SLOW, "www/cgi-bin/job": JOB})]
+            layers = [
+                busybox_layer(),
+                tar_of({"www/cgi-bin/slow": SLOW, "www/cgi-bin/job": JOB, "www/cgi-bin/who": WHO}),
+            ]
             layers += [random_layer(size // 4, hash((name, part)) % 2**32) for part in range(4 if size else 0)]
             bed.registry.push(name, layers)
             pushed.add(name)

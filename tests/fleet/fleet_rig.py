@@ -43,6 +43,7 @@ class FleetRig:
         self.bed = bed
         self.fleet = fleet
         self.gpu = "X"
+        self.interval = "500ms"
         self._nodes = nodes
         self._keys = keys
         self._processes = processes
@@ -60,7 +61,7 @@ class FleetRig:
             }
             for index, engine in enumerate(self.bed.engines[: self._nodes])
         ]
-        fleet = {"name": self.fleet, "interval": "500ms"}
+        fleet = {"name": self.fleet, "interval": self.interval}
         more = {"node_grace": "3s", "egress": {"allow": ["127.0.0.0/8"]}, **self._keys}
         return {"nodes": nodes, "fleet": fleet, "workspaces": list(self.workspaces.values()), **more}
 
@@ -163,9 +164,11 @@ class FleetRig:
 
     # ---- its customers
 
-    def call(self, data: str = "x", id: str = WORKSPACE, timeout: float = 30.0) -> requests.Response:
+    def call(
+        self, data: str = "x", id: str = WORKSPACE, timeout: float = 30.0, page: str = "cgi-bin/echo"
+    ) -> requests.Response:
         """A call that waits for its result."""
-        params = {"paramUrl": "cgi-bin/echo", "taskMode": "Sync"}
+        params = {"paramUrl": page, "taskMode": "Sync"}
         return requests.post(
             f"{self.gateway.url}/user/schedulingTask",
             params=params,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import requests
@@ -38,6 +41,44 @@ def test_an_engine_that_is_killed_costs_no_call_and_its_copy_is_placed_elsewhere
     assert rig.serving(2)["state"] == "serving"
     shown = rig.admin("GET", "/workspaces").json()["workspaces"]
     assert [each["serving"] for each in shown] == [2]
+
+
+def test_an_engine_that_starts_anew_sends_nobody_to_the_container_of_another_customer(fleet: Make, image: Push) -> None:
+    """It gives out the same few ports again, to whichever container starts first."""
+    rig = fleet(1)
+    rig.interval = "5s"
+    health = {"interval": "10s", "timeout": "2s", "grace": "5s"}  # as they are where nothing is said of them
+    names = [f"customer{number}" for number in range(4)]
+    for name in names:
+        rig.want(image(), id=name, name=name, replicas=1, env={"WHO": name}, health=health)
+    rig.start()
+    for name in names:
+        rig.serving(1, name)
+    answers: Counter[str] = Counter()
+    over = Event()
+
+    def calls(name: str) -> None:
+        while not over.is_set():
+            reply = rig.call(id=name, page="cgi-bin/who")
+            told = reply.json()["data"] if reply.status_code == 200 else "an error"
+            answers["right" if told == name else told] += 1
+            time.sleep(0.02)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        try:
+            customers = [pool.submit(calls, name) for name in names]
+            for _ in range(3):
+                rig.bed.engines[0].kill()
+                rig.bed.engines[0].start()
+                for name in names:
+                    rig.serving(1, name)
+                before = answers["right"]
+                eventually(lambda: answers["right"] > before + 20, "calls go on")  # noqa: B023
+        finally:
+            over.set()
+    for customer in customers:
+        customer.result()
+    assert answers.keys() <= {"right", "an error"}, answers
 
 
 def test_an_engine_that_hangs_harms_its_own_node_only(fleet: Make, image: Push) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from twisted.internet.defer import Deferred
 from world import GRACE, INTERVAL, NODE_GRACE, REFERENCE, World
 
@@ -403,3 +406,154 @@ def test_two_nodes_of_one_engine_do_not_fight() -> None:
     world.pass_time(30)
     assert len(world.engines["n0"].names()) == 1
     assert [call for call, _ in world.engines["n0"].calls].count("remove") == 0
+
+
+def test_a_copy_that_was_gone_is_trusted_once_its_engine_shows_it() -> None:
+    """Also where nothing has changed there; by no look that began before, and not while the engine is away."""
+    world = serving(2)
+    copy, replica = sorted(world.serving.there.items())[0]
+    world.clock.advance(INTERVAL / 2)
+    world.serving.doubt(copy)
+    world.pass_time(0.5)
+    assert world.serving.in_doubt == {}, "it is looked at soon"
+    assert world.serving.trusted == [copy]
+    world.engines[replica.node.address].away = "gone"
+    world.pass_time(2 * INTERVAL)
+    assert {each.id for each in world.serving.checked} == {copy}, "what may be gone with its engine is checked"
+    world.serving.doubt(copy)
+    world.pass_time(NODE_GRACE / 2)
+    assert copy in world.serving.in_doubt
+    world.engines[replica.node.address].away = ""
+    world.pass_time(2 * INTERVAL)
+    assert world.serving.in_doubt == {}
+
+
+def test_a_copy_of_which_one_is_in_doubt_has_those_beside_it_checked() -> None:
+    world = World(nodes=1, gpus=4)
+    world.deploy(replicas=3)
+    world.start()
+    world.until(lambda: len(world.up()) == 3, what="serving")
+    first, *others = sorted(world.serving.there)
+    world.serving.doubt(first)
+    assert {each.id for each in world.serving.checked} >= set(others)
+    count = len(world.serving.checked)
+    world.serving.doubt(others[0])
+    assert len(world.serving.checked) == count, "once is enough"
+
+
+def test_an_image_that_is_wanted_again_does_not_rest_for_who_wanted_it_before() -> None:
+    world = World(nodes=2)
+    late = "registry.test/late:1"
+    digest = world.deploy(replicas=1, reference=late)
+    world.start()
+    world.pass_time(200)
+    source = world.wanted[digest].recipe.source
+    job = world.images.resolving(source)
+    assert job is not None and job.rests_until > world.clock.seconds() + 10
+    del world.wanted[digest]
+    world.nudge()
+    world.pass_time(INTERVAL)
+    assert world.images.jobs_of({source.key}) == {}
+    world.registry.push(late)
+    world.deploy(replicas=1, reference=late)
+    assert world.until(lambda: len(world.up()) == 1) < 10
+
+
+def test_an_image_that_nobody_wants_any_more_is_not_brought_on() -> None:
+    world = World(nodes=1)
+    world.engines["n0"].pull_seconds = 600.0
+    digest = world.deploy(replicas=1)
+    world.start()
+    key = world.wanted[digest].recipe.source.key
+    world.until(lambda: any(node for node, _, _ in world.images.jobs_of({key})), what="it is on its way")
+    del world.wanted[digest]
+    world.nudge()
+    world.pass_time(INTERVAL)
+    assert world.images.jobs_of({key}) == {}
+    assert world.state.copies == {}
+
+
+@pytest.mark.parametrize("fields", [{}, {"command": ("serve", "v2")}])
+@pytest.mark.parametrize("latency", [0.0, 2.0])
+def test_a_gateway_that_starts_with_fewer_wanted_learns_first_which_copies_work(
+    latency: float, fields: dict[str, object]
+) -> None:
+    """One that serves must not go for one that does not, and that was seen to before."""
+    for ill in range(3):
+        world = serving(3, replicas=3)
+        world.ill.add(world.names()[ill])
+        world.crash()
+        world.latency, world.check_seconds = latency, 1.0
+        world.deploy(replicas=2, **fields)
+        well = set(world.up())
+        gone: list[str] = []
+        world.on_drain = gone.append
+        world.start()
+        world.until(lambda: gone, what="one leaves")  # noqa: B023
+        assert gone[0] not in well
+
+
+def test_a_node_that_got_another_address_keeps_its_copies() -> None:
+    """Else others would be started in their place, and on their GPUs."""
+    world = serving(2, nodes=1, gpus=2)
+    before = world.names()
+    world.crash()
+    node, gpu_ids = world.posts.pop("n0")
+    world.posts["m0"] = replace(node, address="m0"), gpu_ids
+    world.engines["m0"] = engine = world.engines.pop("n0")
+    world.latency = 0.5
+    count = len(engine.calls)
+
+    def check() -> None:
+        held = [gpu for name in engine.names() for gpu in engine.spec(name).gpu_ids]
+        assert len(held) == len(set(held)), "two containers have one GPU"
+
+    world.start()
+    world.pass_time(60, check=check)
+    assert len(world.up()) == 2
+    assert world.names() == before
+    assert {call for call, _ in engine.calls[count:]} <= {"info", "containers", "resolve", "image"}
+    assert {copy.node for copy in world.state.copies.values()} == {"m0"}
+
+
+@pytest.mark.parametrize("ill", [False, True])
+def test_a_gpu_that_is_taken_out_of_the_file_loses_its_copy(ill: bool) -> None:
+    """It is broken, perhaps: restarting the copy on it for ever would help nobody."""
+    world = serving(2, nodes=1, gpus=3)
+    engine = world.engines["n0"]
+    if ill:
+        world.ill.update(name for name in world.names() if engine.spec(name).gpu_ids == ("0",))
+    world.crash()
+    node, _ = world.posts["n0"]
+    world.posts["n0"] = node, ("1", "2")
+    world.start()
+    world.until(lambda: {engine.spec(name).gpu_ids for name in engine.names()} == {("1",), ("2",)})
+    world.until(lambda: len(world.up()) == 2)
+    world.crash()
+    world.shelf.clear()
+    world.posts["n0"] = node, ("2", "3")
+    world.start()
+    world.until(lambda: {engine.spec(name).gpu_ids for name in engine.names()} == {("2",), ("3",)}, what="nor adopted")
+
+
+def test_a_container_that_can_only_be_removed_is_made_anew() -> None:
+    world = serving(2)
+    name = world.names()[0]
+    engine = next(engine for engine in world.engines.values() if name in engine.names())
+    before = engine.kept(name).id
+    engine.break_beyond_repair(name)
+    world.until(lambda: name in engine.names() and engine.kept(name).id != before, within=30)
+    world.until(lambda: len(world.up()) == 2)
+
+
+def test_the_grace_of_a_node_ends_though_the_clock_was_set_back() -> None:
+    """As where a machine begins with a clock that is hours ahead, and is put right before the gateway starts again."""
+    world = serving(2)
+    away = next(key for key, names in world.containers().items() if names)
+    world.engines[away].lose_power()
+    world.pass_time(2 * INTERVAL)
+    assert away in world.state.away_since
+    world.crash()
+    world.clock.rightNow -= 7200
+    world.start()
+    world.until(lambda: len(world.up()) == 2, within=NODE_GRACE + 30)

@@ -104,9 +104,14 @@ class FakeServing:
         self.world = world
         self.there: dict[str, Replica] = {}
         self.draining: dict[str, Deferred[None]] = {}
+        self.in_doubt: dict[str, float] = {}
+        self.trusted: list[str] = []
+        self.checked: list[Replica] = []
+        self.added: dict[str, float] = {}
 
     def add(self, workspace_id: str, replica: Replica) -> None:
         self.there[replica.id] = replica
+        self.added.setdefault(replica.id, self.world.clock.seconds())
         drained = self.draining.pop(replica.id, None)
         if drained is not None:
             drained.cancel()
@@ -115,10 +120,30 @@ class FakeServing:
         replica = self.there.get(replica_id)
         if replica is None:
             return None
+        if self.world.clock.seconds() < self.added[replica_id] + self.world.check_seconds:
+            return Health.UNKNOWN, "not checked yet"
         return (Health.UP, "") if self.world.works(replica) else (Health.DOWN, "its health check was refused")
 
     def expect(self, workspace_id: str, replica_id: str) -> None:
         """Nobody waits here."""
+
+    def check(self, workspace_id: str, replica_id: str) -> None:
+        self.checked.append(self.there[replica_id])
+
+    def watch(self, doubted: Callable[[str], None]) -> None:
+        self._tell_doubt = doubted
+
+    def doubt(self, replica_id: str) -> None:
+        """Its address was not there when somebody dialled it."""
+        self.in_doubt[replica_id] = self.world.clock.seconds()
+        self._tell_doubt(replica_id)
+
+    def doubted(self, replica_id: str) -> float | None:
+        return self.in_doubt.get(replica_id)
+
+    def trust(self, workspace_id: str, replica_id: str) -> None:
+        del self.in_doubt[replica_id]
+        self.trusted.append(replica_id)
 
     def in_flight(self, workspace_id: str, replica_id: str) -> int:
         return 0
@@ -134,6 +159,7 @@ class FakeServing:
         return drained
 
     def remove(self, workspace_id: str, replica_id: str) -> None:
+        self.in_doubt.pop(replica_id, None)
         self.there.pop(replica_id, None)
         self.draining.pop(replica_id, None)
 
@@ -153,6 +179,7 @@ class World:
         self.registry = FakeRegistry(REFERENCE)
         self.latency = latency
         self.call_seconds = 0.0
+        self.check_seconds = 0.0
         self.rng = Random(seed)
         self.shelf: dict[str, dict[str, str]] = {}
         self.documents = MemoryDocuments(self.shelf)

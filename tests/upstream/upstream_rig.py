@@ -40,8 +40,8 @@ class Rig:
         self.forwarder: Forwarder = make_forwarder(reactor, self.pool)
         self._workers: list[RawWorker] = []
 
-    def worker(self, script: Script, interface: str = "127.0.0.1") -> RawWorker:
-        worker = RawWorker(self.reactor, script, interface)
+    def worker(self, script: Script, interface: str = "127.0.0.1", port: int = 0) -> RawWorker:
+        worker = RawWorker(self.reactor, script, interface, port)
         self._workers.append(worker)
         return worker
 

@@ -1,0 +1,84 @@
+"""Replicas whose engine gives them other ports when it starts anew: nobody is sent to whoever has theirs by then."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+from raw_worker import answers
+from twisted.internet.task import Clock
+from upstream_rig import Rig
+
+from ngpu.errors import DialFailed
+from ngpu.model import Node, Replica
+from ngpu.upstream.doubts import Doubts
+from ngpu.upstream.origin import Origin
+
+
+def replica(name: str, *ports: int, host: str = "127.0.0.1") -> Replica:
+    return Replica(name, "w", Node("n", host), {8080 + index: port for index, port in enumerate(ports)})
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_was_gone_is_not_dialled_before_it_was_shown_again(rig: Rig) -> None:
+    told: list[str] = []
+    rig.pool.doubts.told = told.append
+    worker = rig.worker(answers)
+    rig.pool.doubts.guard(replica("a", worker.port))
+    assert (await rig.send(worker)).status == 200
+    await worker.stop()
+    with pytest.raises(DialFailed, match="refused"):
+        await rig.send(worker)
+    assert told == ["a"]
+    assert rig.pool.doubts.since("a") is not None
+    worker = rig.worker(answers, port=worker.port)  # somebody else's by now
+    with pytest.raises(DialFailed, match="its engine has not shown since that this port is still its own"):
+        await rig.send(worker)
+    assert told == ["a"]
+    rig.pool.doubts.trust("a")
+    assert (await rig.send(worker)).status == 200
+    assert rig.pool.doubts.since("a") is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_guards_replicas_that_no_engine_runs(rig: Rig) -> None:
+    worker = rig.worker(answers)
+    assert (await rig.send(worker)).status == 200
+    await worker.stop()
+    with pytest.raises(DialFailed, match="refused"):
+        await rig.send(worker)
+    worker = rig.worker(answers, port=worker.port)
+    assert (await rig.send(worker)).status == 200
+
+
+def test_one_that_was_never_reached_may_only_not_listen_yet() -> None:
+    doubts = Doubts(Clock())
+    doubts.guard(replica("a", 1))
+    doubts.missed(Origin("127.0.0.1", 1))
+    assert doubts.since("a") is None
+    assert Origin("127.0.0.1", 1) not in doubts
+
+
+def test_addresses_that_two_replicas_have_exchanged() -> None:
+    doubts, one, two = Doubts(Clock()), Origin("h", 1), Origin("h", 2)
+    doubts.guard(replica("a", 1, host="h"))
+    doubts.guard(replica("b", 2, host="h"))
+    for origin in (one, two):
+        doubts.reached(origin)
+        doubts.missed(origin)
+    doubts.guard(replica("a", 2, host="h"))
+    assert (one in doubts, two in doubts) == (False, False), "whose the first is, nobody knows; the second is a's"
+    doubts.guard(replica("b", 1, host="h"))
+    doubts.reached(two)
+    doubts.missed(two)
+    assert (doubts.since("a"), doubts.since("b")) == (0.0, None)
+    doubts.forget("b")
+    doubts.forget("a")
+    doubts.forget("a")
+    assert two not in doubts
+
+
+def test_a_host_that_is_no_name_has_nothing_to_guard() -> None:
+    doubts = Doubts(Clock())
+    doubts.guard(replica("a", 1, host="no name"))
+    doubts.trust("a")
+    assert doubts.since("a") is None
