@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -18,6 +19,9 @@ from ngpu.upstream.origin import Origin
 
 CONNECT_TIMEOUT = 5.0
 """Seconds until an attempt to connect, looking up the name included, is given up."""
+
+_LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+"""What keeps this machine from trying at all: it has no descriptor, local port or memory left."""
 
 
 class CancelledDialing(CancelledError):
@@ -37,10 +41,12 @@ class Dial:
     """An attempt.
 
     :ivar outcome: fires with the connection or fails with DialFailed; cancelled, it fails with CancelledDialing.
+    :ivar tried: whether the origin was asked at all: this machine may have lacked what that takes.
     """
 
     def __init__(self, clock: IReactorTime, endpoint: IStreamClientEndpoint, factory: Factory, origin: Origin) -> None:
         self.outcome: Deferred[Connection] = Deferred(self._cancelled)
+        self.tried = True
         self._origin = origin
         self._timer = clock.callLater(CONNECT_TIMEOUT, self._too_long)
         self._attempt = endpoint.connect(factory)
@@ -59,6 +65,7 @@ class Dial:
         self._attempt.cancel()
 
     def _failed(self, failure: Failure) -> None:
+        self.tried = getattr(failure.value, "osError", None) not in _LACKING
         self._settle(Failure(DialFailed(f"the replica at {self._origin} cannot be reached: {_why(failure)}")))
 
     def _settle(self, result: Connection | Failure) -> None:

@@ -90,7 +90,7 @@ class Pool:
         if self._closing is not None:
             return fail(DialFailed(f"the replica at {origin} is not called: {_STOPPING}"))
         if origin in self.doubts:
-            return fail(DialFailed(f"the replica at {origin} is not called: {_IN_DOUBT}"))
+            return fail(_in_doubt(origin))
         endpoint, factory = self._route(origin)
         dial = Dial(self._reactor, endpoint, factory, origin)
         if not dial.outcome.called:
@@ -178,10 +178,17 @@ class Pool:
     def _dialed(self, result: Any, dial: Dial, origin: Origin, began: float) -> Any:
         self._dials.discard(dial)
         if not isinstance(result, Failure):
+            if origin in self.doubts:  # the kernel tried again meanwhile, and may have found somebody else
+                result.abort()
+                return Failure(_in_doubt(origin))
             self.doubts.reached(origin)
-        elif result.check(DialFailed) or self._reactor.seconds() - began >= LONG:
+        elif dial.tried and (result.check(DialFailed) or self._reactor.seconds() - began >= LONG):
             self.doubts.missed(origin)
         return result
 
     def _make_route(self, origin: Origin) -> tuple[IStreamClientEndpoint, Factory]:
         return endpoint_of(self._reactor, origin), ConnectionFactory(origin, self)
+
+
+def _in_doubt(origin: Origin) -> DialFailed:
+    return DialFailed(f"the replica at {origin} is not called: {_IN_DOUBT}")

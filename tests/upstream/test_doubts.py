@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from typing import Any
+
 import pytest
 import pytest_twisted
 from raw_worker import answers
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from upstream_rig import Rig
 
 from ngpu.errors import DialFailed
 from ngpu.model import Node, Replica
 from ngpu.upstream.doubts import Doubts
 from ngpu.upstream.origin import Origin
+from ngpu.upstream.pool import Pool
 
 
 def replica(name: str, *ports: int, host: str = "127.0.0.1") -> Replica:
@@ -82,3 +91,62 @@ def test_a_host_that_is_no_name_has_nothing_to_guard() -> None:
     doubts.guard(replica("a", 1, host="no name"))
     doubts.trust("a")
     assert doubts.since("a") is None
+
+
+class Dialling:
+    """A pool, and the attempts that it has under way to port 1 of a replica, as the machine sees them."""
+
+    def __init__(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.pool = Pool(self.reactor)
+        self.told: list[str] = []
+        self.pool.doubts.told = self.told.append
+        self.pool.doubts.guard(replica("a", 1))
+        self.pool.doubts.reached(self.origin)
+
+    origin = Origin("127.0.0.1", 1)
+
+    def dial(self) -> tuple[Deferred[Any], Any]:
+        outcome = self.pool.dial(self.origin)
+        return outcome, self.reactor.tcpClients[-1][2]
+
+    def fails(self, factory: Any, number: int) -> None:
+        error = ConnectError(number, os.strerror(number))
+        error.osError = number
+        factory.clientConnectionFailed(None, Failure(error))
+
+
+class Wire(StringTransport):
+    """A connection."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It has no packets."""
+
+
+def test_an_attempt_that_began_before_the_doubt_leads_nowhere_either() -> None:
+    """The kernel sends what was lost again, and whoever has the port by then takes it."""
+    dialling = Dialling()
+    early, early_factory = dialling.dial()
+    late, late_factory = dialling.dial()
+    failed: list[Failure] = []
+    late.addErrback(failed.append)
+    dialling.fails(late_factory, errno.ECONNREFUSED)
+    assert dialling.told == ["a"]
+    wire = Wire()
+    early.addErrback(failed.append)
+    early_factory.buildProtocol(None).makeConnection(wire)
+    assert [type(each.value) for each in failed] == [DialFailed] * 2, "it was connected to whoever is there by now"
+    assert wire.disconnected
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM])
+def test_a_gateway_that_lacks_something_itself_has_learnt_nothing_of_the_replica(number: int) -> None:
+    """Else a moment without descriptors would take all copies of all nodes away."""
+    dialling = Dialling()
+    outcome, factory = dialling.dial()
+    dialling.fails(factory, number)
+    failed: list[Failure] = []
+    outcome.addErrback(failed.append)
+    assert [type(each.value) for each in failed] == [DialFailed]
+    assert os.strerror(number).lower() in str(failed[0].value)
+    assert (dialling.told, dialling.origin in dialling.pool.doubts) == ([], False)
