@@ -206,9 +206,11 @@ class HealthChecks:
 
     def hasten(self, workspace_id: str, replica_id: str) -> None:
         """Check a replica now, unless it is being checked."""
-        for member, watch in tuple(self._watches.get(workspace_id, {}).items()):
-            if member.replica.id == replica_id:
-                self._check_now(watch)
+        line = self._lines.get(workspace_id)
+        member = None if line is None else line.pool.members.get(replica_id)
+        watch = None if member is None else self._watches.get(workspace_id, {}).get(member)
+        if watch is not None:
+            self._check_now(watch)
 
     def _check_now(self, watch: _Watch) -> bool:
         ticker = watch.ticker

@@ -191,19 +191,18 @@ class Reconciler:
 
     def _doubt(self, copy_id: str) -> None:
         """A copy is not there any more: if all of its node began anew, the ports of the others are others' by now."""
-        copies = self._state.copies
-        copy = copies.get(copy_id)
+        copy = self._state.copies.get(copy_id)
         station = None if copy is None else self._stations.get(copy.node)
         if copy is None or station is None:
             return
         station.look()
-        others = (copies.get(each) for each in self._served.doubted() if each != copy_id)
-        if not any(other is not None and other.node == copy.node for other in others):
+        if all(each == copy_id or self._serving.doubted(each) is None for each in station.containers):
             self._check_on({copy.node})
 
     def _check_on(self, nodes: Set[str]) -> None:
         """See which copies of these nodes are still there."""
-        self._served.check(copy.id for copy in self._state.copies.values() if copy.node in nodes)
+        for node in nodes:
+            self._served.check(self._containers(node))
 
     def _containers(self, node: str) -> Mapping[str, Container]:
         station = self._stations.get(node)

@@ -441,6 +441,19 @@ def test_a_copy_of_which_one_is_in_doubt_has_those_beside_it_checked() -> None:
     assert len(world.serving.checked) == count, "once is enough"
 
 
+def test_what_a_doubt_costs_does_not_grow_with_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that fails brings all copies into doubt at once: each asked about all the others, for seconds."""
+    world = serving(4, replicas=4, nodes=4)
+    copy, replica = sorted(world.serving.there.items())[0]
+    asked: list[str] = []
+    doubted = world.serving.doubted
+    monkeypatch.setattr(world.serving, "doubted", lambda each: asked.append(each) or doubted(each))
+    world.serving.doubt(copy)
+    beside = {each for each, other in world.serving.there.items() if other.node == replica.node}
+    assert set(asked) <= beside
+    assert {each.id for each in world.serving.checked} == beside
+
+
 def test_an_image_that_is_wanted_again_does_not_rest_for_who_wanted_it_before() -> None:
     world = World(nodes=2)
     late = "registry.test/late:1"

@@ -103,3 +103,19 @@ def test_hints_make_no_storm_of_checks(pair: Pair) -> None:
     assert checks == 2
     pair.news[1].told(HEALTH, f'{{"workspace": "{ID}", "replica": "{replica}", "up": true}}')
     assert checks == 2, "it knows that already"
+
+
+def test_one_that_may_be_gone_is_checked_now_and_no_other(pair: Pair) -> None:
+    here = pair.halls[0]
+    gone, other = here.roster.lines[ID].pool.members
+    for port in (18080, 18081):
+        here.forwarder.answers[port] = DialFailed("refused")
+    for workspace, replica in (("another", gone), (ID, "another")):
+        here.serving.check(workspace, replica)
+    assert [member.health for member in pair.members(here)] == [Health.UP] * 2
+    here.serving.check(ID, gone)
+    here.serving.check(ID, gone)
+    assert {each.replica.id: each.health for each in pair.members(here)} == {gone: Health.DOWN, other: Health.UP}
+    here.forwarder.answers[18080] = OK
+    here.serving.trust(ID, gone)
+    assert [member.health for member in pair.members(here)] == [Health.UP] * 2
