@@ -43,7 +43,7 @@ class Doubts:
         self.forget(replica.id)
         try:
             origins = tuple(_origin(replica.node.host, port) for port in replica.ports.values())
-        except DialFailed:
+        except (DialFailed, ValueError):
             return  # nobody can be dialled there
         self._guarded[replica.id] = origins
         self._holders.update({origin: _Holder(replica.id) for origin in origins})
