@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ngpu.cli.aside import aside
 from ngpu.cli.exits import Failed
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
@@ -89,7 +90,7 @@ def _write(file: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _unwritable(file, error.strerror or str(error)) from None
-    click.echo(f"wrote {file}, {len(content)} bytes", err=True)
+    aside(f"wrote {file}, {len(content)} bytes")
 
 
 def _unwritable(file: Path, why: str) -> Failed:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ngpu.cli.aside import aside
 from ngpu.cli.customer import SECONDS, call_options, client_errors, key_option, read_data, url_option
 from ngpu.cli.finding import show_json
 from ngpu.cli.result import put_result, see_place_for
@@ -135,14 +136,14 @@ def _standing() -> Iterator[Any]:
         nonlocal last
         words = _words(task)
         if words != last:
-            click.echo(f"\r\x1b[K{words}" if terminal else words, err=True, nl=not terminal)
+            aside(f"\r\x1b[K{words}" if terminal else words, nl=not terminal)
         last = words
 
     try:
         yield tell
     finally:
         if terminal and last:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            aside("\r\x1b[K", nl=False)
 
 
 def _words(task: Task) -> str:

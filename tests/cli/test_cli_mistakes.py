@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import stat
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
-from command_rig import JOB, CommandRig, typed
+from command_rig import JOB, KEY, CommandRig, command, typed
+from processes import ROOT
 
 from ngpu.client import Client, ClientError
 
@@ -137,3 +141,68 @@ def test_init_takes_no_place_of_a_pipe_or_a_link(tmp_path: Path) -> None:
 def test_a_workspace_has_a_name(tmp_path: Path) -> None:
     done = typed("init", "-y", str(tmp_path / "a.yaml"), "--name", " ")
     assert done.code == 2 and "--name" in done.err and not (tmp_path / "a.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("status", "--watch", "--every", "nan"), ("audit", "--wait", "nan"), ("deploy", "x", "--timeout", "nan")],
+)
+def test_what_is_no_number_is_in_no_range(words: tuple[str, ...]) -> None:
+    done = typed(*words)
+    assert done.code == 2 and "'nan' is no number" in done.err, done
+
+
+@pytest.mark.parametrize("content", ["x" * 100_000, "\0" * 100_000])
+def test_a_file_that_is_no_token_is_not_read_to_its_end(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    done = typed("nodes", "--admin", "http://127.0.0.1:9", "--token-file", str(file))
+    assert done.code == 2 and f"{file} holds no admin token" in done.err, done
+
+
+def test_a_token_that_never_ends(tmp_path: Path) -> None:
+    done = typed("nodes", "--admin", "http://127.0.0.1:9", "--token-file", "/dev/zero")
+    assert done.code == 2 and "holds no admin token" in done.err, done
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("submit --sync -d @-", "Error: no gateway answers"),
+        ("account a@b", "Error: the password is empty"),
+        ("init not-there.yaml", "Aborted!"),
+        ("workspaces delete x", "Aborted!"),
+    ],
+)
+def test_standard_input_that_is_closed_holds_nothing(tmp_path: Path, words: str, told: str) -> None:
+    line = f"{shlex.join(command(*words.split()))} <&-"
+    env = {**os.environ, "NGPU_URL": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
+    assert done.returncode in (1, 2, 3) and told in done.stderr and "Traceback" not in done.stderr, done
+
+
+@pytest.mark.parametrize("way", ["2>&-", "2>/dev/full"])
+def test_a_result_is_there_where_nothing_can_be_said_beside_it(rig: CommandRig, tmp_path: Path, way: str) -> None:
+    task, file = rig.submitted(), tmp_path / "result.json"
+    env = {**os.environ, "NGPU_URL": rig.gateway.url, "NGPU_KEY": KEY}
+    line = shlex.join(command("wait", task))
+    for more in ("", f" -o {file}"):
+        done = subprocess.run(["sh", "-c", f"{line}{more} {way}"], stdout=-1, env=env, cwd=ROOT, timeout=60)
+        assert done.returncode == 0, done
+        assert json.loads(file.read_bytes() if more else done.stdout)["images"]
+
+
+class _Interrupted(io.StringIO):
+    """A terminal at which Ctrl-C is pressed while a line is waited for."""
+
+    def readline(self, size: int | None = -1, /) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("words", [("init", "not-there.yaml"), ("workspaces", "delete", "x")])
+def test_ctrl_c_at_a_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stdin, code in ((_Interrupted(), 130), (io.StringIO(), 1)):
+        monkeypatch.setattr("sys.stdin", stdin)
+        done = typed(*words)
+        assert (done.code, "Aborted!" in done.err) == (code, code == 1), done
