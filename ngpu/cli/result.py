@@ -51,10 +51,18 @@ def put_result(value: Any, output: Path | None) -> None:
 def see_place_for(output: Path | None) -> None:
     """See that a file can be made there, before the work begins whose result it is for.
 
-    :raises Failed: its folder is not there.
+    :raises Failed: its folder is not there, or cannot be written.
     """
-    if output is not None and not output.parent.is_dir():
-        raise _unwritable(output, os.strerror(errno.ENOENT))
+    if output is None:
+        return
+    whole = Path(os.path.realpath(output))
+    for folder in (output.parent, whole.parent):
+        if not folder.is_dir():
+            raise _unwritable(output, os.strerror(errno.ENOENT))
+    there = whole if whole.exists() and not whole.is_file() else whole.parent
+    if not os.access(there, os.W_OK):
+        writable = not os.statvfs(there).f_flag & os.ST_RDONLY
+        raise _unwritable(output, os.strerror(errno.EACCES if writable else errno.EROFS))
 
 
 def _content(value: Any) -> bytes:

@@ -10,9 +10,10 @@ import stat
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_rig import JOB, KEY, CommandRig, command, typed
+from command_rig import JOB, KEY, CommandRig, command, seen, typed
 from processes import ROOT
 
 from ngpu.client import Client, ClientError
@@ -206,3 +207,85 @@ def test_ctrl_c_at_a_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, w
         monkeypatch.setattr("sys.stdin", stdin)
         done = typed(*words)
         assert (done.code, "Aborted!" in done.err) == (code, code == 1), done
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files can be made, and a descriptor takes nothing: what `open` writes through ends as on a full disk."""
+    real = os.fdopen
+
+    def full(descriptor: int, *arguments: Any, **named: Any) -> Any:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor)
+        return real(descriptor, *arguments, **named)
+
+    monkeypatch.setattr("os.fdopen", full)
+    monkeypatch.setattr("os.fchmod", lambda descriptor, mode: None)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_init_on_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    file, key = tmp_path / "a.yaml", tmp_path / "key"
+    done = typed("init", "-y", str(file), "--key-file", str(key))
+    assert done.code == 1 and f"Error: {file} cannot be written: No space" in done.err, done
+    assert not list(tmp_path.iterdir())
+    key.write_text("the key that customers have")
+    file.write_text("what serves")
+    assert typed("init", "-y", "--force", str(file), "--key-file", str(key)).code == 1
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "a.yaml": "what serves",
+        "key": "the key that customers have",
+    }
+
+
+def test_a_key_that_cannot_be_written_leaves_no_configuration_without_a_key(tmp_path: Path) -> None:
+    file, key = tmp_path / "a.yaml", tmp_path / "none" / "key"
+    done = typed("init", "-y", str(file), "--key-file", str(key))
+    assert done.code == 1 and f"{key} cannot be written: No such file" in done.err, done
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plugin_that_finds_no_room_leaves_no_file_in_the_way_of_the_next_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = Path.open
+
+    def full(self: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if mode != "x":
+            return real(self, mode, *arguments, **named)
+        self.touch(exist_ok=False)
+        return open("/dev/full", "w", encoding="utf-8")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        done = typed("plugins", "new", "selection", "mine", "--into", str(tmp_path))
+        assert done.code == 1 and "No space left on device" in done.err, done
+    assert typed("plugins", "new", "selection", "mine", "--into", str(tmp_path)).code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work_begins(
+    rig: CommandRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = len(rig.json("tasks"))
+    with monkeypatch.context() as patched:
+        patched.setattr("os.access", lambda path, mode: False)  # to root no folder is closed
+        done = rig.customer("submit", "--sync", "-d", json.dumps(JOB), "-o", str(tmp_path / "x.png"))
+    assert done.code == 1 and "x.png cannot be written: Permission denied" in done.err, done
+    assert len(rig.json("tasks")) == before
+
+
+def test_a_result_that_finds_no_room_can_be_had_once_more(rig: CommandRig, tmp_path: Path) -> None:
+    done = rig.customer("submit", "--sync", "-d", json.dumps(JOB), "-o", "/dev/full")
+    told = "Error: /dev/full cannot be written: No space left on device; the result is that of the task "
+    assert done.code == 1 and told in done.err, done
+    file = tmp_path / "result.json"
+    assert rig.customer("wait", done.err.strip().rpartition(" ")[2], "-o", str(file)).code == 0
+    assert json.loads(file.read_bytes())["images"]
+
+
+def test_ctrl_c_while_a_submitted_task_is_waited_for_names_it(rig: CommandRig) -> None:
+    words = ("submit", "--wait", "-d", json.dumps({**JOB, "delay": 60}))
+    code, painted = seen(*words, interrupted_after="running", env={"NGPU_URL": rig.gateway.url, "NGPU_KEY": KEY})
+    assert code == 130 and "the task goes on: " in painted, painted
+    task = painted.rpartition("the task goes on: ")[2].split()[0]
+    assert rig.json("tasks", "show", task)["status"] == "running"
+    assert rig.admin("cancel", task).code == 0
