@@ -80,5 +80,11 @@ def _words(sketch: str) -> Iterator[str]:
 
 
 def _write(file: Path, text: str) -> None:
-    with file.open("x", encoding="utf-8") as out:
-        out.write(text)
+    """Whole or not at all."""
+    out = file.open("x", encoding="utf-8")
+    try:
+        with out:
+            out.write(text)
+    except OSError:
+        file.unlink()
+        raise

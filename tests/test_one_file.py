@@ -131,6 +131,31 @@ def test_anybody_can_use_its_commands_and_its_plugins(user: User) -> None:
     assert (checked.returncode, "did you mean" in checked.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"HOME": "/proc/nobodys"}, "cannot unpack itself into /proc/nobodys/.shiv: No such file or directory"),
+        ({"SHIV_ROOT": "/dev/null"}, "cannot unpack itself into /dev/null: Not a directory"),
+        ({"SHIV_ROOT": "/proc/self/task"}, "cannot unpack itself into /proc/self/task: "),
+    ],
+)
+def test_where_it_cannot_unpack_itself_it_says_so(user: User, more: dict[str, str], why: str) -> None:
+    done = user.run("env", *(f"{name}={value}" for name, value in more.items()), user.file, "--version")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"ngpu: {why}") and done.stderr.endswith("; name another folder with SHIV_ROOT\n")
+
+
+def test_where_the_home_is_that_of_another_user_it_says_so(user: User, folder: Path) -> None:
+    if not user.prefix:
+        pytest.skip("only root can have a folder that the user of the file may not look into")
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    done = user.run("env", f"HOME={closed}", user.file, "--version")
+    assert done.stderr == (
+        f"ngpu: cannot unpack itself into {closed}/.shiv: Permission denied; name another folder with SHIV_ROOT\n"
+    )
+
+
 def test_the_gateway_starts_from_it_in_a_moment_and_again_for_a_new_configuration(user: User) -> None:
     file, admin = configure(user.home)
     process = Process(user.command(user.file, "run", "-c", file), user.home.parent / "log", admin + "/readyz")

@@ -170,14 +170,27 @@ def pack(stage: Path, to: Path) -> None:
     shiv = Path(sysconfig.get_path("scripts"), "shiv")
     begin = ROOT / "tools/begin.py"
     # replaced at once, since processes that run may read it at any time
-    new = to.with_name(f".{to.name}.new")
+    new, packed = to.with_name(f".{to.name}.new"), to.with_name(f".{to.name}.packed")
     run(
         *(str(shiv), "--reproducible", f"--site-packages={stage}", "--console-script=ngpu", f"--preamble={begin}"),
-        f"--output-file={new}",
+        f"--output-file={packed}",
         cwd=stage,
         SOURCE_DATE_EPOCH=EPOCH,
     )
+    begin_with(ROOT / "tools/unpack.py", packed, new)
+    packed.unlink()
     new.rename(to)
+
+
+def begin_with(main: Path, packed: Path, to: Path) -> None:
+    """Copy what shiv has packed, with another program to begin with."""
+    with zipfile.ZipFile(packed) as old, packed.open("rb") as file, to.open("wb") as out:
+        out.write(file.readline())  # #!/usr/bin/env python3
+        with zipfile.ZipFile(out, "w") as new:
+            for each in old.infolist():
+                content = main.read_bytes() if each.filename == "__main__.py" else old.read(each)
+                new.writestr(each, content, each.compress_type)
+    to.chmod(0o755)
 
 
 def run(*command: str, cwd: Path, **more: str) -> str:

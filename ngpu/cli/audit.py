@@ -12,6 +12,7 @@ import click
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.exits import Failed
 from ngpu.cli.finding import admin_command, json_option, show_json
+from ngpu.cli.number import Number
 from ngpu.cli.table import table
 
 STATUSES = ("queued", "running", "finished", "failed", "cancelled", "expired")
@@ -34,7 +35,7 @@ class Look:
     "--wait",
     default=15.0,
     show_default=True,
-    type=click.FloatRange(0, 3600),
+    type=Number(0, 3600),
     help="Seconds until the second look, which is taken where the first one found anything; more than the lease.",
 )
 @json_option

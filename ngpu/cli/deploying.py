@@ -14,6 +14,7 @@ from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
 from ngpu.cli.exits import Failed
 from ngpu.cli.finding import admin_command, json_option, show_json
+from ngpu.cli.number import Number
 from ngpu.cli.table import plain
 from ngpu.cli.workspaces import workspace_id
 
@@ -22,7 +23,7 @@ LOOK_EVERY = 0.5
 
 _watching = (
     click.option("--detach", is_flag=True, help="Do not wait for it."),
-    click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait for it at most; the work goes on."),
+    click.option("--timeout", type=Number(min=0), help="Seconds to wait for it at most; the work goes on."),
 )
 
 

@@ -16,8 +16,7 @@ class Ending(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """See `click.Group.main`."""
-        if sys.stdout is None:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        _opened()
         try:
             try:
                 return super().main(*args, **extra)
@@ -34,8 +33,18 @@ class Ending(click.Group):
         """See `click.Group.invoke`."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort) as error:
+            asked = isinstance(error, click.Abort)
+            if asked and not isinstance(error.__context__, KeyboardInterrupt):
+                raise  # a question was answered with no, or by nobody
             click.echo(err=True)  # what is typed next does not begin behind ^C
             raise SystemExit(Exit.INTERRUPTED) from None
         except UnicodeEncodeError:
             raise click.UsageError("bytes that are no text in UTF-8 stand where text has to be") from None
+
+
+def _opened() -> None:
+    """See that the three standard files are there: Python has ``None`` for one that was closed before the start."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115

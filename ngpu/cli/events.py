@@ -13,6 +13,7 @@ import click
 
 from ngpu.cli import completing
 from ngpu.cli.admin import AdminApi
+from ngpu.cli.aside import aside
 from ngpu.cli.exits import Refused, Unreachable
 from ngpu.cli.finding import admin_command, json_option, show_json
 from ngpu.cli.table import plain, table
@@ -65,12 +66,12 @@ def _following(api: AdminApi, wanted: Mapping[str, Any], last: int) -> Iterator[
         try:
             found = api.get("events", **{**wanted, "after": last})
         except Unreachable as error:
-            click.echo(error.message, err=True)
+            aside(error.message)
             continue
         except Refused as error:
             if error.lasting:
                 raise
-            click.echo(error.message, err=True)
+            aside(error.message)
             continue
         last = found["last"]
         yield from found["events"]

@@ -20,6 +20,9 @@ T = TypeVar("T")
 CONFIG = "/etc/ngpu/ngpu.yaml"
 """The configuration file where nobody names one."""
 
+MOST_OF_A_TOKEN = 4096
+"""Characters; what is longer is another file, such as a device that never ends."""
+
 
 def admin_options(command: Callable[..., T]) -> Callable[..., T]:
     """The options that find the gateway: ``config``, ``admin`` and ``token_file``."""
@@ -86,11 +89,12 @@ def found(config: Path, admin: str | None, token_file: Path | None) -> tuple[str
     if admin is None:
         raise Misused(f"{config} has no admin listener on tcp or ssl: name it with --admin")
     try:
-        token = token_file.read_text("utf-8").strip()
+        with token_file.open("rb") as file:
+            token = file.read(MOST_OF_A_TOKEN + 1).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Misused(f"the admin token in {token_file} cannot be read: {why}") from None
-    if not token or not token.isascii() or not token.isprintable():
+    if not 0 < len(token) <= MOST_OF_A_TOKEN or not token.isascii() or not token.isprintable():
         raise Misused(f"{token_file} holds no admin token")
     return admin, token
 

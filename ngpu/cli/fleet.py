@@ -32,7 +32,8 @@ def nodes(api: AdminApi, as_json: bool, watch: float | None) -> None:
 def drain(api: AdminApi, node: str) -> None:
     """Place nothing more on NODE (its address), and move what is there elsewhere.
 
-    It stays so, over restarts too, until it is undrained. Replicas that an upstream: names get no more calls.
+    It stays so, over restarts too, until it is undrained. Replicas that an upstream: names stay
+    where they are, and get calls until the configuration names them no more.
     """
     click.echo(api.send("POST", "nodes", node, "drain")["msg"])
 

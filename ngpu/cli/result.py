@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ngpu.cli.aside import aside
 from ngpu.cli.exits import Failed
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
@@ -50,10 +51,18 @@ def put_result(value: Any, output: Path | None) -> None:
 def see_place_for(output: Path | None) -> None:
     """See that a file can be made there, before the work begins whose result it is for.
 
-    :raises Failed: its folder is not there.
+    :raises Failed: its folder is not there, or cannot be written.
     """
-    if output is not None and not output.parent.is_dir():
-        raise _unwritable(output, os.strerror(errno.ENOENT))
+    if output is None:
+        return
+    whole = Path(os.path.realpath(output))
+    for folder in (output.parent, whole.parent):
+        if not folder.is_dir():
+            raise _unwritable(output, os.strerror(errno.ENOENT))
+    there = whole if whole.exists() and not whole.is_file() else whole.parent
+    if not os.access(there, os.W_OK):
+        writable = not os.statvfs(there).f_flag & os.ST_RDONLY
+        raise _unwritable(output, os.strerror(errno.EACCES if writable else errno.EROFS))
 
 
 def _content(value: Any) -> bytes:
@@ -89,7 +98,7 @@ def _write(file: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _unwritable(file, error.strerror or str(error)) from None
-    click.echo(f"wrote {file}, {len(content)} bytes", err=True)
+    aside(f"wrote {file}, {len(content)} bytes")
 
 
 def _unwritable(file: Path, why: str) -> Failed:

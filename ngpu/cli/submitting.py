@@ -11,11 +11,13 @@ from typing import Any
 
 import click
 
+from ngpu.cli.aside import aside
 from ngpu.cli.customer import SECONDS, call_options, client_errors, key_option, read_data, url_option
+from ngpu.cli.exits import Failed
 from ngpu.cli.finding import show_json
 from ngpu.cli.result import put_result, see_place_for
 from ngpu.cli.table import plain, seconds_in_words
-from ngpu.client import Client, Task
+from ngpu.client import Client, Refused, Task, Unreachable
 
 _output = click.option(
     "-o",
@@ -75,7 +77,8 @@ def submit(
         else:
             task = client.submit(sent, **choices)
             if waits:
-                task = _waited(client, task, timeout)
+                with _named(task):
+                    task = _waited(client, task, timeout)
         if sync or waits:
             _ended(task, output, as_json)
         elif as_json:
@@ -119,10 +122,28 @@ def _ended(task: Task, output: Path | None, as_json: bool) -> None:
         show_json(document)
         task.value()
     elif as_json:
-        put_result(task.value(), output)
+        _put(task, output)
         show_json({**asdict(task), "data": None})
     else:
-        put_result(task.value(), output)
+        _put(task, output)
+
+
+def _put(task: Task, output: Path | None) -> None:
+    value = task.value()
+    try:
+        put_result(value, output)
+    except Failed as error:
+        raise Failed(f"{error.message}; the result is that of the task {task.id}") from None
+
+
+@contextmanager
+def _named(task: Task) -> Iterator[None]:
+    """Whoever stops waiting is told which task goes on: nothing else has named it yet."""
+    try:
+        yield
+    except (KeyboardInterrupt, Refused, Unreachable):
+        aside(f"the task goes on: {task.id}")
+        raise
 
 
 @contextmanager
@@ -135,14 +156,14 @@ def _standing() -> Iterator[Any]:
         nonlocal last
         words = _words(task)
         if words != last:
-            click.echo(f"\r\x1b[K{words}" if terminal else words, err=True, nl=not terminal)
+            aside(f"\r\x1b[K{words}" if terminal else words, nl=not terminal)
         last = words
 
     try:
         yield tell
     finally:
         if terminal and last:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            aside("\r\x1b[K", nl=False)
 
 
 def _words(task: Task) -> str:

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from ngpu.cli.aside import aside
 from ngpu.cli.exits import Refused, Unreachable
 from ngpu.cli.finding import show_json
+from ngpu.cli.number import Number
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ def watch_options(command: Callable[..., T]) -> Callable[..., T]:
         "--every",
         default=EVERY,
         show_default=True,
-        type=click.FloatRange(0.1, 3600),
+        type=Number(0.1, 3600),
         help="Seconds between two looks of --watch.",
     )
     @functools.wraps(command)
@@ -70,8 +72,8 @@ def _again(look: Callable[[], Any], watch: float) -> Any:
         try:
             return look()
         except Unreachable as error:
-            click.echo(f"{time.strftime('%H:%M:%S')} {error.message}", err=True)
+            aside(f"{time.strftime('%H:%M:%S')} {error.message}")
         except Refused as error:
             if error.lasting:
                 raise
-            click.echo(f"{time.strftime('%H:%M:%S')} {error.message}", err=True)
+            aside(f"{time.strftime('%H:%M:%S')} {error.message}")

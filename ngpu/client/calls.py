@@ -83,7 +83,13 @@ class Call(Generic[T]):
 
 
 def submit(data: Submission, choices: Choices, *, wait: bool) -> Call[Task]:
-    """Hand in a task; with ``wait`` the reply tells how it ended."""
+    """Hand in a task; with ``wait`` the reply tells how it ended.
+
+    :raises TypeError: there is no such choice.
+    """
+    unknown = sorted(choices.keys() - Choices.__optional_keys__)
+    if unknown:
+        raise TypeError(f"there is no choice {unknown[0]!r} here; there are {', '.join(Choices.__annotations__)}")
     app = choices.get("app", "")
     params = {
         "paramUrl": choices.get("path"),

@@ -67,8 +67,14 @@ class LateRecord:
             self.task = changed(self.task, attempt=attempt + 1, placement=placement)
             return attempt + 1
         fence = await self._store.reattempt(task_id, attempt, placement)
-        if fence is None and await self._known_attempt() is None:
-            fence = attempt + 1
+        if fence is None:
+            known = await self._known_attempt()
+            if known is None:
+                fence = attempt + 1
+            elif known < attempt:  # one before this: it is forgotten that there was another, which writes no more
+                fence = known
+                while fence is not None and fence <= attempt:
+                    fence = await self._store.reattempt(task_id, fence, placement)
         if fence is not None:
             self.task = changed(self.task, attempt=fence, placement=placement)
         return fence

@@ -29,6 +29,8 @@ def problem_of(error: Mapping[str, Any], document: Document) -> Problem | None:
         parent, known = path[:-1], keys_at(location[:-1])
         where = "there is no such key here" if parent else "there is no such key"
         return Problem(spot.first, path, where, str(path[-1]), known)
+    if kind == "too_short" and document.get(*path):
+        return None  # it has entries, and each has a problem of its own
     if kind == "missing":
         return Problem(spot.first, path, "is missing")
     if kind == OURS:

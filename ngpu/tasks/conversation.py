@@ -18,7 +18,7 @@ from ngpu.calls import NextLease, Slot
 from ngpu.errors import BadRequest, JobFailed, NgpuError, ResultTooLarge, StoreUnavailable, UpstreamError
 from ngpu.interfaces import IBodySink
 from ngpu.member import CallResult
-from ngpu.model import BytesBody, Replica, ReplyHead, Task, UpstreamRequest
+from ngpu.model import BytesBody, Replica, ReplyHead, Task, TaskStatus, UpstreamRequest
 from ngpu.settings import Workspace
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ class Conversation:
         while True:
             try:
                 kept = await self._house.store.save_checkpoint(task.id, task.attempt, text)
-                # whoever waits for one that the store has forgotten waits on, and its record is made anew
-                kept = kept or (task.direct and await self._house.store.get(task.id) is None)
+                kept = kept or (task.direct and await self._is_forgotten(task))
             except StoreUnavailable as error:
                 log.error("the checkpoint of {task_id} is not kept yet: {error}", task_id=task.id, error=str(error))
                 await self.sleep(SAVE_AGAIN)
@@ -213,6 +212,11 @@ class Conversation:
             self.checkpoint = json.loads(text)
             self._stays = True
             return
+
+    async def _is_forgotten(self, task: Task) -> bool:
+        """Whether the store has forgotten it, or this attempt: whoever waits for it waits on, and its end is kept."""
+        there = await self._house.store.get(task.id)
+        return there is None or (there.status is TaskStatus.RUNNING and there.attempt < task.attempt)
 
     async def sleep(self, seconds: float) -> None:
         """See `IConversation.sleep`."""

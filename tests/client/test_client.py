@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import Gateway, find_free_port, running
@@ -38,6 +39,15 @@ def test_a_task_from_its_submission_to_its_result(gateway: Gateway) -> None:
         assert client.nodes()[NODE].serving
         assert client.call(JOB).value()["images"]
         assert client.raw("GET", "/", port=8080).status_code == 200
+
+
+def test_a_choice_that_is_spelt_wrongly_is_not_left_out() -> None:
+    """``idempotency_ky=`` made a second task."""
+    wrong: Any = {"idempotency_ky": "k"}
+    with Client("http://127.0.0.1:9", "mine") as client:
+        for send in (client.submit, client.call):
+            with pytest.raises(TypeError, match="no choice 'idempotency_ky' here; there are app, path, "):
+                send(JOB, **wrong)
 
 
 def test_what_does_not_finish(gateway: Gateway) -> None:

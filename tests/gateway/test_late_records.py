@@ -139,6 +139,28 @@ def test_one_of_which_the_store_has_forgotten_that_it_was_sent_again_ends() -> N
     assert calls.house.task("t").status is TaskStatus.FINISHED
 
 
+def test_one_of_which_the_store_has_forgotten_that_it_was_sent_again_is_sent_once_more() -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(calls.direct.settle("t"))
+    before = calls.house.task("t")
+    assert done(record.reattempt("t", 1, Placement("r1", "0x1", "h"))) == 2
+    calls.house.shelf.records["t"].task = before
+    fence = done(record.reattempt("t", 2, Placement("r2", "0x2", "h")))
+    assert fence is not None
+    assert done(record.finish("t", fence, FINISHED, 1.0, (0, b"ok")))
+    task = calls.house.task("t")
+    assert (task.status, task.placement.replica) == (TaskStatus.FINISHED, "r2")
+
+
+def test_one_that_was_cancelled_is_not_sent_again() -> None:
+    calls = Calls()
+    _, record = calls.begun()
+    done(calls.direct.settle("t"))
+    done(calls.house.store.cancel("t", 1.0))
+    assert done(record.reattempt("t", 1, Placement("r1", "0x1", "h"))) is None
+
+
 def test_one_whose_pieces_the_store_has_forgotten_ends_as_failed() -> None:
     calls = Calls()
     _, record = calls.begun()

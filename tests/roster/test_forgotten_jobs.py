@@ -10,6 +10,7 @@ from gateway_rig import done
 from roster_rig import Hall
 
 from ngpu.adapter import WorkerReply
+from ngpu.changing import changed
 from ngpu.errors import Conflict
 from ngpu.model import TaskStatus
 from ngpu.testing.forwarder import FakeReply
@@ -53,6 +54,18 @@ def hall(saver: Saver) -> Iterator[Hall]:
 
 def test_whoever_waits_for_one_gets_its_answer(hall: Hall, saver: Saver) -> None:
     saver.meanwhile = hall.shelf.records.clear
+    calling = hall.call(app="app")
+    hall.pass_time(2)
+    task = calling.value.task
+    assert hall.task(task.id).status is TaskStatus.FINISHED
+
+
+def test_so_does_who_waits_for_one_of_which_only_its_last_attempt_was_forgotten(hall: Hall, saver: Saver) -> None:
+    def forget() -> None:
+        for record in hall.shelf.records.values():
+            record.task = changed(record.task, attempt=record.task.attempt - 1)
+
+    saver.meanwhile = forget
     calling = hall.call(app="app")
     hall.pass_time(2)
     task = calling.value.task

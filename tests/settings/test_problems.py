@@ -194,6 +194,12 @@ def test_the_ways_to_get_ports_wrong(ports: str, head: str) -> None:
     assert any(each.startswith(head) for each in found), found
 
 
+@pytest.mark.parametrize("entries", ["['tcp:abc']", "[8080]", "['tcp:65536', null]", "[010]"])
+def test_a_list_with_wrong_entries_is_not_said_to_have_none(entries: str) -> None:
+    found = heads(f"listen: {entries}")
+    assert found and all(": listen[" in head for head in found), found
+
+
 @pytest.mark.parametrize("image", ["{}", "{reference: a, archive: b}"])
 def test_an_image_comes_from_one_place(image: str) -> None:
     text = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,10 @@ def init(file: Path, yes: bool, force: bool, key_file: Path | None, **options: A
     except ConfigError as error:
         click.echo(f"{error}\nnothing was written", err=True)
         raise SystemExit(Exit.USAGE) from None
-    if key_file is not None:
-        _new_file(key_file, answers.key + "\n", 0o600, force)
-    _replace(file, text)
+    with _prepared(file, text) as put:
+        if key_file is not None:
+            _put_key(key_file, answers.key + "\n", force)
+        put()
     click.echo(_next(file, answers, key_file))
 
 
@@ -107,37 +109,61 @@ def _may_write(file: Path, yes: bool, force: bool) -> None:
         raise Failed(f"{file} was left as it is")
 
 
-def _replace(file: Path, text: str) -> None:
-    """Whole or not at all, with the owner and the rights that were there; else those of the folder's group may read.
+@contextmanager
+def _prepared(file: Path, text: str) -> Iterator[Callable[[], object]]:
+    """Write it beside its place, and give what puts it there, whole: with the owner and the rights of what was there;
+    else those of the folder's group may read.
 
     Where it is a link, what it leads to is written.
     """
-    file = Path(os.path.realpath(file))
-    before = file.stat() if file.exists() else None
+    whole = Path(os.path.realpath(file))
+    before = whole.stat() if whole.exists() else None
     mode = 0o640 if before is None else stat.S_IMODE(before.st_mode)  # a Redis' URL may hold a password
-    owner = (-1, file.absolute().parent.stat().st_gid) if before is None else (before.st_uid, before.st_gid)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    owner = (-1, whole.parent.stat().st_gid) if before is None else (before.st_uid, before.st_gid)
+    partial = _partial(whole)
     try:
-        _new_file(partial, text, mode, False)
+        _new_file(partial, text, mode, file)
         with suppress(PermissionError):  # one who is not root keeps it
             os.chown(partial, *owner)
-        partial.replace(file)
+        yield functools.partial(partial.replace, whole)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _new_file(file: Path, text: str, mode: int, force: bool) -> None:
-    if force and (file.is_symlink() or (file.exists() and not file.is_file())):
+def _put_key(file: Path, text: str, force: bool) -> None:
+    """Where there is one already, and is to go, it goes once the new one is written."""
+    if not force:
+        _new_file(file, text, 0o600, file)
+        return
+    if file.is_symlink() or (file.exists() and not file.is_file()):
         raise Failed(f"{file} is not a regular file, and was left as it is; nothing was written")
-    if force:
-        file.unlink(missing_ok=True)
+    partial = _partial(file)
+    _new_file(partial, text, 0o600, file)
+    partial.replace(file)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}")
+
+
+def _new_file(file: Path, text: str, mode: int, shown: Path) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise Failed(f"{file} is there already, and was left as it is; nothing was written") from None
-    with os.fdopen(descriptor, "w") as out:
-        os.fchmod(out.fileno(), mode)
-        out.write(text)
+    except OSError as error:
+        raise _unwritable(shown, error) from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            os.fchmod(out.fileno(), mode)
+            out.write(text)
+    except OSError as error:
+        file.unlink()
+        raise _unwritable(shown, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> Failed:
+    return Failed(f"{file} cannot be written: {error.strerror}; nothing was written")
 
 
 def _next(file: Path, answers: Answers, key_file: Path | None) -> str:
