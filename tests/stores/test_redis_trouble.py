@@ -57,7 +57,7 @@ async def test_redis_and_its_gateway_are_killed_and_what_everysec_has_written_is
     rng = random.Random()
     steps: Counter[str] = Counter()
     for _ in range(ROUNDS):
-        said = work_and_be_killed(server.url, rng.uniform(0.3, 1.3), at_last=server.kill9)
+        said = work_and_be_killed(server.url, rng.uniform(0.2, 0.6), at_last=server.kill9)
         server.start()
         steps.update(line[0] for line in said)
         await look_after(server, said)
