@@ -14,7 +14,7 @@ from ngpu.tasks.lifecycle import may_run_again, unknown_outcome
 from ngpu.tasks.runs import Runs
 
 STRAYS_EVERY = 15.0
-"""Seconds between looks for strays; more than a write of the store takes to be answered or given up."""
+"""Seconds between looks for strays; more than a write takes to be answered or given up with the usual `timeout`."""
 
 REMOVED = "a workspace that was removed"
 """What the log calls it."""

@@ -48,7 +48,9 @@ class Uploads:
 
         def stays(reason: object) -> None:
             self.log.warn(
-                "{task_id}: an upload stays until the next start: {reason}", task_id=task_id, reason=str(reason)
+                "{task_id}: an upload stays until Redis was away once more, or the next start: {reason}",
+                task_id=task_id,
+                reason=str(reason),
             )
 
         try:
